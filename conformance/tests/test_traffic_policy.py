@@ -6,47 +6,10 @@ import time
 import pytest
 from botocore.exceptions import ClientError
 from lathlab import Lath, wait_for
-from lathlab.lab import Lab, allow, fixed, forward, path, refusal, unique
+from lathlab.lab import Lab, fixed, path, refusal, unique
+from lathlab.policies import TAG, Mesh, Place, seen, tags
 
 pytestmark = pytest.mark.root
-
-TAG = "lath:traffic-policy"
-PORTS = (8001, 8002, 8003)
-
-# Answers 503 to the first requests of each path that says how many, and 200 then.
-FLAKY = r'''
-import collections, http.server
-seen = collections.Counter()
-class Flaky(http.server.BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    def log_message(self, *_): pass
-    def answer(self):
-        self.rfile.read(int(self.headers.get("content-length") or 0))
-        seen[self.path] += 1
-        words = self.path.split("/")
-        fails = int(words[2]) if words[1] == "fail" else 0
-        out = str(seen[self.path]).encode()
-        self.send_response(503 if seen[self.path] <= fails else 200)
-        self.send_header("content-length", str(len(out)))
-        self.end_headers()
-        self.wfile.write(out)
-    do_GET = do_POST = answer
-http.server.ThreadingHTTPServer(("0.0.0.0", 8010), Flaky).serve_forever()
-'''
-
-
-class Mesh:
-    def __init__(self, lab):
-        self.vpc, subnet, _ = lab.vpc("10.9.0.0/16", "10.9.1.0/24")
-        group = lab.group(self.vpc, allow("tcp", (8000, 8100), cidr="169.254.171.0/24"))
-        self.client, _ = lab.instance(subnet, group)
-        self.backend, self.address = lab.echo(subnet, group, *PORTS)
-        script = f"cat >/srv/flaky.py <<'END'\n{FLAKY}\nEND\nnohup /usr/bin/python3 /srv/flaky.py >/dev/null 2>&1 &"
-        self.flaky, self.flaky_address = lab.instance(subnet, group, script=script)
-        probe = ("curl", "-s", "-o", "/dev/null", "--max-time", "5", "http://127.0.0.1:8010/")
-        wait_for("the flaky server", lambda: lab.run(self.flaky, *probe, check=False).returncode == 0)
-        self.network = lab.network(self.vpc)
-
 
 @pytest.fixture(scope="module")
 def extended():
@@ -67,52 +30,6 @@ def tried(extended):
     """What a test makes, removed when it ends."""
     with Lab(extended) as lab:
         yield lab
-
-
-def tags(policy):
-    """A policy in as many tags as it needs."""
-    text = json.dumps(policy, separators=(",", ":"))
-    parts = [text[at:at + 256] for at in range(0, len(text), 256)]
-    return {TAG if number == 1 else f"{TAG}-{number}": part for number, part in enumerate(parts, 1)}
-
-
-class Place:
-    """A service whose default action forwards to a server; rules with policies by path."""
-
-    def __init__(self, lab, mesh, address=None, port=8001):
-        self.lab, self.mesh = lab, mesh
-        self.group = lab.targets(mesh.vpc, (address or mesh.address, port))
-        self.service, self.name = lab.service(mesh.network)
-        self.listener = lab.listener(self.service, forward(self.group))
-        self.url = f"http://{self.name}"
-        lab.eventually(mesh.client, self.url + "/")
-        self.priority = 0
-
-    def rule(self, prefix, policy, action=None):
-        """A rule for a prefix; its ARN."""
-        self.priority += 10
-        return self.lab.lattice.create_rule(
-            serviceIdentifier=self.service, listenerIdentifier=self.listener, name=unique("way"),
-            priority=self.priority, match={"httpMatch": path("prefix", prefix)},
-            action=action or forward(self.group), tags=tags(policy))["arn"]
-
-    def curl(self, where, *options):
-        return self.lab.curl(self.mesh.client, self.url + where, *options)
-
-    def head(self, where, *options):
-        """An answer's status and headers."""
-        out = self.lab.run(self.mesh.client, "curl", "-sS", "--max-time", "20", "-o", "/dev/null", "-D", "-", *options,
-                           self.url + where)
-        first, *lines = out.strip().splitlines()
-        pairs = [line.split(":", 1) for line in lines if ":" in line]
-        return int(first.split()[1]), {name.strip().lower(): value.strip() for name, value in pairs}
-
-
-def seen(got):
-    headers = {}
-    for name, value in got["headers"]:
-        headers.setdefault(name, []).append(value)
-    return headers
 
 
 def test_strict_mode_knows_no_policies(lab):

@@ -64,7 +64,7 @@ const IMPORTS: [(&str, &[&str]); 43] = [
         "lattice",
         &[
             "acm", "authz", "ca", "control", "ec2", "feed", "lambda", "model", "policy", "service",
-            "store", "wire",
+            "session", "store", "wire",
         ],
     ),
     (
@@ -127,7 +127,7 @@ const IMPORTS: [(&str, &[&str]); 43] = [
     (
         "proxy",
         &[
-            "ca", "feed", "health", "model", "net", "policy", "route", "sigv4", "svid",
+            "ca", "feed", "health", "model", "net", "policy", "route", "session", "sigv4", "svid",
         ],
     ),
     ("drill", &["model"]),

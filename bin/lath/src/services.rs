@@ -15,7 +15,7 @@ use lath_feed::Snapshot;
 use lath_iam::Iam;
 use lath_identity::Identity;
 use lath_lambda::Lambda;
-use lath_lattice::Lattice;
+use lath_lattice::{CanaryWatch, Lattice};
 use lath_observe::Observe;
 use lath_route53::Route53;
 use lath_store::Kinds;
@@ -99,6 +99,7 @@ impl Apps {
         identity: Arc<Identity>,
         registry: &RegistryAt,
         data_dir: &Path,
+        canaries: Arc<CanaryWatch>,
     ) -> Self {
         let logins = Arc::new(RegistryLogins(Arc::clone(&identity)));
         let images = registry.images.clone();
@@ -125,6 +126,7 @@ impl Apps {
             lattice: Arc::new(Lattice {
                 cell: cell.clone(),
                 records: lath_route53::public_values,
+                canaries,
             }),
             observe,
             iam: Arc::new(Iam::new(cell.clone(), identity.last_used())),

@@ -33,6 +33,9 @@ pub(crate) struct Status {
     pub(crate) service_networks: Vec<ServiceNetwork>,
     pub(crate) services: Vec<Service>,
     pub(crate) target_groups: Vec<TargetGroup>,
+    /// Rules whose weights move in steps.
+    #[serde(default)]
+    pub(crate) canaries: Vec<Canary>,
     /// Route 53's health checks, with the verdict of this region's node.
     #[serde(default)]
     pub(crate) health_checks: Vec<HealthCheck>,
@@ -169,6 +172,33 @@ pub(crate) struct Target {
     pub(crate) port: u16,
     pub(crate) health: String,
     pub(crate) reason: Option<String>,
+    /// Set while outlier detection leaves it out.
+    #[serde(default)]
+    pub(crate) ejection: Option<Ejection>,
+}
+
+/// Why a target gets no requests, whatever its health is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Ejection {
+    pub(crate) reason: String,
+    pub(crate) since: String,
+    pub(crate) until: String,
+    /// How often it was left out lately, this time included.
+    pub(crate) times: u32,
+}
+
+/// A rule whose weights move in steps.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Canary {
+    pub(crate) rule: String,
+    pub(crate) target_group: String,
+    /// `running`, `succeeded`, `rolled back` or `ended`.
+    pub(crate) phase: String,
+    /// The step, from 1, while it runs.
+    pub(crate) step: Option<usize>,
+    pub(crate) steps: Option<usize>,
+    pub(crate) reason: Option<String>,
+    pub(crate) since: String,
 }
 
 /// A cluster of Kubernetes.
@@ -335,7 +365,7 @@ fn print(status: &Status) -> Result<String, std::fmt::Error> {
                 group.name.clone(),
                 format!("{}:{}", t.id, t.port),
                 t.health.clone(),
-                dash(&t.reason).into(),
+                reason(t),
             ]
         })
     });
@@ -344,7 +374,31 @@ fn print(status: &Status) -> Result<String, std::fmt::Error> {
         ["TARGET GROUP", "NAME", "TARGET", "HEALTH", "REASON"],
         targets,
     )?;
+    let canaries = status.canaries.iter().map(|canary| {
+        let step = canary.step.zip(canary.steps);
+        let step = step.map(|(step, steps)| format!(" ({step} of {steps})"));
+        [
+            canary.rule.clone(),
+            canary.target_group.clone(),
+            canary.phase.clone() + step.as_deref().unwrap_or_default(),
+            canary.since.clone(),
+            dash(&canary.reason).into(),
+        ]
+    });
+    let head = ["CANARY OF", "TARGET GROUP", "PHASE", "SINCE", "REASON"];
+    table(&mut text, head, canaries)?;
     Ok(text)
+}
+
+fn reason(target: &Target) -> String {
+    match &target.ejection {
+        None => dash(&target.reason).into(),
+        Some(it) => {
+            let ejected = format!("ejected from {} to {}: {}", it.since, it.until, it.reason);
+            let reason = target.reason.iter().cloned();
+            reason.chain([ejected]).collect::<Vec<_>>().join("\n")
+        }
+    }
 }
 
 fn clusters(text: &mut String, clusters: &[Cluster]) -> std::fmt::Result {

@@ -94,6 +94,13 @@ pub struct Snapshot {
     /// The root certificate of the installation's authority, PEM, which workloads trust; empty where there is none.
     #[serde(default)]
     pub authority: Arc<str>,
+    /// Nodes of the region that have VPCs.
+    #[serde(default = "one")]
+    pub nodes: u32,
+}
+
+fn one() -> u32 {
+    1
 }
 
 impl Default for Snapshot {
@@ -129,6 +136,7 @@ impl Default for Snapshot {
             workload_authority: None,
             topology: Arc::new(Topology::single("")),
             authority: Arc::default(),
+            nodes: one(),
         }
     }
 }

@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use lath_model::Timestamp;
+use lath_model::balancing::LoadBalancing;
 use lath_model::id::*;
 use lath_model::lattice::{Action, ListenerProtocol, ProtocolVersion, Rule, TargetProtocol};
 use lath_model::traffic::TrafficPolicy;
@@ -205,6 +206,9 @@ pub struct TargetGroup {
     pub protocol_version: Option<ProtocolVersion>,
     /// Health checks; `None` when disabled.
     pub health_check: Option<HealthCheck>,
+    /// Its circuit breakers and outlier detection.
+    #[serde(default)]
+    pub balancing: Option<LoadBalancing>,
     /// Whether any listener uses the group: checks run only then, as in AWS (state UNUSED otherwise).
     pub in_use: bool,
     /// Its targets.

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use crate::stream::Report;
-use crate::{Condition, Observed};
+use crate::{Condition, Ejection, Observed, TargetKey, TargetObserved};
 
 /// A node of a region.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -164,9 +164,31 @@ fn both(one: &Observed, other: &Observed) -> Observed {
     });
     for (group, targets) in &other.targets {
         let known = all.targets.entry(group.clone()).or_default();
+        // Each node leaves targets out by what it saw itself.
+        let ejections = [&*known, targets].map(ejections_of);
         join(known, targets, |one, other| other.since > one.since);
+        for (target, ejection) in ejections.into_iter().flatten() {
+            if let Some(known) = known.get_mut(&target) {
+                let later = known
+                    .ejection
+                    .as_ref()
+                    .is_none_or(|it| it.until < ejection.until);
+                known.ejection = if later {
+                    Some(ejection)
+                } else {
+                    known.ejection.take()
+                };
+            }
+        }
     }
     all
+}
+
+fn ejections_of(targets: &BTreeMap<TargetKey, TargetObserved>) -> Vec<(TargetKey, Ejection)> {
+    let targets = targets.iter();
+    targets
+        .filter_map(|(key, it)| Some((key.clone(), it.ejection.clone()?)))
+        .collect()
 }
 
 /// Adds what `other` has; where both have something, its word counts if `prefer` says so.

@@ -116,6 +116,22 @@ pub struct TargetObserved {
     pub since: Timestamp,
     /// Whether requests are still in flight to a draining target.
     pub in_flight: u64,
+    /// Set while outlier detection leaves it out.
+    #[serde(default)]
+    pub ejection: Option<Ejection>,
+}
+
+/// Why a target gets no requests although nothing is known of its health.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ejection {
+    /// In words: what it did.
+    pub reason: String,
+    /// When it was left out.
+    pub since: Timestamp,
+    /// When it gets requests again.
+    pub until: Timestamp,
+    /// How often it was left out lately, this time included.
+    pub times: u32,
 }
 
 /// What probes say of a target.

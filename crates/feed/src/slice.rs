@@ -123,6 +123,7 @@ impl Slicer {
             },
             callers: Arc::clone(if asks { &next.callers } else { &self.nobody }),
             lattice_certificate: next.lattice_certificate.clone().filter(|_| ends_tls),
+            nodes: u32::try_from(self.placement.nodes().len()).unwrap_or(u32::MAX),
             // What is not of VPCs is for all nodes.
             ..Snapshot::clone(next)
         })

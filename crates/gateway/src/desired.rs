@@ -190,6 +190,12 @@ fn letters(texts: &[&str]) -> String {
         .collect()
 }
 
+/// What the cookie of a rule's sessions is called, by the rule's place in its route.
+pub(crate) fn session_name(route: &Name, at: usize) -> String {
+    let at = at.to_string();
+    format!("lath-{}", letters(&[&route.namespace, &route.name, &at]))
+}
+
 /// The names that a route's service may have: that of AWS's controller, and another one where that is cut short, so that
 /// two routes cannot share a service.
 pub(crate) fn service_names(route: &Name) -> (String, Option<String>) {

@@ -9,7 +9,7 @@ use crate::condition::Verdict;
 use crate::desired::{
     self, Action, CLUSTER_NAME, Group, GroupRef, Listener, MANAGED_BY, Protocol, ROUTE_NAME,
     ROUTE_NAMESPACE, ROUTE_TYPE, SERVICE_NAME, SERVICE_NAMESPACE, SOURCE_TYPE, Service, Source,
-    Tags, group, key, listener_name, service_names, tags,
+    Tags, group, key, listener_name, service_names, session_name, tags,
 };
 use crate::group_policies::Of;
 use crate::kinds::{BackendRef, Policy, Route, RouteKind, Rule, ServiceExport};
@@ -174,13 +174,15 @@ impl Builder<'_> {
         Ok(reference)
     }
 
-    /// What a rule does, and what it does besides in extended mode. The error says what Lattice has no means for.
-    fn deed(&mut self, rule: &Rule) -> Result<(Action, Option<Traffic>), String> {
+    /// What a rule does, and what it does besides in extended mode; `at` is its place in the route. The error says what
+    /// Lattice has no means for.
+    fn deed(&mut self, at: usize, rule: &Rule) -> Result<(Action, Option<Traffic>), String> {
         if !self.settings.extended || self.kind == RouteKind::Tls {
             let action = matching::lacking(rule).map_or_else(|| self.action(rule), Err)?;
             return Ok((action, None));
         }
-        let asked = traffic::asked(rule)?;
+        let session = session_name(self.name, at);
+        let asked = traffic::asked(rule, &session)?;
         let action = self.action(rule)?;
         let mut mirrors = Vec::new();
         for (backend, percent) in &asked.mirrors {
@@ -335,7 +337,7 @@ pub(crate) fn route(
                 continue;
             }
         };
-        let (action, traffic) = match builder.deed(rule) {
+        let (action, traffic) = match builder.deed(at, rule) {
             Ok(deed) => {
                 served = true;
                 deed

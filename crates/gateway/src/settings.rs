@@ -24,7 +24,7 @@ pub struct Settings {
     pub default_service_network: Option<String>,
     /// Whether all Gateways stand for that network (`ENABLE_SERVICE_NETWORK_OVERRIDE`).
     pub service_network_override: bool,
-    /// Whether the API is a Lath's in extended mode, which has means for filters, timeouts and retries of routes (`LATH_EXTENDED`).
+    /// Whether the API is a Lath's in extended mode, which has means for filters, timeouts, retries and sessions of routes (`LATH_EXTENDED`).
     pub extended: bool,
     /// Whether one of several controllers is elected to write.
     pub leader_elect: bool,

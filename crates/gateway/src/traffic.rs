@@ -1,4 +1,4 @@
-//! What rules of routes ask for beside a backend, as a traffic policy of Lath's: filters, timeouts, retries. Only where the endpoint
+//! What rules of routes ask for beside a backend, as a traffic policy of Lath's: filters, timeouts, retries, sessions. Only where the endpoint
 //! is a Lath in extended mode: AWS's Lattice has no means for it.
 
 use std::collections::BTreeSet;
@@ -24,6 +24,9 @@ const MOST_EDITS: usize = 16;
 const LONGEST_TIMEOUT: u64 = 600_000;
 const LONGEST_BACKOFF: u64 = 10_000;
 
+/// In milliseconds.
+const SESSIONS: std::ops::RangeInclusive<u64> = 1000..=604_800_000;
+
 /// What a rule asks for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Traffic {
@@ -39,17 +42,16 @@ pub(crate) struct Asked {
     pub(crate) mirrors: Vec<(BackendRef, i64)>,
 }
 
-/// What the filters, timeouts and retries of a rule ask for. The error says what cannot be had.
-pub(crate) fn asked(rule: &Rule) -> Result<Asked, String> {
+/// What the filters, timeouts, retries and session persistence of a rule ask for. `session` is what the cookie of the rule's
+/// sessions is called where it has no name. The error says what cannot be had.
+pub(crate) fn asked(rule: &Rule, session: &str) -> Result<Asked, String> {
     let mut asked = Asked::default();
     for filter in &rule.filters {
         asked.filter(rule, filter)?;
     }
     asked.timeouts(rule.timeouts.as_ref())?;
     asked.retry(rule.retry.as_ref())?;
-    if rule.session_persistence.is_some() {
-        return Err("sessionPersistence".to_owned());
-    }
+    asked.session(rule.session_persistence.as_ref(), session)?;
     Ok(asked)
 }
 
@@ -125,6 +127,51 @@ impl Asked {
             retry["backoff"] = json!(backoff);
         }
         self.policy.insert("retry".to_owned(), retry);
+        Ok(())
+    }
+
+    /// The Lath rules of one rule of a route have one session, so that it needs a name: by itself, each would have its own.
+    fn session(&mut self, given: Option<&Value>, name: &str) -> Result<(), String> {
+        let Some(given) = given else { return Ok(()) };
+        let text = |member: &str| given.get(member).and_then(Value::as_str);
+        let kind = text("type").unwrap_or("Cookie");
+        if !matches!(kind, "Cookie" | "Header") {
+            return Err(format!("sessionPersistence by {kind}"));
+        }
+        let name = text("sessionName").unwrap_or(name);
+        let is_token = |it: u8| it.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&it);
+        let is_name = (1..=64).contains(&name.len()) && name.bytes().all(is_token);
+        let lower = name.to_ascii_lowercase();
+        let is_taken =
+            || matches!(lower.as_str(), "cookie" | "set-cookie") || alterable(&lower).is_err();
+        if !is_name || (kind == "Header" && is_taken()) {
+            return Err(format!("sessionPersistence with the name {name:?}"));
+        }
+        let mut session = json!({"type": kind, "sessionName": name});
+        for member in ["absoluteTimeout", "idleTimeout"] {
+            let Some(timeout) = text(member) else {
+                continue;
+            };
+            if !millis(timeout).is_some_and(|it| SESSIONS.contains(&it)) {
+                return Err(format!("sessionPersistence with {member} of {timeout}"));
+            }
+            session[member] = json!(timeout);
+        }
+        let lifetime = given
+            .get("cookieConfig")
+            .and_then(|it| it.get("lifetimeType"));
+        match lifetime.and_then(Value::as_str) {
+            None | Some("Session") => {}
+            Some("Permanent") if kind == "Cookie" && session.get("absoluteTimeout").is_some() => {
+                session["cookieConfig"] = json!({"lifetimeType": "Permanent"});
+            }
+            Some(other) => {
+                return Err(format!(
+                    "such a sessionPersistence with the lifetime {other}"
+                ));
+            }
+        }
+        self.policy.insert("sessionPersistence".to_owned(), session);
         Ok(())
     }
 

@@ -138,6 +138,7 @@ fn group(targets: u64, port: u16) -> TargetGroup {
             healthy_threshold: 2,
             unhealthy_threshold: 2,
         }),
+        balancing: None,
         in_use: true,
         targets: (0..targets).map(target).collect(),
         region: None,

@@ -56,6 +56,15 @@ impl Regions {
         named
     }
 
+    /// How many other regions are connected.
+    pub fn connected(known: Option<&mut Self>) -> usize {
+        let peers = known.map(|it| Arc::clone(&it.peers.borrow()));
+        let peers = peers.iter().flat_map(|it| it.iter());
+        peers
+            .filter(|(name, peer)| *name != lath_feed::WITNESS && peer.connected)
+            .count()
+    }
+
     /// Returns when a link goes up or down or a peer sends a value. Never returns if there are no other regions.
     pub async fn changed(known: Option<&mut Self>) {
         if let Some(regions) = known

@@ -133,6 +133,7 @@ impl Lab {
             protocol: TargetProtocol::Http,
             protocol_version: Some(ProtocolVersion::Http1),
             health_check,
+            balancing: None,
             in_use: true,
             targets: BTreeMap::new(),
             region: regions.is_some().then(|| "us-west-2".to_owned()),

@@ -360,6 +360,11 @@ fn feed_group(cell: &Cell, view: &View, record: &TargetGroup) -> Option<feed::Ta
         protocol: record.protocol,
         protocol_version: target_group::version(record),
         health_check: feed_check(cell, record),
+        balancing: record
+            .balancing
+            .as_deref()
+            .cloned()
+            .filter(|_| cell.mode == Mode::Extended),
         in_use: action::is_used(view, &record.id),
         targets: view
             .range::<Target>(&targets)

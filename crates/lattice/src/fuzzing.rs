@@ -31,6 +31,16 @@ pub fn mutual_tls(text: &str) -> Option<Vec<String>> {
     Some(crate::mutual_tls::read(text).ok()?.trust_anchors)
 }
 
+/// The load balancing policy that a text asks for.
+pub fn load_balancing(text: &str) -> Option<lath_model::balancing::LoadBalancing> {
+    crate::balancing::read(text)
+}
+
+/// Whether a text is a canary.
+pub fn canary(text: &str) -> bool {
+    crate::canary::reads(text)
+}
+
 /// Whether a text is an auth policy.
 pub fn auth_policy(text: &str) -> bool {
     crate::policy_document::check_auth(text).is_ok()

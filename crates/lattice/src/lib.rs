@@ -15,6 +15,8 @@
 mod access_log;
 mod action;
 mod auth_policy;
+mod balancing;
+mod canary;
 mod certificate;
 mod condition;
 mod constraint;
@@ -31,6 +33,7 @@ mod matcher;
 mod mutual_tls;
 mod network;
 mod policy_document;
+mod policy_text;
 mod probing;
 mod quota;
 mod reconcile;
@@ -61,6 +64,7 @@ use lath_service::{App, Stateful};
 use lath_store::{Db, Record, View};
 use lath_wire::{ApiError, Protocol, Service, ServiceInfo};
 
+pub use canary::{CanaryStatus, CanaryWatch, canaries};
 pub use contribute::{CONTRIBUTIONS, asks_who_calls};
 pub use reconcile::reconcilers;
 pub use record::kinds;
@@ -73,6 +77,8 @@ pub struct Lattice {
     pub cell: Cell,
     /// Where the records are looked for that prove domains.
     pub records: lath_acm::PublicRecords,
+    /// What nodes report of groups that canaries are about.
+    pub canaries: Arc<CanaryWatch>,
 }
 
 impl App for Lattice {

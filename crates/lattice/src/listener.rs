@@ -11,12 +11,15 @@ use lath_service::operations;
 use lath_store::{Tx, View};
 use lath_wire::{ApiError, Caller};
 
+use crate::canary::Canary;
 use crate::ident::{Kind, resolve};
 use crate::mutual_tls::MutualTls;
 use crate::record::{Listener, Rule, Service, key};
 use crate::resource_types::*;
 use crate::shape::*;
-use crate::{Lattice, action, fault, mutual_tls, page, quota, service, token, traffic};
+use crate::{
+    Lattice, action, balancing, canary, fault, mutual_tls, page, quota, service, token, traffic,
+};
 
 operations! {
     for Lattice as "vpc-lattice";
@@ -152,12 +155,19 @@ fn create(
         service: &service.id,
         protocol: op.protocol,
     };
+    balancing::check_given(KIND, &op.tags)?;
     let action = action::resolve(cell, tx.view(), user, &op.default_action, "defaultAction")?;
-    let traffic = traffic::of(cell, tx.view(), user, &op.tags, &action)?;
+    let traffic = traffic::of(cell, tx.view(), user, &op.tags, &action, None)?;
+    let canary = canary::of(cell, tx.view(), user, &op.tags, &action)?;
+    let (canary, action) = match canary {
+        Some((canary, action)) => (Some(canary), action),
+        None => (None, action),
+    };
     let mutual_tls = mutual_tls::of(cell, tx.view(), op.protocol, &op.tags)?;
     let done = Done {
         action,
         traffic,
+        canary,
         mutual_tls,
     };
     let listener = put(tx, &service.id, id, op, port, done);
@@ -200,6 +210,7 @@ struct Done {
     action: Action,
     traffic: Option<Box<TrafficPolicy>>,
     mutual_tls: Option<Box<MutualTls>>,
+    canary: Option<Box<Canary>>,
 }
 
 fn put(
@@ -220,6 +231,7 @@ fn put(
         conditions: Match::default(),
         action: default.action,
         traffic: default.traffic,
+        canary: default.canary,
         tags: Default::default(),
         created_at: now,
         updated_at: now,
@@ -284,6 +296,7 @@ fn update(app: &Lattice, tx: &mut Tx, op: UpdateListener) -> Result<ListenerOutp
     traffic::fits(cell, policy, &action)?;
     let now = Timestamp::now();
     tx.update::<Rule>(&key(&listener.id, &listener.default_rule), |rule| {
+        canary::interrupt(rule, &action);
         rule.action = action;
         rule.updated_at = now;
     });

@@ -20,7 +20,12 @@ pub(crate) struct LongTag {
 const MOST_PARTS: usize = 16;
 
 /// All there are.
-const ALL: [&LongTag; 2] = [&crate::traffic::TAG, &crate::mutual_tls::TAG];
+const ALL: [&LongTag; 4] = [
+    &crate::traffic::TAG,
+    &crate::mutual_tls::TAG,
+    &crate::canary::TAG,
+    &crate::balancing::TAG,
+];
 
 /// Whether a tag is one of those, or looks like it.
 pub(crate) fn is_any(key: &str) -> bool {
@@ -95,6 +100,28 @@ impl LongTag {
             return Err(fault::invalid("tags", message));
         }
         Ok(())
+    }
+
+    /// The error about a text.
+    pub(crate) fn wrong(&self, error: impl std::fmt::Display) -> ApiError {
+        fault::invalid("tags", format!("{}: {error}", self.name))
+    }
+
+    /// Refuses a part that is set alone: it would go on with what is there already, and what it means for permissions is
+    /// judged by what a request says.
+    ///
+    /// # Errors
+    /// `ValidationException`.
+    pub(crate) fn check_whole(&self, given: &Tags) -> Result<(), ApiError> {
+        let name = self.name;
+        match given.contains_key(name) || !self.is_asked(given.keys()) {
+            true => Ok(()),
+            false => {
+                let message =
+                    format!("Part {name} is missing: set all parts of a policy in one request");
+                Err(fault::invalid("tags", message))
+            }
+        }
     }
 
     /// Whether the text is the same in both.

@@ -23,7 +23,7 @@ use crate::region::Told;
 use crate::resource::{endpoint as resource_endpoint, reconcile as resources, verification};
 use crate::shape::{Status, VpcAssociationStatus};
 use crate::{
-    Lattice, action, certificate, endpoint, region, target_group, vpc_association,
+    Lattice, action, canary, certificate, endpoint, region, target_group, vpc_association,
     workload_authority,
 };
 
@@ -47,6 +47,7 @@ pub fn reconcilers(app: &Arc<Lattice>, stop: &CancellationToken, tasks: &mut Joi
         async move { reconciler.pass().await }
     };
     tasks.spawn(run_reconciler(cell, "lattice", PERIOD, stop.clone(), pass));
+    canary::reconciler(app, stop, tasks);
 }
 
 /// Compares what is recorded with what is observed.

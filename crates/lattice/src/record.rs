@@ -10,11 +10,13 @@ use lath_model::id::{
     ServiceNetworkVpcAssociationId, TargetGroupId, VpcId,
 };
 
+use crate::canary::{self, Canary};
 use crate::mutual_tls::MutualTls;
 use crate::resource::{
     DomainVerification, ResourceAssociation, ResourceConfiguration, ResourceEndpointAssociation,
     ResourceGateway,
 };
+use lath_model::balancing::LoadBalancing;
 use lath_model::lattice::{Action, ListenerProtocol, Match, ProtocolVersion, TargetProtocol};
 use lath_model::traffic::TrafficPolicy;
 use lath_store::Record;
@@ -102,6 +104,9 @@ pub(crate) struct Rule {
     /// What its tags ask for, or its listener's tags for the default rule.
     #[serde(default)]
     pub(crate) traffic: Option<Box<TrafficPolicy>>,
+    /// What moves the weights of its action, as its tags or its listener's ask for.
+    #[serde(default)]
+    pub(crate) canary: Option<Box<Canary>>,
     pub(crate) tags: Tags,
     pub(crate) created_at: Timestamp,
     pub(crate) updated_at: Timestamp,
@@ -123,6 +128,9 @@ pub(crate) struct TargetGroup {
     pub(crate) protocol: TargetProtocol,
     pub(crate) protocol_version: ProtocolVersion,
     pub(crate) health_check: HealthCheck,
+    /// What its tags ask for.
+    #[serde(default)]
+    pub(crate) balancing: Option<Box<LoadBalancing>>,
     pub(crate) status: Status,
     pub(crate) failure: Option<Failure>,
     pub(crate) tags: Tags,
@@ -337,7 +345,16 @@ records! {
     GeneratedCertificate "lattice.generated-certificate" |_this| GENERATED.to_owned();
     WorkloadAuthority "lattice.workload-authority" |_this| GENERATED.to_owned();
     Rule "lattice.rule" |this| key(&this.listener, &this.id)
-        => crate::action::groups_of(this).map(|id| ("group", id.to_string())).collect();
+        => {
+            let groups = crate::action::groups_of(this);
+            let mut keys: Vec<_> = groups.map(|id| ("group", id.to_string())).collect();
+            let state = |canary: &Canary| match canary.is_running() {
+                true => canary::RUNNING,
+                false => canary::OVER,
+            };
+            keys.extend(this.canary.iter().map(|it| ("canary", state(it).to_owned())));
+            keys
+        };
     TargetGroup "lattice.target-group" |this| this.id.to_string()
         => vec![("name", this.name.clone()), unsettled(this.status != Status::Active)];
     Target "lattice.target" |this| target_key(&this.group, &this.id, this.port)

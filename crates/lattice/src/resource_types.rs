@@ -14,7 +14,7 @@ use crate::shape::{
     CreateServiceNetworkServiceAssociation, CreateServiceNetworkVpcAssociation, RuleAction,
     TagResource, UntagResource,
 };
-use crate::{long_tag, tag, traffic};
+use crate::{balancing, long_tag, tag, traffic};
 
 /// Whether callers are authenticated: as the resource has it after the request.
 pub(crate) const AUTH_TYPE: &str = "vpc-lattice:AuthType";
@@ -327,7 +327,8 @@ fn named(arn: &str, kind: Kind) -> Option<String> {
 }
 
 /// Tags that are a rule's traffic policy need what changing the rule needs, or the listener for its default rule; so do those by
-/// which a listener asks clients for certificates, or a service network takes identified workloads only.
+/// which a listener asks clients for certificates, or a service network takes identified workloads only, and canaries. Those that
+/// are a group's policy need what changing the group needs.
 pub(crate) fn retagging(access: Access<TagResource>) -> Access<TagResource> {
     let of = |op: &TagResource, kind| {
         let asked = long_tag::is_asked(op.tags.keys());
@@ -342,6 +343,12 @@ pub(crate) fn retagging(access: Access<TagResource>) -> Access<TagResource> {
         .with(TARGET_GROUPS, |op, at| mirrored(at, &op.tags))
         .also(UPDATE_NETWORK, &SERVICE_NETWORK, move |op, _| {
             of(op, Kind::ServiceNetwork)
+        })
+        .also(UPDATE_GROUP, &TARGET_GROUP, |op, _| {
+            let asked = balancing::TAG.is_asked(op.tags.keys());
+            asked
+                .then(|| named(&op.resource_arn, Kind::TargetGroup))
+                .flatten()
         })
 }
 
@@ -359,11 +366,18 @@ pub(crate) fn untagging(access: Access<UntagResource>) -> Access<UntagResource> 
         .also(UPDATE_NETWORK, &SERVICE_NETWORK, move |op, _| {
             of(op, Kind::ServiceNetwork)
         })
+        .also(UPDATE_GROUP, &TARGET_GROUP, |op, _| {
+            let asked = balancing::TAG.is_asked(&op.tag_keys);
+            asked
+                .then(|| named(&op.resource_arn, Kind::TargetGroup))
+                .flatten()
+        })
 }
 
 const UPDATE_RULE: &str = "vpc-lattice:UpdateRule";
 const UPDATE_LISTENER: &str = "vpc-lattice:UpdateListener";
 const UPDATE_NETWORK: &str = "vpc-lattice:UpdateServiceNetwork";
+const UPDATE_GROUP: &str = "vpc-lattice:UpdateTargetGroup";
 
 /// What Lattice's operations state beside what all do.
 pub(crate) trait Needs<Op>: Sized {

@@ -15,7 +15,10 @@ use crate::ident::{Kind, resolve};
 use crate::record::{Listener, Rule, key};
 use crate::resource_types::*;
 use crate::shape::*;
-use crate::{Lattice, action, condition, fault, listener, mutual_tls, page, quota, token, traffic};
+use crate::{
+    Lattice, action, balancing, canary, condition, fault, listener, mutual_tls, page, quota, token,
+    traffic,
+};
 
 operations! {
     for Lattice as "vpc-lattice";
@@ -148,9 +151,15 @@ fn create(
         service: &service.id,
         protocol: listener.protocol,
     };
+    balancing::check_given(KIND, &op.tags)?;
     let action = action::resolve(cell, tx.view(), user, &op.action, "action")?;
     mutual_tls::check_given(Kind::Rule, &op.tags)?;
-    let traffic = traffic::of(cell, tx.view(), user, &op.tags, &action)?;
+    let traffic = traffic::of(cell, tx.view(), user, &op.tags, &action, None)?;
+    let canary = canary::of(cell, tx.view(), user, &op.tags, &action)?;
+    let (canary, action) = match canary {
+        Some((canary, action)) => (Some(canary), action),
+        None => (None, action),
+    };
     let now = Timestamp::now();
     let rule = tx.put(Rule {
         id,
@@ -161,6 +170,7 @@ fn create(
         conditions: condition::read(&op.conditions),
         action,
         traffic,
+        canary,
         tags: op.tags,
         created_at: now,
         updated_at: now,
@@ -225,7 +235,9 @@ pub(crate) fn changed(
             service: &rule.service,
             protocol: listener.map_or(ListenerProtocol::Http, |it| it.protocol),
         };
-        rule.action = action::resolve(cell, view, user, given, "action")?;
+        let action = action::resolve(cell, view, user, given, "action")?;
+        canary::interrupt(&mut rule, &action);
+        rule.action = action;
         traffic::fits(cell, rule.traffic.as_deref(), &rule.action)?;
     }
     rule.updated_at = Timestamp::now();

@@ -9,7 +9,9 @@ use crate::ident::{Identifier, Kind};
 use crate::record::*;
 use crate::resource_types::*;
 use crate::shape::*;
-use crate::{Lattice, constraint, fault, long_tag, mutual_tls, probing, traffic};
+use crate::{
+    Lattice, balancing, canary, constraint, fault, long_tag, mutual_tls, probing, traffic,
+};
 
 operations! {
     for Lattice as "vpc-lattice";
@@ -60,6 +62,7 @@ fn change(
     }
     traffic::retag(cell, tx, kind, &key, &tags)?;
     mutual_tls::retag(cell, tx, kind, &key, &tags)?;
+    balancing::retag(cell, tx, kind, &key, &tags)?;
     (kind.tags().write)(tx, &key, tags);
     Ok(())
 }
@@ -80,7 +83,10 @@ fn tag(app: &Lattice, tx: &mut Tx, op: TagResource) -> Result<Empty, ApiError> {
     probing::check(cell, &op.tags)?;
     long_tag::check_mode(cell, &op.tags)?;
     let (kind, key) = place(cell, &op.resource_arn)?;
-    traffic::check_given(tx.view(), kind, &key, &op.tags)?;
+    for tag in [&traffic::TAG, &canary::TAG] {
+        traffic::check_given(tag, tx.view(), kind, &key, &op.tags)?;
+    }
+    balancing::check_given(kind, &op.tags)?;
     mutual_tls::check_given(kind, &op.tags)?;
     change(cell, tx, &op.resource_arn, |tags| {
         long_tag::make_room(tags, &op.tags);

@@ -17,7 +17,8 @@ use crate::record::{Target, TargetGroup};
 use crate::resource_types::*;
 use crate::shape::*;
 use crate::{
-    Lattice, action, behind, fault, health_check, page_from, probing, quota, region, token, vpc,
+    Lattice, action, balancing, behind, canary, fault, health_check, page_from, probing, quota,
+    region, token, traffic, vpc,
 };
 
 operations! {
@@ -209,6 +210,7 @@ fn planned(
         protocol: spoken.protocol,
         protocol_version: spoken.version,
         health_check: check,
+        balancing: balancing::of(cell, &op.tags)?,
         status: Status::CreateInProgress,
         failure: None,
         tags: op.tags,
@@ -232,6 +234,9 @@ fn create(
         return Ok(output(cell, &*find(cell, tx.view(), &id)?));
     }
     probing::check(cell, &op.tags)?;
+    for tag in [&traffic::TAG, &canary::TAG] {
+        traffic::check_given(tag, tx.view(), KIND, "", &op.tags)?;
+    }
     let group = planned(cell, tx.view(), id, op)?;
     if let Some(twin) = tx.view().by::<TargetGroup>("name", &group.name).next() {
         let id = twin.id.as_str();

@@ -267,6 +267,7 @@ fn snapshot() -> Snapshot {
         protocol: lath_model::lattice::TargetProtocol::Tcp,
         protocol_version: None,
         health_check: None,
+        balancing: None,
         in_use: true,
         targets: [(
             TargetKey {

@@ -12,6 +12,7 @@
 //! ```
 
 pub mod arn;
+pub mod balancing;
 pub mod id;
 pub mod lattice;
 pub mod partition;

@@ -190,6 +190,7 @@ fn target_group(name: &str, otherwise: &str, version: ProtocolVersion) -> Target
         protocol: TargetProtocol::Http,
         protocol_version: Some(version),
         health_check: None,
+        balancing: None,
         in_use: true,
         targets: BTreeMap::from([(
             TargetKey {

@@ -13,19 +13,23 @@ use lath_feed::{
     TargetHealth,
 };
 use lath_health::{HealthView, Reach};
-use lath_model::id::{ListenerId, ServiceId, ServiceNetworkId, TargetGroupId, VpcEndpointId};
+use lath_model::id::{
+    ListenerId, RuleId, ServiceId, ServiceNetworkId, TargetGroupId, VpcEndpointId,
+};
 use lath_model::lattice::{Action, ListenerProtocol, ProtocolVersion, TargetProtocol};
-use lath_model::traffic::TrafficPolicy;
+use lath_model::traffic::{RateLimit, TrafficPolicy};
 use lath_model::{Owner, Partition};
 use lath_route::{Router, Weighted};
 
+use crate::breaker::{Load, Policy};
 use crate::counters::Counters;
 use crate::fields::Field;
 use crate::gate::Gate;
+use crate::outlier::Outliers;
 use crate::slot::{GroupSlot, Members, ServiceSlot, TargetSlot, Turns};
 use crate::state::*;
 use crate::tls::{self, Mutual, Offer};
-use crate::traffic::{Answer, Traffic};
+use crate::traffic::{Answer, Limits, Traffic};
 
 /// Compiles `snapshot` into the state that follows `previous`.
 pub(crate) fn compile(
@@ -293,6 +297,7 @@ fn compile_entry(
 ) -> Entry {
     let make = Make {
         service,
+        slot,
         network,
         groups: known.groups,
         mutual: known.mutual,
@@ -328,6 +333,7 @@ fn destinations<'a>(logs: impl IntoIterator<Item = &'a AccessLogDestination>) ->
 
 struct Make<'a> {
     service: &'a Service,
+    slot: &'a ServiceSlot,
     network: &'a ServiceNetwork,
     mutual: &'a HashMap<ListenerId, Arc<Mutual>>,
     groups: &'a HashMap<TargetGroupId, Arc<GroupSlot>>,
@@ -357,12 +363,14 @@ impl Make<'_> {
                 .iter()
                 .map(|rule| {
                     let policy = listener.traffic.get(&rule.id);
-                    (rule.id.clone(), self.outcome(&rule.action, policy))
+                    let outcome = self.outcome(&rule.id, &rule.action, policy);
+                    (rule.id.clone(), outcome)
                 })
                 .collect(),
             default: (
                 listener.default_rule.clone(),
                 self.outcome(
+                    &listener.default_rule,
                     &listener.default_action,
                     listener.traffic.get(&listener.default_rule),
                 ),
@@ -371,7 +379,7 @@ impl Make<'_> {
     }
 
     /// A policy that cannot be obeyed is not left out: its rule answers 500.
-    fn outcome(&self, action: &Action, policy: Option<&TrafficPolicy>) -> Outcome {
+    fn outcome(&self, rule: &RuleId, action: &Action, policy: Option<&TrafficPolicy>) -> Outcome {
         let Some(policy) = policy else {
             return self.plain(action, None);
         };
@@ -381,11 +389,12 @@ impl Make<'_> {
         };
         let made = match (&policy.redirect, action) {
             (Some(_), _) | (None, Action::FixedResponse(_)) => {
-                let answer = Answer::of(policy, status);
+                let answer = Answer::of(policy, status, self.limits(rule, policy));
                 answer.map(|answer| Outcome::Answer(Box::new(answer)))
             }
             (None, Action::Forward(_)) => {
-                let traffic = Traffic::of(policy, self.threads);
+                let limits = self.limits(rule, policy);
+                let traffic = Traffic::of(policy, rule, limits, self.threads);
                 traffic.map(|it| self.plain(action, Some((policy, Arc::new(it)))))
             }
         };
@@ -393,6 +402,23 @@ impl Make<'_> {
             tracing::error!(service.id = %self.service.id, "a rule's traffic policy cannot be obeyed");
             Outcome::Fixed(StatusCode::INTERNAL_SERVER_ERROR)
         })
+    }
+
+    /// A rule's rate limits. Those with a name are the service's.
+    fn limits(&self, rule: &RuleId, policy: &TrafficPolicy) -> Limits {
+        let limits = policy.limits.iter().enumerate();
+        let one = |(index, limit): (usize, &RateLimit)| {
+            let name = match &limit.name {
+                Some(name) => name.clone(),
+                None => format!("{rule}/{index}"),
+            };
+            self.slot.limiter(name, limit)
+        };
+        // What could not have been written here is not made.
+        match policy.check() {
+            Ok(()) => limits.map(one).collect(),
+            Err(_) => Limits::default(),
+        }
     }
 
     fn plain(&self, action: &Action, with: Option<(&TrafficPolicy, Arc<Traffic>)>) -> Outcome {
@@ -449,12 +475,11 @@ fn services(
         .services
         .keys()
         .map(|id| {
-            let slot = previous.services.get(id).cloned().unwrap_or_else(|| {
-                Arc::new(ServiceSlot {
-                    id: id.clone(),
-                    counters: Counters::new(threads),
-                })
-            });
+            let slot = previous
+                .services
+                .get(id)
+                .cloned()
+                .unwrap_or_else(|| Arc::new(ServiceSlot::new(id.clone(), threads)));
             (id.clone(), slot)
         })
         .collect()
@@ -514,7 +539,13 @@ fn groups(
                 .unwrap_or_else(|| Arc::new(new_group(group, threads)));
             let region = group.region.as_ref();
             let is_lost = region.is_some_and(|region| lost.contains(region));
-            let members = members(group, health, &slot.members.load(), is_lost, threads);
+            let before = slot.members.load_full();
+            let mut members = members(group, health, &before, is_lost, threads);
+            members.policy = policy(group, &slot, before.policy.as_ref());
+            let detects = members.policy.as_ref().map(|it| it.outliers.is_some());
+            if detects != Some(true) {
+                members.known.values().for_each(|it| it.outlier.forget());
+            }
             slot.replace_members(members);
             (group.id.clone(), slot)
         })
@@ -549,6 +580,8 @@ fn function_group(group: &Arc<FunctionGroup>, threads: usize) -> GroupSlot {
         secure: false,
         counters: Counters::new(threads),
         turns: Turns::new(threads),
+        load: Arc::new(Load::new(threads)),
+        outliers: Outliers::default(),
         members: Members::default().into_shared(),
     }
 }
@@ -563,8 +596,27 @@ fn new_group(group: &TargetGroup, threads: usize) -> GroupSlot {
         secure: group.protocol == TargetProtocol::Https,
         counters: Counters::new(threads),
         turns: Turns::new(threads),
+        load: Arc::new(Load::new(threads)),
+        outliers: Outliers::default(),
         members: Members::default().into_shared(),
     }
+}
+
+/// A policy that cannot be obeyed, which only another region can have told, leaves the group as it is without one.
+fn policy(
+    group: &TargetGroup,
+    slot: &GroupSlot,
+    before: Option<&Arc<Policy>>,
+) -> Option<Arc<Policy>> {
+    let source = group.balancing.as_ref()?;
+    if let Some(before) = before.filter(|it| it.source == *source) {
+        return Some(Arc::clone(before));
+    }
+    let made = Policy::of(source, &slot.load);
+    if made.is_none() {
+        tracing::error!(target_group.id = %group.id, "a group's load balancing policy cannot be obeyed");
+    }
+    made.map(Arc::new)
 }
 
 /// Which targets a group has and which of them get new requests: the healthy and the unchecked ones; when
@@ -587,7 +639,14 @@ fn members(
             .get(key)
             .filter(|slot| slot.address == address)
             .cloned()
-            .unwrap_or_else(|| Arc::new(TargetSlot::new(address, Reach::of(group), threads)));
+            .unwrap_or_else(|| {
+                Arc::new(TargetSlot::new(
+                    key.clone(),
+                    address,
+                    Reach::of(group),
+                    threads,
+                ))
+            });
         let draining = target.draining_since.is_some();
         slot.retired.store(draining, Relaxed);
         slot.lost.store(is_lost, Relaxed);

@@ -130,6 +130,7 @@ impl Core {
         let limits = &self.config.limits;
         self.exchanges.each(|meter| meter.check(now, limits));
         self.follow_moved();
+        self.pools.give_way();
         self.clients.report(now, &self.totals);
         self.connections
             .each(|connection| connection.check(now, &self.config));

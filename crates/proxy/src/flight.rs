@@ -14,6 +14,7 @@ use lath_model::lattice::ProtocolVersion;
 use lath_policy::lattice::Level;
 use lath_svid::Svid;
 
+use crate::breaker::{Limit, Policy, Ticket};
 use crate::callers::Sender;
 use crate::connection::Connection;
 use crate::core::Core;
@@ -23,7 +24,7 @@ use crate::gate;
 use crate::head::{self, Survey};
 use crate::interim;
 use crate::meter::Meter;
-use crate::refusal::Failure;
+use crate::refusal::{Failure, Refusal};
 use crate::slot::{GroupSlot, TargetSlot};
 use crate::state::{Entry, VpcState};
 
@@ -37,6 +38,8 @@ pub(crate) struct Flight {
     vpc: Option<Arc<VpcState>>,
     group: Option<Arc<GroupSlot>>,
     target: Option<Arc<TargetSlot>>,
+    /// Its place among the group's requests, where their number has a limit.
+    place: Option<Ticket>,
     listener: Option<ListenerId>,
     rule: Option<RuleId>,
     denied_by: Option<Level>,
@@ -93,6 +96,7 @@ impl Flight {
             vpc: None,
             group: None,
             target: None,
+            place: None,
             listener: None,
             rule: None,
             denied_by: None,
@@ -239,6 +243,20 @@ impl Flight {
         self.group = Some(Arc::clone(group));
     }
 
+    /// Takes a place among the requests of a group with a policy, if they have a limit and it has none yet.
+    ///
+    /// # Errors
+    /// There are as many as may be.
+    pub(crate) fn admit(&mut self, policy: &Policy) -> Result<(), Refusal> {
+        let place = self.place.take();
+        let known = place.filter(|it| it.is_of(&policy.load));
+        self.place = match known {
+            Some(place) => Some(place),
+            None => policy.enter(Limit::Requests).map_err(Refusal::overflow)?,
+        };
+        Ok(())
+    }
+
     /// A target was picked, perhaps instead of an earlier one.
     pub(crate) fn picked(&mut self, target: &Arc<TargetSlot>) {
         self.leave_target();
@@ -329,6 +347,7 @@ impl Flight {
         }
         self.log(taken);
         self.leave_target();
+        self.place = None;
     }
 
     fn log(&mut self, taken: Duration) {

@@ -4,13 +4,17 @@
 use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use lath_feed::telemetry::{MetricSample, Sink};
 use lath_model::Timestamp;
 
+use crate::breaker::Limit;
 use crate::core::Shared;
 use crate::counters::{BUCKETS, Count, Counters, Reading, bucket_middle};
+use crate::outlier::Why;
+use crate::slot::GroupSlot;
 use crate::state::State;
 
 /// Zeros and levels are reported this often.
@@ -310,6 +314,8 @@ pub(crate) fn prometheus(state: &State, totals: &Counters) -> String {
         .collect();
     requests(&mut text, "lath_target_group", "a target group", &groups);
     connections(&mut text, &groups);
+    balancing(&mut text, state);
+    limits(&mut text, state);
     text
 }
 
@@ -441,6 +447,85 @@ fn connections(text: &mut String, groups: &[(String, Reading)]) {
         family(text, name, kind, help);
         for (label, reading) in groups {
             line(text, name, label, reading.get(count));
+        }
+    }
+}
+
+/// What circuit breakers and outlier detection did, of groups that have them.
+fn balancing(text: &mut String, state: &State) {
+    let groups: Vec<_> = sorted_by(state.groups.values(), |slot| slot.id.as_str())
+        .filter(|slot| slot.members.load().policy.is_some())
+        .collect();
+    let label = |slot: &GroupSlot| format!("target_group=\"{}\"", slot.id);
+    let name = "lath_target_group_circuit_breaker_level";
+    family(
+        text,
+        name,
+        "gauge",
+        "What counts towards a limit of a target group's circuit breakers now.",
+    );
+    for slot in &groups {
+        for limit in Limit::ALL {
+            let labels = format!("{},limit=\"{}\"", label(slot), limit.name());
+            line(text, name, &labels, slot.load.level(limit).into());
+        }
+    }
+    let name = "lath_target_group_circuit_breaker_overflows_total";
+    family(
+        text,
+        name,
+        "counter",
+        "What a limit of a target group's circuit breakers refused.",
+    );
+    for slot in &groups {
+        for limit in Limit::ALL {
+            let labels = format!("{},limit=\"{}\"", label(slot), limit.name());
+            line(text, name, &labels, slot.load.overflows(limit));
+        }
+    }
+    let name = "lath_target_group_targets_ejected";
+    family(
+        text,
+        name,
+        "gauge",
+        "Targets that outlier detection leaves out.",
+    );
+    for slot in &groups {
+        let members = slot.members.load();
+        let ejected = members
+            .known
+            .values()
+            .filter(|it| it.outlier.ejection().is_some());
+        line(text, name, &label(slot), ejected.count() as u64);
+    }
+    let name = "lath_target_group_ejections_total";
+    family(
+        text,
+        name,
+        "counter",
+        "Ejections of targets by outlier detection.",
+    );
+    for slot in &groups {
+        for why in Why::ALL {
+            let labels = format!("{},reason=\"{}\"", label(slot), why.name());
+            line(text, name, &labels, slot.outliers.ejections(why));
+        }
+    }
+}
+
+/// What rate limits refused, by the limit's name, or its rule and place there.
+fn limits(text: &mut String, state: &State) {
+    let name = "lath_service_rate_limited_total";
+    family(
+        text,
+        name,
+        "counter",
+        "Requests that a rate limit of a service refused.",
+    );
+    for slot in sorted_by(state.services.values(), |slot| slot.id.as_str()) {
+        for (limit, limiter) in slot.limiters() {
+            let labels = format!("service=\"{}\",limit=\"{limit}\"", slot.id);
+            line(text, name, &labels, limiter.refused.load(Relaxed));
         }
     }
 }

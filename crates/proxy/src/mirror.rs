@@ -14,13 +14,16 @@ use lath_model::lattice::ProtocolVersion;
 use lath_svid::Svid;
 use tokio::sync::oneshot;
 
+use crate::breaker::Limit;
 use crate::connection::Connection;
 use crate::core::Core;
 use crate::counters::Count;
+use crate::ejection;
 use crate::flight::Flight;
 use crate::framing::Interim;
 use crate::head::{self, Provenance};
 use crate::meter::Meter;
+use crate::outlier::Outcome;
 use crate::picking::{Wanted, open, pick};
 use crate::slot::{GroupSlot, TargetSlot};
 use crate::state::Choice;
@@ -130,15 +133,21 @@ impl Copy {
             return;
         };
         let mut counted = Counted::begin(&self, target);
-        let opened = open(
-            &self.core,
-            &self.group,
-            target,
-            self.caller.as_ref(),
-            Wanted::Idle,
-        )
-        .await;
-        let Ok(Some(mut lease)) = opened else { return };
+        let policy = members.policy.as_ref();
+        // A copy takes a place like any request, and none where there is none.
+        let Ok(_place) = policy.map_or(Ok(None), |it| it.enter(Limit::Requests)) else {
+            return;
+        };
+        let aim = (target, self.caller.as_ref());
+        let opened = open(&self.core, &self.group, aim, Wanted::Idle, policy).await;
+        let note = |outcome| {
+            if let Some(policy) = policy {
+                ejection::note(&self.group, &members, policy, target, outcome);
+            }
+        };
+        let Ok(Some(mut lease)) = opened else {
+            return note(Outcome::Gateway);
+        };
         let mut parts = self.parts;
         let size: usize = pieces.iter().map(Bytes::len).sum();
         parts.headers.remove(header::TRANSFER_ENCODING);
@@ -152,8 +161,9 @@ impl Copy {
             lines: &self.lines,
         };
         let Ok(response) = lease.send(request, false, &sending).await else {
-            return;
+            return note(Outcome::Gateway);
         };
+        note(Outcome::of(response.status()));
         target.proved();
         counted.status = response.status().as_u16();
         let mut source = response.into_body();

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use lath_feed::{Condition, Snapshot, TargetHealth, TargetKey, TargetObserved};
+use lath_feed::{Condition, Ejection, Snapshot, TargetHealth, TargetKey, TargetObserved};
 use lath_health::HealthView;
 use lath_model::Timestamp;
 use lath_model::id::{
@@ -26,6 +26,8 @@ pub struct ProxyObserved {
     pub services: BTreeMap<ServiceId, Condition>,
     /// Requests in flight to draining targets.
     pub in_flight: BTreeMap<TargetGroupId, BTreeMap<TargetKey, u64>>,
+    /// Targets that outlier detection leaves out.
+    pub ejected: BTreeMap<TargetGroupId, BTreeMap<TargetKey, Ejection>>,
 }
 
 /// Target health as [`lath_feed::Observed`] wants it: what probes say, and of draining targets what is in
@@ -48,6 +50,10 @@ pub fn observed_targets(
                 reason: state.and_then(|state| state.reason).map(str::to_owned),
                 since: state.map_or(now, |state| state.since),
                 in_flight: 0,
+                ejection: proxy
+                    .ejected
+                    .get(&group.id)
+                    .and_then(|keys| keys.get(key).cloned()),
             };
             if let Some(since) = target.draining_since {
                 let left = proxy

@@ -19,11 +19,14 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
 use crate::auth::Passage;
+use crate::breaker::Limit;
 use crate::callers::Sender;
 use crate::connection::{Connection, Order};
 use crate::core::Core;
 use crate::counters::Count;
+use crate::ejection;
 use crate::gate;
+use crate::outlier;
 use crate::picking::pick;
 use crate::refusal::Failure;
 use crate::scratch::with_scratch;
@@ -185,12 +188,28 @@ impl Journey<'_> {
             target.enter(core.index);
             self.target = Some(Arc::clone(target));
             let room = core.pools.room().ok_or(NONE)?;
+            let policy = members.policy.as_ref();
+            let ticket = policy.map_or(Some(None), |it| it.connection());
+            let Some(ticket) = ticket else {
+                group.load.overflow(Limit::Connections);
+                return Err(Failure::CircuitBreakerOverflow);
+            };
+            let room = room.with(ticket);
+            let note = |outcome| {
+                if let Some(policy) = policy {
+                    ejection::note(group, &members, policy, target, outcome);
+                }
+            };
             let connecting = connect_for_one(&core.pools, group, target, room);
             match self.unless_aborted(connecting).await? {
-                Ok(connected) => return Ok(connected),
+                Ok(connected) => {
+                    note(outlier::Outcome::Good);
+                    return Ok(connected);
+                }
                 Err(error) => {
                     tracing::debug!(target.addr = %target.address, %error, "a target cannot be connected");
                     target.eject(core.config.ejection);
+                    note(outlier::Outcome::Gateway);
                     refusing.push(target.serial);
                 }
             }

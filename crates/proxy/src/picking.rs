@@ -2,13 +2,15 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
-use lath_svid::Svid;
+use lath_model::lattice::ProtocolVersion;
 
+use crate::breaker::{Limit, Policy};
 use crate::core::Core;
 use crate::refusal::Refusal;
 use crate::slot::{GroupSlot, Members, TargetSlot};
-use crate::upstream::Lease;
+use crate::upstream::{Aim, Lease, Room};
 
 /// What speaks for a target that was picked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,11 +50,14 @@ pub(crate) fn pick<'a>(
 pub(crate) async fn open(
     core: &Rc<Core>,
     group: &Arc<GroupSlot>,
-    target: &Arc<TargetSlot>,
-    caller: Option<&Arc<Svid>>,
+    aim: Aim<'_>,
     wanted: Wanted,
+    policy: Option<&Arc<Policy>>,
 ) -> Result<Option<Lease>, Refusal> {
-    let idle = || Lease::idle(&core.pools, target, caller);
+    if let Some(policy) = policy {
+        return Box::pin(open_limited(core, group, aim, wanted, policy)).await;
+    }
+    let idle = || Lease::idle(&core.pools, aim);
     if let Some(lease) = (wanted != Wanted::Fresh).then(idle).flatten() {
         return Ok(Some(lease));
     }
@@ -61,8 +66,87 @@ pub(crate) async fn open(
         Refusal::overloaded()
     })?;
     // Boxed, because it is rare and large: every exchange would carry its room along.
-    match Box::pin(Lease::connect(&core.pools, group, target, caller, room)).await {
+    Box::pin(dial(core, group, aim, room)).await
+}
+
+/// How long a request waits for a connection at most: as long as services let a target be silent.
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
+
+/// As [`open`], for a group with circuit breakers: a request without a connection counts as pending, and waits where the
+/// group may have no more of them.
+async fn open_limited(
+    core: &Rc<Core>,
+    group: &Arc<GroupSlot>,
+    aim: Aim<'_>,
+    wanted: Wanted,
+    policy: &Arc<Policy>,
+) -> Result<Option<Lease>, Refusal> {
+    let load = &policy.load;
+    let has_limit = policy.most(Limit::Connections).is_some();
+    let limited = |lease: Lease| match has_limit {
+        true => lease.limited(load),
+        false => lease,
+    };
+    let idle = || {
+        (wanted != Wanted::Fresh)
+            .then(|| Lease::idle(&core.pools, aim))
+            .flatten()
+    };
+    if let Some(lease) = idle() {
+        return Ok(Some(limited(lease)));
+    }
+    let _pending = policy.enter(Limit::Pending).map_err(Refusal::overflow)?;
+    let mut waiter = None;
+    let ticket = loop {
+        if let Some(lease) = idle() {
+            return Ok(Some(limited(lease)));
+        }
+        if let Some(ticket) = policy.connection() {
+            break ticket;
+        }
+        if core.pools.shed_one(&group.members.load()) {
+            continue;
+        }
+        // Whoever waits is counted before it looks again, so that what becomes free in between is seen or told.
+        match &waiter {
+            None => waiter = Some(load.wait(core.index)),
+            Some(waiter) => {
+                let told = tokio::time::timeout(LONGEST_WAIT, waiter.told()).await;
+                told.map_err(|_| {
+                    load.overflow(Limit::Connections);
+                    Refusal::overflow(Limit::Connections)
+                })?;
+            }
+        }
+    };
+    drop(waiter);
+    let room = core.pools.room().ok_or_else(|| {
+        core.clients.refused();
+        Refusal::overloaded()
+    })?;
+    let opened = dial(core, group, aim, room.with(ticket)).await?;
+    if has_limit && group.version != ProtocolVersion::Http1 {
+        load.opened(core.index);
+    }
+    Ok(opened.map(limited))
+}
+
+/// A new connection. `None` and errors as of [`open`].
+async fn dial(
+    core: &Rc<Core>,
+    group: &Arc<GroupSlot>,
+    aim: Aim<'_>,
+    room: Room,
+) -> Result<Option<Lease>, Refusal> {
+    let (target, _) = aim;
+    match Lease::connect(&core.pools, group, aim, room).await {
         Ok(lease) => Ok(Some(lease)),
+        Err(error)
+            if error.kind() == std::io::ErrorKind::QuotaExceeded && error.get_ref().is_none() =>
+        {
+            group.load.overflow(Limit::Connections);
+            Err(Refusal::overflow(Limit::Connections))
+        }
         Err(error) => {
             tracing::debug!(target.addr = %target.address, %error, "a target cannot be connected");
             target.eject(core.config.ejection);

@@ -1,8 +1,11 @@
 //! Answers that Lath makes itself, and the failure reasons that access logs give.
 
 use bytes::Bytes;
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, HeaderValue, StatusCode};
 use lath_model::lattice::ProtocolVersion;
+
+use crate::breaker::Limit;
+use crate::rate::Reading;
 
 /// AWS's failure reasons
 /// (<https://docs.aws.amazon.com/vpc-lattice/latest/ug/monitoring-access-logs.html>).
@@ -16,6 +19,10 @@ pub(crate) enum Failure {
     TargetConnectionClosed,
     TargetDataTimeout,
     ConnectionDurationExceeded,
+    /// Not AWS's: a limit of the target group.
+    CircuitBreakerOverflow,
+    /// Not AWS's: a rate limit of the rule.
+    RateLimitExceeded,
 }
 
 impl Failure {
@@ -29,6 +36,8 @@ impl Failure {
             Self::TargetConnectionClosed => "TargetConnectionClosed",
             Self::TargetDataTimeout => "TargetDataTimeout",
             Self::ConnectionDurationExceeded => "ConnectionDurationExceeded",
+            Self::CircuitBreakerOverflow => "CircuitBreakerOverflow",
+            Self::RateLimitExceeded => "RateLimitExceeded",
         }
     }
 }
@@ -185,6 +194,45 @@ impl Refusal {
     pub(crate) fn overloaded() -> Self {
         let status = StatusCode::SERVICE_UNAVAILABLE;
         Self::new(status, None, "Service Unavailable\n")
+    }
+
+    /// The target group has as much as its circuit breakers let it have.
+    pub(crate) fn overflow(limit: Limit) -> Self {
+        let mut headers = HeaderMap::new();
+        let kind = HeaderValue::from_static("ServiceUnavailableException");
+        headers.insert("x-amzn-errortype", kind);
+        let text = format!(
+            "Service Unavailable: the target group's {} is reached\n",
+            limit.name()
+        );
+        Self {
+            body: text.into(),
+            headers: Some(Box::new(headers)),
+            ..Self::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                Some(Failure::CircuitBreakerOverflow),
+                "",
+            )
+        }
+    }
+
+    /// A rate limit of the rule does not let it in now.
+    pub(crate) fn limited(reading: Reading) -> Self {
+        let mut headers = HeaderMap::new();
+        headers.insert(
+            "x-amzn-errortype",
+            HeaderValue::from_static("ThrottlingException"),
+        );
+        reading.add_to(&mut headers);
+        let failure = Some(Failure::RateLimitExceeded);
+        Self {
+            headers: Some(Box::new(headers)),
+            ..Self::new(
+                StatusCode::TOO_MANY_REQUESTS,
+                failure,
+                "Too Many Requests\n",
+            )
+        }
     }
 
     /// No target could be connected.

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use http::{Request, Version};
+use http::{HeaderValue, Request, Version};
 use lath_feed::FunctionGroup;
 use lath_model::lattice::{ListenerProtocol, ProtocolVersion};
-use lath_model::traffic::Scheme;
+use lath_model::traffic::{RateKey, Scheme};
 use lath_svid::Svid;
 
 use crate::auth::Call;
@@ -15,7 +15,9 @@ use crate::counters::Count;
 use crate::engine::Source;
 use crate::flight::Flight;
 use crate::head::{self, Seen};
+use crate::rate::{Limiter, Reading};
 use crate::refusal::Refusal;
+use crate::session::{Session, Sessions};
 use crate::state::{Choice, Entry, ListenerState, Outcome, VpcState, stand_in};
 use crate::tls::{Mutual, Presented};
 use crate::traffic::Traffic;
@@ -29,6 +31,10 @@ pub(crate) struct Route {
     choice: usize,
     /// The choices that turned out not to work.
     passed: Vec<usize>,
+    /// The session that the request belongs to, where the rule has sessions.
+    pub(crate) session: Option<Box<Session>>,
+    /// What a rate limit says to the client.
+    pub(crate) rate: Option<Reading>,
 }
 
 /// Finds a request's way: its service, whether it may call it, the rule and the group.
@@ -82,18 +88,32 @@ pub(crate) fn route(
                 ListenerProtocol::Http => Scheme::Http,
                 ListenerProtocol::Https | ListenerProtocol::TlsPassthrough => Scheme::Https,
             };
-            let headers = answer.headers(request.uri(), host, (scheme, chosen.port));
+            let rate = limited(core, connection, vpc, &answer.limits, request, flight)?;
+            let mut headers = answer.headers(request.uri(), host, (scheme, chosen.port));
+            if let Some(rate) = rate {
+                rate.add_to(&mut headers);
+            }
             Err(Refusal::answer(answer.status, headers))
         }
         Outcome::Forward {
             weighted,
             turns,
             choices,
+            traffic,
             ..
         } => {
+            let (mut rate, mut session) = (None, None);
+            if let Some(traffic) = traffic {
+                rate = limited(core, connection, vpc, &traffic.limits, request, flight)?;
+                let sessions = traffic.sessions.as_ref();
+                session = sessions.and_then(|it| it.of_request(request.headers()));
+            }
             let weighted = weighted.as_ref().ok_or_else(Refusal::no_target)?;
             let turn = turns.next(core.index);
             let mut choice = weighted.pick(turn);
+            if let (Some(session), Some(traffic)) = (&session, traffic) {
+                choice = held(choices, session, traffic).unwrap_or(choice);
+            }
             if core.config.failover && !choices[choice].is_able() {
                 choice = stand_in(choices, &[choice], turn).unwrap_or(choice);
             }
@@ -104,9 +124,53 @@ pub(crate) fn route(
                 rule,
                 choice,
                 passed: Vec::new(),
+                session: session.map(Box::new),
+                rate,
             })
         }
     }
+}
+
+/// The choice that a session holds to: its own group, while that has a target that is said to work.
+fn held(choices: &[Choice], session: &Session, traffic: &Traffic) -> Option<usize> {
+    let holds = traffic.sessions.as_ref().is_some_and(Sessions::holds_group);
+    let own = |choice: &Choice| choice.id == session.group && choice.is_able();
+    choices.iter().position(own).filter(|_| holds)
+}
+
+/// Whether a rule's rate limits let the request in, and what they say to its client.
+///
+/// # Errors
+/// They do not.
+fn limited(
+    core: &Core,
+    connection: &Connection,
+    vpc: &VpcState,
+    limits: &[Arc<Limiter>],
+    request: &Request<Source>,
+    flight: &Flight,
+) -> Result<Option<Reading>, Refusal> {
+    let mut tightest: Option<Reading> = None;
+    let now = core.clock.get();
+    for limit in limits {
+        let reading = match &limit.source.key {
+            RateKey::All => limit.take((), now),
+            RateKey::SourceAddress => limit.take((&vpc.id, connection.remote().ip()), now),
+            RateKey::Principal => {
+                let proved = flight.sender.proved();
+                limit.take(proved.map(|it| it.principal.arn()), now)
+            }
+            RateKey::Header(name) => {
+                let value = request.headers().get(name);
+                limit.take(value.map(HeaderValue::as_bytes), now)
+            }
+        };
+        if reading.wait.is_some() {
+            return Err(Refusal::limited(reading));
+        }
+        tightest = Some(tightest.map_or(reading, |it| it.tighter(reading)));
+    }
+    Ok(tightest)
 }
 
 impl ListenerState {

@@ -2,23 +2,62 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use lath_feed::{FunctionGroup, TargetKey};
 use lath_health::Reach;
 use lath_model::id::{ServiceId, TargetGroupId};
 use lath_model::lattice::ProtocolVersion;
+use lath_model::traffic::RateLimit;
 
+use crate::breaker::{Load, Policy};
 use crate::counters::Counters;
+use crate::outlier::{Outlier, Outliers};
+use crate::rate::Limiter;
+use crate::wall::{millis, now};
 
 /// A service, as counted.
 #[derive(Debug)]
 pub(crate) struct ServiceSlot {
     pub(crate) id: ServiceId,
     pub(crate) counters: Counters,
+    /// The rate limits of its rules, by name or place.
+    limiters: Mutex<BTreeMap<String, Weak<Limiter>>>,
+}
+
+impl ServiceSlot {
+    pub(crate) fn new(id: ServiceId, threads: usize) -> Self {
+        Self {
+            id,
+            counters: Counters::new(threads),
+            limiters: Mutex::default(),
+        }
+    }
+
+    /// The limit of this name, with what it counted so far if it is the same still.
+    pub(crate) fn limiter(&self, name: String, source: &RateLimit) -> Arc<Limiter> {
+        let mut limiters = self.limiters.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = limiters.get(&name).and_then(Weak::upgrade);
+        if let Some(known) = known.filter(|it| it.source == *source) {
+            return known;
+        }
+        limiters.retain(|_, limiter| limiter.strong_count() > 0);
+        let made = Arc::new(Limiter::new(source));
+        limiters.insert(name, Arc::downgrade(&made));
+        made
+    }
+
+    /// All limits, by name or place.
+    pub(crate) fn limiters(&self) -> Vec<(String, Arc<Limiter>)> {
+        let limiters = self.limiters.lock().unwrap_or_else(PoisonError::into_inner);
+        let limiters = limiters.iter();
+        limiters
+            .filter_map(|(name, it)| Some((name.clone(), it.upgrade()?)))
+            .collect()
+    }
 }
 
 /// A target group: what never changes in it, and the set of targets, which does.
@@ -35,6 +74,9 @@ pub(crate) struct GroupSlot {
     pub(crate) secure: bool,
     pub(crate) counters: Counters,
     pub(crate) turns: Turns,
+    /// What goes to it now, and which targets were ejected, where it has a policy.
+    pub(crate) load: Arc<Load>,
+    pub(crate) outliers: Outliers,
     pub(crate) members: ArcSwap<Members>,
 }
 
@@ -50,6 +92,8 @@ pub(crate) struct Members {
     /// Whether some of the routable ones are said to work, so that the group is better than one that fails
     /// open.
     pub(crate) healthy: bool,
+    /// The group's circuit breakers and outlier detection; seldom any.
+    pub(crate) policy: Option<Arc<Policy>>,
 }
 
 /// A target at one address.
@@ -57,6 +101,7 @@ pub(crate) struct Members {
 pub(crate) struct TargetSlot {
     /// Never given twice: pools are found by it.
     pub(crate) serial: u64,
+    pub(crate) key: TargetKey,
     pub(crate) address: SocketAddr,
     /// Where it is reached.
     pub(crate) reach: Reach,
@@ -67,6 +112,7 @@ pub(crate) struct TargetSlot {
     pub(crate) lost: AtomicBool,
     /// Until when it is left out, in milliseconds of the wall clock.
     ejected_until: AtomicU64,
+    pub(crate) outlier: Outlier,
     /// Set when the target is gone or draining: its idle connections are closed.
     pub(crate) retired: AtomicBool,
 }
@@ -92,16 +138,18 @@ impl Members {
 }
 
 impl TargetSlot {
-    pub(crate) fn new(address: SocketAddr, reach: Reach, threads: usize) -> Self {
+    pub(crate) fn new(key: TargetKey, address: SocketAddr, reach: Reach, threads: usize) -> Self {
         static SERIAL: AtomicU64 = AtomicU64::new(0);
         Self {
             serial: SERIAL.fetch_add(1, Relaxed),
+            key,
             address,
             reach,
             failures: AtomicU32::new(0),
             lost: false.into(),
             in_flight: Turns::new(threads),
             ejected_until: AtomicU64::new(0),
+            outlier: Outlier::default(),
             retired: false.into(),
         }
     }
@@ -137,26 +185,15 @@ impl TargetSlot {
         self.retired.load(Relaxed) || self.lost.load(Relaxed)
     }
 
+    /// Whether it is left out: it could not be connected, or outlier detection says so.
     pub(crate) fn is_ejected(&self) -> bool {
         let until = self.ejected_until.load(Relaxed);
-        until != 0 && now() < until
+        (until != 0 && now() < until) || self.outlier.is_ejected(now)
     }
 
     pub(crate) fn in_flight(&self) -> u64 {
         self.in_flight.sum()
     }
-}
-
-fn now() -> u64 {
-    millis(
-        SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default(),
-    )
-}
-
-fn millis(span: Duration) -> u64 {
-    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// A number for each thread, written by that thread only.

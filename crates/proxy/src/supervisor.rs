@@ -5,7 +5,9 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use lath_feed::{Condition, Listener, Service, Snapshot, SnapshotReceiver, Vpc, VpcEndpoint};
+use lath_feed::{
+    Condition, Ejection, Listener, Service, Snapshot, SnapshotReceiver, TargetKey, Vpc, VpcEndpoint,
+};
 use lath_health::{HealthReceiver, Regions};
 use lath_model::id::{ServiceNetworkId, ServiceNetworkResourceAssociationId, VpcId};
 use lath_model::lattice::ListenerProtocol;
@@ -14,12 +16,15 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::compile::compile;
 use crate::core::Shared;
+use crate::ejection;
 use crate::listener::{Entrance, ListenerKey};
 use crate::metrics::Reporter;
 use crate::namespaces::Namespaces;
 use crate::observed::ProxyObserved;
+use crate::slot::Members;
 use crate::state::ResourceKey;
 use crate::thread::Command;
+use crate::wall::now;
 
 /// How soon a listener that could not be bound is tried again.
 const RETRY: Duration = Duration::from_millis(200);
@@ -63,11 +68,24 @@ impl Supervisor {
                 Ok(()) = self.health.changed() => {}
                 () = Regions::changed(self.regions.as_mut()) => {}
                 () = tokio::time::sleep(RETRY), if self.is_restless() => {}
-                _ = flush.tick() => reporter.report(&snapshot.region),
+                _ = flush.tick() => {
+                    reporter.report(&snapshot.region);
+                    self.examine();
+                }
             }
         };
         self.stop(stop).await;
         reporter.report(&self.snapshots.borrow().region);
+    }
+
+    /// Compares the targets of groups with outlier detection.
+    fn examine(&self) {
+        for group in self.shared.state.load().groups.values() {
+            let members = group.members.load();
+            if let Some(policy) = &members.policy {
+                ejection::examine(group, &members, policy, now());
+            }
+        }
     }
 
     fn is_restless(&self) -> bool {
@@ -94,6 +112,13 @@ impl Supervisor {
                 &self.lost,
                 threads,
             );
+            let among = Regions::connected(self.regions.as_mut()) + 1;
+            let among = u32::try_from(among)
+                .unwrap_or(u32::MAX)
+                .saturating_mul(snapshot.nodes);
+            for (_, limiter) in state.services.values().flat_map(|it| it.limiters()) {
+                limiter.divide(among);
+            }
             self.shared.state.store(Arc::new(state));
             if relinked {
                 self.tell(|| Command::Relinked);
@@ -249,6 +274,10 @@ impl Supervisor {
         }
         for (id, group) in &self.shared.state.load().groups {
             let members = group.members.load();
+            let ejected = ejected(&members);
+            if !ejected.is_empty() {
+                observed.ejected.insert(id.clone(), ejected);
+            }
             if !members.draining.is_empty() {
                 let counts = members.draining.iter().map(|key| {
                     (
@@ -308,6 +337,17 @@ impl Supervisor {
         }
         let _ = done.send(());
     }
+}
+
+/// The targets that outlier detection leaves out.
+fn ejected(members: &Members) -> BTreeMap<TargetKey, Ejection> {
+    if members.policy.is_none() {
+        return BTreeMap::new();
+    }
+    let known = members.known.iter();
+    known
+        .filter_map(|(key, target)| Some((key.clone(), target.outlier.ejection()?)))
+        .collect()
 }
 
 /// Ready when all are; failed when one is; else not known.

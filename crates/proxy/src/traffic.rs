@@ -1,13 +1,21 @@
 //! Traffic policies of rules, compiled: what becomes of heads, when a request is sent again, what is copied.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::uri::{Authority, InvalidUri, PathAndQuery, Uri};
 use http::{StatusCode, request};
+use lath_model::id::RuleId;
 use lath_model::traffic::{self, HeaderEdits, PathChange, Scheme, Timeouts, TrafficPolicy};
 use rand::Rng;
+
+use crate::rate::Limiter;
+use crate::session::Sessions;
+
+/// The rate limits of a rule.
+pub(crate) type Limits = Box<[Arc<Limiter>]>;
 
 /// What a rule does with the requests that it forwards.
 #[derive(Debug)]
@@ -18,11 +26,18 @@ pub(crate) struct Traffic {
     path: Option<PathChange>,
     pub(crate) timeouts: Timeouts,
     pub(crate) retry: Option<Retry>,
+    pub(crate) sessions: Option<Sessions>,
+    pub(crate) limits: Limits,
 }
 
 impl Traffic {
     /// `None`: the policy is none that could have been written here.
-    pub(crate) fn of(policy: &TrafficPolicy, threads: usize) -> Option<Self> {
+    pub(crate) fn of(
+        policy: &TrafficPolicy,
+        rule: &RuleId,
+        limits: Limits,
+        threads: usize,
+    ) -> Option<Self> {
         policy.check().ok()?;
         let rewrite = policy.rewrite.as_ref();
         let host = rewrite.and_then(|it| it.hostname.as_deref());
@@ -37,6 +52,11 @@ impl Traffic {
             path: rewrite.and_then(|it| it.path.clone()),
             timeouts: policy.timeouts,
             retry: policy.retry.as_ref().map(|it| Retry::of(it, threads)),
+            sessions: match &policy.session {
+                None => None,
+                Some(session) => Some(Sessions::of(session, rule)?),
+            },
+            limits,
         })
     }
 
@@ -126,11 +146,16 @@ pub(crate) struct Answer {
     pub(crate) status: StatusCode,
     redirect: Option<traffic::Redirect>,
     headers: Edits,
+    pub(crate) limits: Limits,
 }
 
 impl Answer {
     /// Instead of the action, where the policy redirects, else `fixed`. `None`: as of [`Traffic::of`].
-    pub(crate) fn of(policy: &TrafficPolicy, fixed: Option<StatusCode>) -> Option<Self> {
+    pub(crate) fn of(
+        policy: &TrafficPolicy,
+        fixed: Option<StatusCode>,
+        limits: Limits,
+    ) -> Option<Self> {
         policy.check().ok()?;
         let redirect = policy.redirect.clone();
         let status = match &redirect {
@@ -141,6 +166,7 @@ impl Answer {
             status,
             redirect,
             headers: Edits::of(&policy.response_headers)?,
+            limits,
         })
     }
 

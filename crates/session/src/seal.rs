@@ -25,6 +25,8 @@ pub enum Purpose {
     Registry,
     /// A certificate's private key.
     Certificate,
+    /// What a client of a service keeps to stay at its target.
+    Persistence,
 }
 
 impl Purpose {
@@ -34,6 +36,7 @@ impl Purpose {
             Self::Refusal => b"lath refusal 1",
             Self::Registry => b"lath registry 1",
             Self::Certificate => b"lath certificate 1",
+            Self::Persistence => b"lath persistence 1",
         }
     }
 }

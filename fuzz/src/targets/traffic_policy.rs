@@ -1,4 +1,4 @@
-//! Traffic policies of rules, as users write them.
+//! Policies of rules and target groups, as users write them.
 
 use http::header::{HeaderName, HeaderValue};
 use lath_model::traffic::{HeaderEdits, PathChange};
@@ -6,6 +6,11 @@ use lath_model::traffic::{HeaderEdits, PathChange};
 use crate::text;
 
 pub(crate) fn run(bytes: &[u8]) {
+    if let Some(policy) = lath_lattice::fuzzing::load_balancing(text(bytes)) {
+        assert_eq!(policy.check(), Ok(()));
+        assert!(!policy.is_empty());
+    }
+    lath_lattice::fuzzing::canary(text(bytes));
     let Some(policy) = lath_lattice::fuzzing::traffic_policy(text(bytes)) else {
         return;
     };

@@ -218,6 +218,7 @@ fn add(whole: &mut Status, region: Status, home: bool) {
     whole.service_networks.extend(region.service_networks);
     whole.services.extend(region.services);
     whole.target_groups.extend(region.target_groups);
+    whole.canaries.extend(region.canaries);
     whole.clusters.extend(region.clusters);
     whole.access_logs_dropped += region.access_logs_dropped;
 }

@@ -148,7 +148,7 @@ async fn run_control(cell: CellFile) -> anyhow::Result<()> {
         // One machine: its node has all.
         watch::channel(Placement::default()).1,
         observed_tx,
-        Arc::clone(&control.delivery) as Arc<_>,
+        Arc::clone(&control.sink) as Arc<_>,
         feed_stop.clone(),
     ));
     let running = Running {

@@ -92,7 +92,7 @@ impl Assembly {
         };
         let control = Control::start(&config, state, inputs).await?;
         let source = watch::channel(Source::Control).1;
-        let sink = Arc::clone(&control.delivery);
+        let sink = Arc::clone(&control.sink);
         let for_vpcs = Arc::new(VpcApi::Door(Arc::new(control.door())));
         let snapshots = control.snapshots.clone();
         let node = Node::start(host, snapshots, observed_tx, sink, source, for_vpcs)?;

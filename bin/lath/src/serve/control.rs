@@ -7,10 +7,12 @@ use anyhow::Context as _;
 use lath_ca::Authority;
 use lath_control::{Cell, Mode, Publisher};
 use lath_ec2::images::{ImageDirectory, offer_directories};
+use lath_feed::telemetry::{AccessLog, LogLines, MetricSample, Sink};
 use lath_feed::{
     Hidden, InstallationKeys, Mesh, NodeQueries, ObservedReceiver, SnapshotReceiver, Topology,
 };
 use lath_identity::{Identity, RootKey, SealingKey};
+use lath_lattice::CanaryWatch;
 use lath_model::Partition;
 use lath_observe::{Delivery, Limits, Observe};
 use lath_store::{Condition, Db, Rewording, Store, StoreError, View};
@@ -85,11 +87,34 @@ pub(crate) struct ControlInputs {
     pub(crate) registry: BoundRegistry,
 }
 
+/// Where what nodes measure goes: into the archive, and to canaries.
+pub(crate) struct Telemetry {
+    delivery: Arc<Delivery>,
+    canaries: Arc<CanaryWatch>,
+}
+
+impl Sink for Telemetry {
+    fn access_log(&self, record: AccessLog) {
+        self.delivery.access_log(record);
+    }
+
+    fn log_lines(&self, lines: LogLines) {
+        self.delivery.log_lines(lines);
+    }
+
+    fn metric(&self, sample: MetricSample) {
+        self.canaries.metric(sample.clone());
+        self.delivery.metric(sample);
+    }
+}
+
 /// A running control plane.
 pub(crate) struct Control {
     pub(crate) cell: Cell,
     pub(crate) snapshots: SnapshotReceiver,
     pub(crate) delivery: Arc<Delivery>,
+    /// Takes what nodes measure.
+    pub(crate) sink: Arc<Telemetry>,
     identity: Arc<Identity>,
     observe: Arc<Observe>,
     apps: Apps,
@@ -159,8 +184,14 @@ impl Control {
         }
         let BoundRegistry { at, port } = inputs.registry;
         let (registry_tx, registry_trouble) = watch::channel(None);
+        let canaries = Arc::<CanaryWatch>::default();
+        let sink = Arc::new(Telemetry {
+            delivery: Arc::clone(&delivery),
+            canaries: Arc::clone(&canaries),
+        });
         let (observing, identifying) = (Arc::clone(&observe), Arc::clone(&identity));
-        let apps = Apps::new(&cell, observing, identifying, &at, &config.data_dir);
+        let (data_dir, registry) = (&config.data_dir, &at);
+        let apps = Apps::new(&cell, observing, identifying, registry, data_dir, canaries);
         tasks.spawn(registry::serve(
             (port, at.listen),
             Arc::clone(apps.ecr()),
@@ -173,6 +204,7 @@ impl Control {
             cell,
             snapshots,
             delivery,
+            sink,
             identity,
             observe,
             apps,

@@ -125,6 +125,7 @@ impl Reporter {
             service_networks: service_networks(&snapshot),
             services: services(&snapshot, &observed, &counters),
             target_groups: target_groups(&snapshot, &observed),
+            canaries: canaries(&inner.cell, &view),
             health_checks: health_checks(&snapshot, &observed),
             clusters: clusters(&snapshot, &observed),
             access_logs_dropped: inner.delivery.dropped(),
@@ -320,6 +321,30 @@ fn request_counts(metrics: &str) -> BTreeMap<&str, (u64, u64)> {
     counts
 }
 
+fn canaries(cell: &Cell, view: &View) -> Vec<status::Canary> {
+    let canaries = lath_lattice::canaries(cell, view).into_iter();
+    canaries
+        .map(|it| status::Canary {
+            rule: it.rule,
+            target_group: it.target_group.to_string(),
+            phase: it.phase.into(),
+            step: it.step.map(|(step, _)| step),
+            steps: it.step.map(|(_, steps)| steps),
+            reason: it.reason,
+            since: it.since.to_string(),
+        })
+        .collect()
+}
+
+fn ejection(it: &lath_feed::Ejection) -> status::Ejection {
+    status::Ejection {
+        reason: it.reason.clone(),
+        since: it.since.to_string(),
+        until: it.until.to_string(),
+        times: it.times,
+    }
+}
+
 fn target_groups(snapshot: &Snapshot, observed: &Observed) -> Vec<TargetGroup> {
     let one = |group: &Arc<lath_feed::TargetGroup>| {
         let seen = observed.targets.get(&group.id);
@@ -333,6 +358,7 @@ fn target_groups(snapshot: &Snapshot, observed: &Observed) -> Vec<TargetGroup> {
                     |seen| format!("{:?}", seen.health).to_lowercase(),
                 ),
                 reason: seen.and_then(|seen| seen.reason.clone()),
+                ejection: seen.and_then(|seen| seen.ejection.as_ref()).map(ejection),
             }
         };
         TargetGroup {

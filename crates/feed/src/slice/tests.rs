@@ -91,6 +91,7 @@ fn group(number: u64, vpc: u64) -> TargetGroup {
         protocol: TargetProtocol::Http,
         protocol_version: None,
         health_check: None,
+        balancing: None,
         in_use: true,
         targets: BTreeMap::new(),
     }

@@ -84,6 +84,8 @@ macro_rules! delta {
             topology: Option<Arc<Topology>>,
             #[serde(default)]
             authority: Option<Arc<str>>,
+            #[serde(default)]
+            nodes: Option<u32>,
         }
 
         impl Delta {
@@ -94,7 +96,7 @@ macro_rules! delta {
                 let old = old.unwrap_or(&nothing);
                 let Snapshot {
                     version, region, account, $($map,)* names, cut, name_sharing, callers,
-                    lattice_certificate, workload_authority, topology, authority
+                    lattice_certificate, workload_authority, topology, authority, nodes
                 } = new;
                 Self {
                     whole,
@@ -117,6 +119,7 @@ macro_rules! delta {
                         .then(|| Arc::clone(topology)),
                     authority: (whole || old.authority != *authority)
                         .then(|| Arc::clone(authority)),
+                    nodes: (whole || old.nodes != *nodes).then_some(*nodes),
                 }
             }
 
@@ -150,6 +153,9 @@ macro_rules! delta {
                 }
                 if let Some(authority) = self.authority {
                     next.authority = authority;
+                }
+                if let Some(nodes) = self.nodes {
+                    next.nodes = nodes;
                 }
                 if self.whole {
                     next.share_with(known);

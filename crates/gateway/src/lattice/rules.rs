@@ -149,7 +149,7 @@ mod tests {
             let rule = serde_json::json!({"filters": [{"type": "ResponseHeaderModifier",
                 "responseHeaderModifier": {"set": [{"name": "x-a", "value": value}]}}]});
             let rule = serde_json::from_value(rule).unwrap();
-            crate::traffic::asked(&rule)
+            crate::traffic::asked(&rule, "lath-session")
                 .unwrap()
                 .traffic(false, Vec::new())
                 .unwrap()

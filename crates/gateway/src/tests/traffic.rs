@@ -75,6 +75,30 @@ fn filters_timeouts_and_retries_become_a_policy() {
 }
 
 #[test]
+fn a_rules_sessions_have_a_name_of_the_route_for_all_its_matches() {
+    let matches = json!([{"path": {"type": "PathPrefix", "value": "/a"}}, {"path": {"type": "PathPrefix", "value": "/b"}}]);
+    let (plan, policy) = extended(with(json!({"matches": matches, "sessionPersistence": {}})));
+    let name = policy.unwrap()["sessionPersistence"]["sessionName"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    assert!(name.starts_with("lath-") && name.len() == 15, "{name}");
+    let rules = &plan.service.as_ref().unwrap().listeners[0].rules;
+    assert!(rules.len() > 1 && rules.iter().all(|it| it.traffic == rules[0].traffic));
+    let given = json!({"type": "Header", "sessionName": "X-Session", "idleTimeout": "10m"});
+    let (_, policy) = extended(with(json!({"sessionPersistence": given})));
+    assert_eq!(policy, Some(json!({"sessionPersistence": given})));
+    let given = json!({"absoluteTimeout": "1h", "cookieConfig": {"lifetimeType": "Permanent"}});
+    let (_, policy) = extended(with(json!({"sessionPersistence": given})));
+    let policy = policy.unwrap();
+    assert_eq!(
+        policy["sessionPersistence"]["cookieConfig"],
+        given["cookieConfig"]
+    );
+    assert_eq!(policy["sessionPersistence"]["type"], "Cookie");
+}
+
+#[test]
 fn a_redirect_needs_no_backend_and_both_rules_of_a_prefix_have_it() {
     let (plan, policy) = extended(json!([{
         "matches": [{"path": {"type": "PathPrefix", "value": "/old"}}],
@@ -189,7 +213,22 @@ fn what_lath_lacks_is_answered_500_and_the_rest_is_served() {
             json!({"retry": {"backoff": "1h"}}),
             "retry with a backoff of 1h",
         ),
-        (json!({"sessionPersistence": {}}), "sessionPersistence"),
+        (
+            json!({"sessionPersistence": {"sessionName": "a b"}}),
+            "sessionPersistence with the name \"a b\"",
+        ),
+        (
+            json!({"sessionPersistence": {"type": "Header", "sessionName": "Host"}}),
+            "sessionPersistence with the name \"Host\"",
+        ),
+        (
+            json!({"sessionPersistence": {"absoluteTimeout": "200h"}}),
+            "sessionPersistence with absoluteTimeout of 200h",
+        ),
+        (
+            json!({"sessionPersistence": {"cookieConfig": {"lifetimeType": "Permanent"}}}),
+            "such a sessionPersistence with the lifetime Permanent",
+        ),
     ] {
         let mut rules = with(rule);
         let good = json!({"backendRefs": [backend("one", 1)], "matches": [{"path": {"type": "Exact", "value": "/good"}}]});

@@ -234,7 +234,7 @@ impl Checked for CreateTargetGroup {
     fn check(&self, p: &mut Problems) {
         constraint::name(p, &self.name, Kind::TargetGroup, 128);
         constraint::token(p, self.client_token.as_deref());
-        constraint::tags(p, &self.tags);
+        constraint::tags_with_policy(p, &self.tags);
         match self.kind {
             TargetGroupType::Ip | TargetGroupType::Instance => match &self.config {
                 Some(config) => config.check(p, self.kind),

@@ -1,6 +1,8 @@
 //! The service as callers meet it: requests through the wire layer, a simulated node behind the feed.
 
 mod authorization;
+mod balancing;
+mod canaries;
 mod endpoints;
 mod feed;
 mod lifecycle;
@@ -108,6 +110,7 @@ impl Answer {
 /// A region with two VPCs, and a node that does what it is told.
 struct World {
     cell: Cell,
+    app: Arc<Lattice>,
     service: Service,
     reconciler: Reconciler,
     node: watch::Sender<Arc<Observed>>,
@@ -124,9 +127,11 @@ impl World {
         let app = Arc::new(Lattice {
             cell: cell.clone(),
             records: proofs,
+            canaries: Arc::default(),
         });
         let world = Self {
             cell,
+            app: Arc::clone(&app),
             service: service(&app),
             reconciler: Reconciler::new(app),
             node,
@@ -440,6 +445,7 @@ fn observed_targets(
             None => TargetHealth::Healthy,
         },
         reason: None,
+        ejection: None,
         since: target.draining_since.unwrap_or_else(Timestamp::now),
         in_flight: 0,
     };

@@ -23,6 +23,7 @@ fn registered() -> Service {
     service(&Arc::new(Lattice {
         cell,
         records: proofs,
+        canaries: Arc::default(),
     }))
 }
 

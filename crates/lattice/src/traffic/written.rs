@@ -1,17 +1,17 @@
 //! A traffic policy as users write it: JSON whose members are named as Kubernetes' Gateway API names them.
 
 use std::fmt;
-use std::marker::PhantomData;
 use std::time::Duration;
 
 use lath_model::id::TargetGroupId;
 use lath_model::traffic::{
-    HeaderEdits, Mirror, PathChange, PolicyError, Redirect, Retry, Rewrite, Scheme, Timeouts,
-    TrafficPolicy,
+    HeaderEdits, Mirror, PathChange, PolicyError, RateKey, RateLimit, RateScope, Redirect, Retry,
+    Rewrite, Scheme, SessionKey, SessionKind, SessionPersistence, Timeouts, TrafficPolicy,
 };
-use serde::de::value::MapAccessDeserializer;
-use serde::de::{Error, MapAccess, Visitor};
+use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
+
+use crate::policy_text::{self, Object, Span};
 
 /// Envoy's first wait before a retry.
 const BACKOFF: Duration = Duration::from_millis(25);
@@ -30,11 +30,9 @@ pub(super) struct Written {
     timeouts: Object<WrittenTimeouts>,
     retry: Option<Object<WrittenRetry>>,
     mirrors: Vec<Object<WrittenMirror>>,
+    session_persistence: Option<Object<WrittenSession>>,
+    rate_limits: Vec<Object<WrittenLimit>>,
 }
-
-/// What is written as an object: serde reads a list of a struct's members in their order, too.
-#[derive(Debug, Default)]
-struct Object<T>(T);
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -97,63 +95,6 @@ struct WrittenMirror {
     percent: Option<u8>,
 }
 
-/// A duration as <https://gateway-api.sigs.k8s.io/geps/gep-2257/> writes it: `1h30m`, `500ms`.
-#[derive(Debug, Clone, Copy)]
-struct Span(Duration);
-
-/// Up to four numbers of up to five digits, each with its unit.
-fn span(text: &str) -> Option<Duration> {
-    let (mut rest, mut sum, mut parts) = (text, Duration::ZERO, 0);
-    while !rest.is_empty() {
-        let end = rest.find(|it: char| !it.is_ascii_digit())?;
-        let (digits, after) = rest.split_at(end);
-        if !(1..=5).contains(&digits.len()) || parts == 4 {
-            return None;
-        }
-        let number: u64 = digits.parse().ok()?;
-        let end = after.find(|it: char| it.is_ascii_digit());
-        let (unit, after) = after.split_at(end.unwrap_or(after.len()));
-        sum += match unit {
-            "h" => Duration::from_secs(3600 * number),
-            "m" => Duration::from_secs(60 * number),
-            "s" => Duration::from_secs(number),
-            "ms" => Duration::from_millis(number),
-            _ => return None,
-        };
-        (rest, parts) = (after, parts + 1);
-    }
-    (parts > 0).then_some(sum)
-}
-
-impl<'de> Deserialize<'de> for Span {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        let message =
-            || D::Error::custom(format!("{text:?} is no duration such as 500ms or 1m30s"));
-        span(&text).map(Self).ok_or_else(message)
-    }
-}
-
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Reader<T>(PhantomData<T>);
-
-        impl<'de, T: Deserialize<'de>> Visitor<'de> for Reader<T> {
-            type Value = Object<T>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Object<T>, A::Error> {
-                T::deserialize(MapAccessDeserializer::new(map)).map(Object)
-            }
-        }
-
-        deserializer.deserialize_map(Reader(PhantomData))
-    }
-}
-
 impl<'de> Deserialize<'de> for Fields {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Reader;
@@ -175,6 +116,109 @@ impl<'de> Deserialize<'de> for Fields {
         }
 
         deserializer.deserialize_map(Reader)
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct WrittenSession {
+    #[serde(rename = "type")]
+    kind: Option<WrittenKind>,
+    session_name: Option<String>,
+    absolute_timeout: Option<Span>,
+    idle_timeout: Option<Span>,
+    cookie_config: Option<Object<WrittenCookie>>,
+    target_group: Option<bool>,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize)]
+enum WrittenKind {
+    Cookie,
+    Header,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct WrittenCookie {
+    lifetime_type: Option<WrittenLifetime>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+enum WrittenLifetime {
+    Session,
+    Permanent,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct WrittenLimit {
+    name: Option<String>,
+    requests: u32,
+    per: Option<Span>,
+    burst: Option<u32>,
+    key: Option<WrittenKey>,
+    header: Option<String>,
+    scope: Option<WrittenScope>,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "camelCase")]
+enum WrittenKey {
+    SourceAddress,
+    Principal,
+    Header,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "camelCase")]
+enum WrittenScope {
+    Local,
+    Global,
+}
+
+impl WrittenSession {
+    fn session(self, key: SessionKey) -> SessionPersistence {
+        let cookie = self.cookie_config.and_then(|it| it.0.lifetime_type);
+        SessionPersistence {
+            kind: match self.kind {
+                Some(WrittenKind::Header) => SessionKind::Header,
+                Some(WrittenKind::Cookie) | None => SessionKind::Cookie,
+            },
+            name: self.session_name,
+            absolute_timeout: self.absolute_timeout.map(|it| it.0),
+            idle_timeout: self.idle_timeout.map(|it| it.0),
+            permanent: cookie == Some(WrittenLifetime::Permanent),
+            target_group: self.target_group.unwrap_or(true),
+            key,
+        }
+    }
+}
+
+impl WrittenLimit {
+    fn limit(self, at: &str) -> Result<RateLimit, PolicyError> {
+        let key = match (self.key, self.header) {
+            (None, None) => RateKey::All,
+            (Some(WrittenKey::SourceAddress), None) => RateKey::SourceAddress,
+            (Some(WrittenKey::Principal), None) => RateKey::Principal,
+            (Some(WrittenKey::Header), Some(name)) => RateKey::Header(name),
+            _ => {
+                return wrong(
+                    &format!("{at}.header"),
+                    "give it with the key header, and with no other",
+                );
+            }
+        };
+        Ok(RateLimit {
+            name: self.name,
+            requests: self.requests,
+            per: self.per.map_or(Duration::from_secs(1), |it| it.0),
+            burst: self.burst.unwrap_or(self.requests),
+            key,
+            scope: match self.scope {
+                Some(WrittenScope::Global) => RateScope::Global,
+                Some(WrittenScope::Local) | None => RateScope::Local,
+            },
+        })
     }
 }
 
@@ -221,9 +265,7 @@ impl Written {
     /// # Errors
     /// What is wrong, and where in the text.
     pub(super) fn read(text: &str) -> Result<Self, String> {
-        let written: Result<Object<Self>, _> = serde_json::from_str(text);
-        let written = written.map_err(|error| error.to_string())?;
-        Ok(written.0)
+        policy_text::read(text)
     }
 
     /// The groups that get copies, as they are named.
@@ -232,11 +274,17 @@ impl Written {
         mirrors.map(|it| it.0.target_group_identifier.as_str())
     }
 
-    /// As it is meant. `mirrored` are the groups that get copies, in their order.
+    /// As it is meant. `mirrored` are the groups that get copies, in their order; `key` is the one of sessions.
     ///
     /// # Errors
     /// What is wrong, and where.
-    pub(super) fn policy(self, mirrored: Vec<TargetGroupId>) -> Result<TrafficPolicy, PolicyError> {
+    pub(super) fn policy(
+        self,
+        mirrored: Vec<TargetGroupId>,
+        key: SessionKey,
+    ) -> Result<TrafficPolicy, PolicyError> {
+        let limits = self.rate_limits.into_iter().enumerate();
+        let limits = limits.map(|(index, it)| it.0.limit(&format!("rateLimits.{index}")));
         let redirect = self.redirect.map(|Object(it)| {
             Ok(Redirect {
                 scheme: it.scheme,
@@ -278,13 +326,15 @@ impl Written {
                     percent: it.percent.unwrap_or(100),
                 })
                 .collect(),
+            session: self.session_persistence.map(|it| it.0.session(key)),
+            limits: limits.collect::<Result<_, _>>()?,
         };
         policy.check()?;
         if policy.is_empty() {
             return wrong(
                 "{}",
                 "it says nothing; remove the tag, or give requestHeaders, responseHeaders, redirect, urlRewrite, \
-                 timeouts, retry or mirrors",
+                 timeouts, retry, mirrors, sessionPersistence or rateLimits",
             );
         }
         Ok(policy)
@@ -295,27 +345,8 @@ impl Written {
 mod tests {
     use super::*;
 
-    #[test]
-    fn durations_are_those_of_the_gateway_api() {
-        for (text, want) in [
-            ("500ms", Some(500)),
-            ("1h30m", Some(5_400_000)),
-            ("1m5s10ms", Some(65_010)),
-            ("0s", Some(0)),
-            ("99999h1ms", Some(99_999 * 3_600_000 + 1)),
-            ("", None),
-            ("5", None),
-            ("1.5s", None),
-            ("-1s", None),
-            ("1d", None),
-            ("100000s", None),
-            ("1s1s1s1s1s", None),
-            ("ms", None),
-            ("1 s", None),
-        ] {
-            let want = want.map(Duration::from_millis);
-            assert_eq!(span(text), want, "{text}");
-        }
+    fn key() -> SessionKey {
+        SessionKey("A".repeat(44))
     }
 
     #[test]
@@ -326,12 +357,14 @@ mod tests {
             "urlRewrite": {"hostname": "a.example", "path": {"prefix": "/a/", "replacePrefixMatch": "/"}},
             "timeouts": {"request": "10s", "backendRequest": "2s"},
             "retry": {"attempts": 2, "codes": [502, 503]},
-            "mirrors": [{"targetGroupIdentifier": "tg-1"}]
+            "mirrors": [{"targetGroupIdentifier": "tg-1"}],
+            "sessionPersistence": {"sessionName": "sid", "absoluteTimeout": "1h", "cookieConfig": {"lifetimeType": "Permanent"}},
+            "rateLimits": [{"requests": 5}, {"requests": 7, "per": "1m", "burst": 2, "key": "header", "header": "x-user", "scope": "global"}]
         }"#;
         let written = Written::read(text).unwrap();
         assert_eq!(written.mirrored().collect::<Vec<_>>(), ["tg-1"]);
         let group = TargetGroupId::random();
-        let policy = written.policy(vec![group.clone()]).unwrap();
+        let policy = written.policy(vec![group.clone()], key()).unwrap();
         assert_eq!(policy.request_headers.set, [("x-a".into(), "1".into())]);
         assert_eq!(policy.request_headers.add, [("x-b".into(), "2".into())]);
         assert_eq!(policy.request_headers.remove, ["x-c"]);
@@ -354,8 +387,30 @@ mod tests {
             percent: 100,
         };
         assert_eq!(policy.mirrors, [mirror]);
+        let session = policy.session.unwrap();
+        assert_eq!(session.name.as_deref(), Some("sid"));
+        assert!(session.permanent && session.target_group && session.kind == SessionKind::Cookie);
+        let [all, own] = policy.limits.as_slice() else {
+            panic!("{:?}", policy.limits);
+        };
+        assert_eq!(
+            (all.burst, all.per, &all.key),
+            (5, Duration::from_secs(1), &RateKey::All)
+        );
+        assert_eq!(
+            (own.burst, &own.key),
+            (2, &RateKey::Header("x-user".into()))
+        );
+        assert_eq!(
+            (all.scope, own.scope),
+            (RateScope::Local, RateScope::Global)
+        );
         let redirect = Written::read(r#"{"redirect":{"scheme":"https"}}"#).unwrap();
-        let redirect = redirect.policy(Vec::new()).unwrap().redirect.unwrap();
+        let redirect = redirect
+            .policy(Vec::new(), key())
+            .unwrap()
+            .redirect
+            .unwrap();
         assert_eq!(
             (redirect.scheme, redirect.status),
             (Some(Scheme::Https), 302)
@@ -411,12 +466,35 @@ mod tests {
                 "urlRewrite.hostname",
             ),
             (
+                "{\"rateLimits\":[{\"requests\":0}]}",
+                "rateLimits.0.requests: give 1 to",
+            ),
+            (
+                "{\"rateLimits\":[{\"requests\":1,\"key\":\"header\"}]}",
+                "rateLimits.0.header",
+            ),
+            (
+                "{\"sessionPersistence\":{\"sessionName\":\"a;b\"}}",
+                "sessionPersistence.sessionName",
+            ),
+            (
+                "{\"sessionPersistence\":{\"type\":\"Header\",\"sessionName\":\"Host\"}}",
+                "sessionPersistence.sessionName",
+            ),
+            (
+                "{\"sessionPersistence\":{\"cookieConfig\":{\"lifetimeType\":\"Permanent\"}}}",
+                "sessionPersistence.absoluteTimeout",
+            ),
+            (
                 "{\"requestHeaders\":{\"set\":{\"x-a\":\"1\",\"X-A\":\"2\"}}}",
                 "requestHeaders.set: \"x-a\" stands here more than once",
             ),
         ] {
             let written = Written::read(text).expect(text);
-            let got = written.policy(Vec::new()).expect_err(text).to_string();
+            let got = written
+                .policy(Vec::new(), key())
+                .expect_err(text)
+                .to_string();
             assert!(got.contains(want), "{text}: {got}");
         }
         let deep = "[".repeat(2000);

@@ -165,6 +165,7 @@ mod tests {
                 protocol: TargetProtocol::Http,
                 protocol_version: None,
                 health_check: Some(check.clone()),
+                balancing: None,
                 in_use: true,
                 targets: [(key, target)].into(),
             };

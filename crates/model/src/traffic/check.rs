@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{HeaderEdits, PathChange, Redirect, Retry, Timeouts, TrafficPolicy};
+use super::{HeaderEdits, MOST_LIMITS, PathChange, Redirect, Retry, Timeouts, TrafficPolicy};
 
 /// What is wrong with a policy: where, what, and what would be right.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -14,7 +14,10 @@ pub struct PolicyError {
     pub message: String,
 }
 
-fn wrong<T>(at: impl Into<String>, message: impl Into<String>) -> Result<T, PolicyError> {
+pub(crate) fn wrong<T>(
+    at: impl Into<String>,
+    message: impl Into<String>,
+) -> Result<T, PolicyError> {
     let (at, message) = (at.into(), message.into());
     Err(PolicyError { at, message })
 }
@@ -73,14 +76,14 @@ impl HeaderEdits {
     }
 }
 
-fn few(at: &str, count: usize, most: usize) -> Result<(), PolicyError> {
+pub(crate) fn few(at: &str, count: usize, most: usize) -> Result<(), PolicyError> {
     match count > most {
         true => wrong(at, format!("{count} are too many; give at most {most}")),
         false => Ok(()),
     }
 }
 
-fn check_name(at: &str, name: &str) -> Result<(), PolicyError> {
+pub(crate) fn check_name(at: &str, name: &str) -> Result<(), PolicyError> {
     if name.is_empty() || name.len() > LONGEST_NAME || !name.bytes().all(is_token) {
         return wrong(
             at,
@@ -96,7 +99,7 @@ fn check_name(at: &str, name: &str) -> Result<(), PolicyError> {
 }
 
 /// RFC 9110 section 5.6.2.
-fn is_token(byte: u8) -> bool {
+pub(crate) fn is_token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
@@ -286,7 +289,7 @@ impl TrafficPolicy {
         if let Some(redirect) = &self.redirect {
             redirect.check()?;
             if self.concerns_targets() {
-                let message = "a request that is redirected reaches no target; beside redirect, give responseHeaders only";
+                let message = "a request that is redirected reaches no target; beside redirect, give responseHeaders and rateLimits only";
                 return wrong("redirect", message);
             }
         }
@@ -305,6 +308,13 @@ impl TrafficPolicy {
         few("mirrors", self.mirrors.len(), MOST_MIRRORS)?;
         for (index, mirror) in self.mirrors.iter().enumerate() {
             percent(&format!("mirrors.{index}.percent"), mirror.percent)?;
+        }
+        if let Some(session) = &self.session {
+            session.check()?;
+        }
+        few("rateLimits", self.limits.len(), MOST_LIMITS)?;
+        for (index, limit) in self.limits.iter().enumerate() {
+            limit.check(&format!("rateLimits.{index}"))?;
         }
         Ok(())
     }

@@ -3,7 +3,9 @@
 //! Values of these types are made by the control plane out of what users write, which [`TrafficPolicy::check`] judges.
 //! The data plane asks it again before it obeys: what comes from another region was checked by that region alone.
 
-mod check;
+pub(crate) mod check;
+mod limits;
+mod session;
 
 use std::time::Duration;
 
@@ -12,6 +14,8 @@ use serde::{Deserialize, Serialize};
 use crate::id::TargetGroupId;
 
 pub use check::*;
+pub use limits::*;
+pub use session::*;
 
 /// The traffic policy of a rule.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -30,6 +34,12 @@ pub struct TrafficPolicy {
     pub retry: Option<Retry>,
     /// Groups that get copies of requests.
     pub mirrors: Vec<Mirror>,
+    /// Whether requests of one session go to one target.
+    #[serde(default)]
+    pub session: Option<SessionPersistence>,
+    /// How many requests are taken.
+    #[serde(default)]
+    pub limits: Vec<RateLimit>,
 }
 
 /// Changes of a head: removals first, then what is set, then what is added.
@@ -181,6 +191,7 @@ impl TrafficPolicy {
             || self.timeouts != Timeouts::default()
             || self.retry.is_some()
             || !self.mirrors.is_empty()
+            || self.session.is_some()
     }
 
     /// Whether it says nothing.

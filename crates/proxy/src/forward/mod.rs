@@ -5,25 +5,28 @@ mod tries;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use http::{HeaderValue, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
 use http_body::Body as _;
 use lath_model::lattice::ProtocolVersion;
 
 use crate::connection::Connection;
 use crate::core::Core;
+use crate::ejection;
 use crate::engine::Source;
 use crate::flight::Flight;
 use crate::framing::Interim;
 use crate::head::{self, Provenance};
 use crate::meter::Meter;
 use crate::mirror;
+use crate::outlier::Outcome;
 use crate::picking::{Standing, Wanted, open, pick};
 use crate::refusal::{Failure, Refusal};
 use crate::relay::Body;
 use crate::routing::Route;
-use crate::slot::{GroupSlot, TargetSlot};
+use crate::slot::{GroupSlot, Members, TargetSlot};
 use crate::spare;
 use crate::state::{Choice, VpcState};
+use crate::traffic::Traffic;
 use crate::upload::RequestBody;
 use crate::upstream::{Cause, Exchange, Lease, NotSent};
 
@@ -188,7 +191,8 @@ async fn deliver(
     let mut again = 1;
     let mut unseen_again = UNSEEN;
     loop {
-        let target = outbound.target(core, &refusing)?;
+        let (target, members) = outbound.target(core, &refusing)?;
+        let policy = members.policy.as_ref();
         // What was idle failed once: another one may be as dead.
         let wanted = match again {
             0 => Wanted::Fresh,
@@ -201,8 +205,15 @@ async fn deliver(
             ..
         } = outbound;
         flight.picked(&target);
+        let note = |group: &GroupSlot, outcome| {
+            if let Some(policy) = policy {
+                ejection::note(group, &members, policy, &target, outcome);
+            }
+        };
         let caller = flight.workload.as_ref().filter(|_| group.secure);
-        let Some(mut lease) = open(core, group, &target, caller, wanted).await? else {
+        let opened = open(core, group, (&target, caller), wanted, policy);
+        let Some(mut lease) = opened.await? else {
+            note(group, Outcome::Gateway);
             refusing.push(target.serial);
             if refusing.len() >= core.config.connect_attempts {
                 return Err(Refusal::not_connected());
@@ -215,6 +226,7 @@ async fn deliver(
         match lease.send(request, keeps, &Sending { route, flight }).await {
             Ok(response) => {
                 target.proved();
+                note(group, Outcome::of(response.status()));
                 return Ok((lease, response));
             }
             Err(NotSent {
@@ -223,6 +235,10 @@ async fn deliver(
                 unseen,
                 spare,
             }) => {
+                // What was idle may have been closed meanwhile, which is no fault.
+                if !lease.reused && !unseen && !flight.meter().client_failed.get() {
+                    note(group, Outcome::Gateway);
+                }
                 if cause == Cause::Unreachable {
                     target.eject(core.config.ejection);
                 }
@@ -242,6 +258,9 @@ async fn deliver(
     }
 }
 
+/// A target, and its group's targets when it was picked.
+type Picked = (Arc<TargetSlot>, Arc<Members>);
+
 /// How often a request is sent again that targets say they did not look at: each of their connections may be about to
 /// end.
 const UNSEEN: u32 = 3;
@@ -252,31 +271,65 @@ impl Outbound {
     ///
     /// # Errors
     /// There is none.
-    fn target(&mut self, core: &Core, refusing: &[u64]) -> Result<Arc<TargetSlot>, Refusal> {
+    fn target(&mut self, core: &Core, refusing: &[u64]) -> Result<Picked, Refusal> {
         // Looked up each time, so that a target that began to drain meanwhile is not picked.
         let members = self.group.members.load_full();
+        self.admit(&members)?;
+        if let Some(target) = self.held(&members, refusing) {
+            return Ok((target, members));
+        }
         if !self.tried.is_empty() {
             let avoided = [refusing, &self.tried].concat();
             let other = pick(core, &self.group, &members, &avoided);
             if let Some((target, Standing::Sound)) = other {
-                return Ok(Arc::clone(target));
+                return Ok((Arc::clone(target), members));
             }
         }
         let found = pick(core, &self.group, &members, refusing);
         if let Some((target, Standing::Sound)) = found {
-            return Ok(Arc::clone(target));
+            return Ok((Arc::clone(target), members));
         }
         if core.config.failover && self.turn_away(core) {
             let members = self.group.members.load_full();
+            self.admit(&members)?;
             if let Some((target, _)) = pick(core, &self.group, &members, refusing) {
-                return Ok(Arc::clone(target));
+                return Ok((Arc::clone(target), members));
             }
         }
         let target = found.map(|(target, _)| Arc::clone(target));
-        target.ok_or_else(|| match refusing {
+        let target = target.ok_or_else(|| match refusing {
             [] => Refusal::no_target(),
             _ => Refusal::not_connected(),
-        })
+        });
+        Ok((target?, members))
+    }
+
+    /// The target of the request's session, while nothing speaks against it.
+    fn held(&self, members: &Members, refusing: &[u64]) -> Option<Arc<TargetSlot>> {
+        let session = self.route.session.as_deref()?;
+        if session.group != self.group.id {
+            return None;
+        }
+        let target = members.known.get(&session.target)?;
+        let is_routable = || members.routable.iter().any(|it| Arc::ptr_eq(it, target));
+        let has_failed = refusing.contains(&target.serial) || self.tried.contains(&target.serial);
+        (!has_failed && !target.is_ejected() && is_routable()).then(|| Arc::clone(target))
+    }
+
+    /// As of [`Flight::admit`], where the group has a policy.
+    fn admit(&mut self, members: &Members) -> Result<(), Refusal> {
+        match &members.policy {
+            None => Ok(()),
+            Some(policy) => self.flight.admit(policy),
+        }
+    }
+
+    /// No answer came from the target that was picked last.
+    fn gave_none(&self) {
+        let members = self.group.members.load();
+        if let (Some(policy), Some(target)) = (&members.policy, self.flight.target()) {
+            ejection::note(&self.group, &members, policy, target, Outcome::Gateway);
+        }
     }
 
     /// Whether there was another group to turn to.
@@ -341,6 +394,30 @@ fn give_up(cause: Cause, flight: &Flight) -> Refusal {
     }
 }
 
+/// What a rule's policy tells the client beside the target's answer: its session, and how much a rate limit leaves.
+fn told(
+    traffic: &Traffic,
+    route: &Route,
+    group: &GroupSlot,
+    flight: &Flight,
+    headers: &mut HeaderMap,
+) {
+    if let Some(rate) = route.rate {
+        rate.add_to(headers);
+    }
+    let (Some(sessions), Some(target)) = (&traffic.sessions, flight.target()) else {
+        return;
+    };
+    let secure = flight.connection().secured().is_some();
+    let before = route.session.as_deref();
+    if let Some((name, value)) = sessions.of_response(before, &group.id, &target.key, secure) {
+        match sessions.replaces() {
+            true => drop(headers.insert(name, value)),
+            false => drop(headers.append(name, value)),
+        }
+    }
+}
+
 /// The target's answer as the client gets it.
 ///
 /// # Errors
@@ -351,7 +428,12 @@ async fn answer(
     lease: Lease,
     outbound: Outbound,
 ) -> Result<Response<Body>, Refused> {
-    let Outbound { flight, route, .. } = outbound;
+    let Outbound {
+        flight,
+        route,
+        group,
+        ..
+    } = outbound;
     let (mut head, incoming) = response.into_parts();
     if head.status == StatusCode::SWITCHING_PROTOCOLS {
         // Nobody asked for it: Upgrade is not forwarded.
@@ -362,6 +444,7 @@ async fn answer(
     head::towards_client(&mut headers, status, flight.request_id());
     if let Some(traffic) = route.traffic() {
         traffic.response.apply(&mut headers);
+        told(traffic, &route, &group, &flight, &mut headers);
     }
     flight.close_if(false, &mut headers);
     let mut flight = flight;

@@ -11,6 +11,7 @@ use http_body::Body as _;
 use lath_model::lattice::ProtocolVersion;
 
 use super::Outbound;
+use crate::breaker::{Limit, Ticket};
 use crate::core::Core;
 use crate::counters::Count;
 use crate::engine::Source;
@@ -43,6 +44,7 @@ pub(super) async fn deliver(
     let end = timeouts.request.map(|it| outbound.flight.started() + it);
     let retry = traffic.retry.as_ref();
     let mut again = retry.and_then(|it| Again::of(it, outbound, core));
+    let mut _retrying = None;
     loop {
         let one = timeouts.backend_request.map(|it| Instant::now() + it);
         let until = [end, one].into_iter().flatten().min();
@@ -51,13 +53,17 @@ pub(super) async fn deliver(
             Some(until) => {
                 let trying = super::deliver(core, outbound);
                 let tried = tokio::time::timeout_at(until.into(), trying).await;
-                tried.unwrap_or_else(|_| Err(Refusal::timeout()))
+                tried.unwrap_or_else(|_| {
+                    outbound.gave_none();
+                    Err(Refusal::timeout())
+                })
             }
         };
         let wait = again
             .as_mut()
             .and_then(|it| it.wait(core, outbound, &delivered, end));
-        let (Some(wait), Some(again)) = (wait, &again) else {
+        let place = wait.and_then(|wait| Some((wait, again_place(outbound)?)));
+        let (Some((wait, place)), Some(again)) = (place, &again) else {
             meter.end_at(until);
             return delivered;
         };
@@ -68,6 +74,17 @@ pub(super) async fn deliver(
         tokio::time::sleep(wait).await;
         meter.renew();
         again.prepare(outbound);
+        // Held until there is an answer, or the next try.
+        _retrying = place;
+    }
+}
+
+/// A place among the retries to the group, where their number has a limit. `None`: there is none.
+fn again_place(outbound: &Outbound) -> Option<Option<Ticket>> {
+    let members = outbound.group.members.load();
+    match &members.policy {
+        None => Some(None),
+        Some(policy) => policy.enter(Limit::Retries).ok(),
     }
 }
 

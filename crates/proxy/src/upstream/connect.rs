@@ -24,7 +24,7 @@ use crate::stream::Stream;
 use crate::target_io::TargetSocket;
 
 /// A target, and in whose name it is connected, if in anybody's: connections of one caller serve no other.
-pub(super) type Aim<'a> = (&'a Arc<TargetSlot>, Option<&'a Arc<Svid>>);
+pub(crate) type Aim<'a> = (&'a Arc<TargetSlot>, Option<&'a Arc<Svid>>);
 
 /// A connection to the target, ready for a first exchange.
 ///
@@ -50,7 +50,10 @@ pub(super) async fn connect(
             let (now, patience) = (pools.clock.get(), patience(pools, target));
             let shared = Http2::over(stream, open, now, patience).await?;
             let seat = shared.seat().ok_or(io::ErrorKind::Other)?;
-            pools.with(target, caller, |pool| pool.shared.push(shared));
+            pools.with(target, caller, |pool| {
+                pool.shared.push(shared);
+                pool.load = Some(Arc::clone(&group.load));
+            });
             Ok(Usable::Http2(seat))
         }
     }
@@ -84,8 +87,8 @@ pub(super) async fn join(
                 Outcome::Opened | Outcome::Abandoned => continue,
             }
         }
-        let Some(room) = room.take().or_else(|| pools.room()) else {
-            return Err(io::ErrorKind::Other.into());
+        let Some(room) = room.take().or_else(|| another(pools, group)) else {
+            return Err(io::ErrorKind::QuotaExceeded.into());
         };
         let dialing = Dialing::begin();
         pools.with(target, caller, |pool| pool.dialing = Some(dialing.shared()));
@@ -93,6 +96,15 @@ pub(super) async fn join(
         dialing.end(connected.as_ref().err());
         return connected;
     }
+}
+
+/// The right to open a connection, for a request that gave its own up while it waited for another's.
+fn another(pools: &Pools, group: &GroupSlot) -> Option<Room> {
+    let ticket = match &group.members.load().policy {
+        None => None,
+        Some(policy) => policy.connection()?,
+    };
+    pools.room().map(|room| room.with(ticket))
 }
 
 /// A connection of one client's, whose bytes are passed on as they are. It is counted as open until what comes with it

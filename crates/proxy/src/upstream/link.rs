@@ -11,6 +11,7 @@ use http_body::Frame;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::{Cause, Exchange, NotSent, given_up};
+use crate::breaker::Ticket;
 use crate::counters::Count;
 use crate::engine::client::{Ask, Http1, Wait};
 use crate::engine::{Error, Source};
@@ -46,13 +47,36 @@ struct Resting {
 pub(crate) struct Open {
     group: Arc<GroupSlot>,
     thread: usize,
-    _room: Room,
+    room: Room,
 }
 
 /// The right to have a connection to a target open.
-pub(crate) type Room = OwnedSemaphorePermit;
+pub(crate) struct Room {
+    _permit: OwnedSemaphorePermit,
+    /// Where the group's connections have a limit.
+    ticket: Option<Ticket>,
+}
+
+impl Room {
+    pub(super) fn new(permit: OwnedSemaphorePermit) -> Self {
+        Self {
+            _permit: permit,
+            ticket: None,
+        }
+    }
+
+    /// One of so many that the group may have.
+    pub(crate) fn with(self, ticket: Option<Ticket>) -> Self {
+        Self { ticket, ..self }
+    }
+}
 
 impl Cold {
+    /// As of [`Link::is_wanted_elsewhere`].
+    pub(super) fn is_wanted_elsewhere(&self) -> bool {
+        self.open.is_wanted_elsewhere()
+    }
+
     /// Ready for an exchange, unless the target has closed it.
     pub(super) fn warm(self) -> Option<Link> {
         let quiet = self.socket.is_quiet();
@@ -86,6 +110,11 @@ impl Link {
             open: self.open,
             _resting: resting,
         }
+    }
+
+    /// Whether requests of other threads wait for a connection to the group, and none of this thread.
+    pub(super) fn is_wanted_elsewhere(&self) -> bool {
+        self.open.is_wanted_elsewhere()
     }
 
     pub(super) fn is_ready(&self) -> bool {
@@ -181,8 +210,15 @@ impl Open {
         Self {
             group: Arc::clone(group),
             thread,
-            _room: room,
+            room,
         }
+    }
+}
+
+impl Open {
+    fn is_wanted_elsewhere(&self) -> bool {
+        let ticket = self.room.ticket.as_ref();
+        ticket.is_some_and(|it| it.load().waits_elsewhere(self.thread))
     }
 }
 

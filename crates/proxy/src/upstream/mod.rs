@@ -19,6 +19,7 @@ use http_body::{Body as _, Frame};
 use lath_model::lattice::ProtocolVersion;
 use lath_svid::Svid;
 
+use crate::breaker::Load;
 use crate::engine::http2_client::Seat;
 use crate::engine::{Error, Reset, Source};
 use crate::framing::Interim;
@@ -28,7 +29,7 @@ use crate::spare;
 use crate::upload::RequestBody;
 use pools::Usable;
 
-pub(crate) use connect::connect_for_one;
+pub(crate) use connect::{Aim, connect_for_one};
 pub(crate) use link::{Open, Room};
 pub(crate) use pools::Pools;
 
@@ -41,6 +42,17 @@ pub(crate) struct Lease {
     kind: Usable,
     /// Whether an exchange went over the connection before.
     pub(crate) reused: bool,
+    /// Says so when the connection is free, where their number has a limit.
+    freed: Option<Freed>,
+}
+
+/// Tells those that wait that a connection of this thread is free.
+struct Freed(Arc<Load>, usize);
+
+impl Drop for Freed {
+    fn drop(&mut self) {
+        self.0.freed(self.1);
+    }
 }
 
 /// What the exchange that sends a request has to say, and wants to know meanwhile.
@@ -82,11 +94,7 @@ pub(crate) enum Cause {
 
 impl Lease {
     /// An idle connection, if there is one.
-    pub(crate) fn idle(
-        pools: &Rc<Pools>,
-        target: &Arc<TargetSlot>,
-        caller: Option<&Arc<Svid>>,
-    ) -> Option<Self> {
+    pub(crate) fn idle(pools: &Rc<Pools>, (target, caller): Aim<'_>) -> Option<Self> {
         let kind = pools.take(target, caller)?;
         Some(Self::of(pools, (target, caller), kind, true))
     }
@@ -98,8 +106,7 @@ impl Lease {
     pub(crate) async fn connect(
         pools: &Rc<Pools>,
         group: &Arc<GroupSlot>,
-        target: &Arc<TargetSlot>,
-        caller: Option<&Arc<Svid>>,
+        (target, caller): Aim<'_>,
         room: Room,
     ) -> std::io::Result<Self> {
         let kind = match group.version {
@@ -125,7 +132,14 @@ impl Lease {
             caller: caller.cloned(),
             kind,
             reused,
+            freed: None,
         }
+    }
+
+    /// The group's connections have a limit.
+    pub(crate) fn limited(mut self, load: &Arc<Load>) -> Self {
+        self.freed = Some(Freed(Arc::clone(load), self.pools.thread));
+        self
     }
 
     /// Sends the request and waits for the response's head. Interim responses are passed on meanwhile. `keeps`: its
@@ -194,13 +208,15 @@ impl Lease {
     /// The exchange is over: keeps the connection for others, if it can carry another exchange.
     pub(crate) fn release(self) {
         let now = self.pools.clock.get();
+        // Dropped last: who is told finds the connection.
+        let _freed = self.freed;
         let mut link = match self.kind {
             Usable::Http1(link) => link,
             Usable::Http2(seat) => return seat.leave(now),
         };
         let lifetime = self.pools.config.max_connection_lifetime;
         let old = now.saturating_duration_since(link.born) > lifetime;
-        if !old && !self.target.is_gone() && link.rests() {
+        if !old && !self.target.is_gone() && !link.is_wanted_elsewhere() && link.rests() {
             link.idle_since = now;
             self.pools.put(&self.target, self.caller.as_ref(), link);
         }

@@ -14,9 +14,10 @@ use tokio::sync::Semaphore;
 use super::dialing::Dialing;
 use super::link::{Cold, Link, Room};
 use super::serials::Serials;
+use crate::breaker::{self, Load};
 use crate::config::ProxyConfig;
 use crate::engine::http2_client::{Http2, Seat};
-use crate::slot::TargetSlot;
+use crate::slot::{Members, TargetSlot};
 use crate::upload::RequestBody;
 
 /// The idle connections of one thread, by target and caller, and what new ones are made with.
@@ -40,6 +41,8 @@ pub(super) struct Pool {
     cold: Vec<Cold>,
     /// Of HTTP/2.
     pub(super) shared: Vec<Http2<RequestBody>>,
+    /// What goes to the group of those.
+    pub(super) load: Option<Arc<Load>>,
     /// A connection of HTTP/2 that is being opened.
     pub(super) dialing: Option<Rc<Dialing>>,
 }
@@ -72,7 +75,10 @@ impl Pools {
 
     /// The right to open a connection to a target; an idle one is closed for it if need be.
     pub(crate) fn room(&self) -> Option<Room> {
-        let room = || Arc::clone(&self.rooms).try_acquire_owned().ok();
+        let room = || {
+            let permit = Arc::clone(&self.rooms).try_acquire_owned().ok();
+            permit.map(Room::new)
+        };
         room().or_else(|| {
             self.shed();
             room()
@@ -136,8 +142,32 @@ impl Pools {
             idle: Vec::new(),
             cold: Vec::new(),
             shared: Vec::new(),
+            load: None,
             dialing: None,
         }))
+    }
+
+    /// Closes idle connections to targets of a group: requests of this thread need others. Returns whether there was one.
+    pub(crate) fn shed_one(&self, members: &Members) -> bool {
+        let mut pools = self.idle.borrow_mut();
+        let now = self.clock.get();
+        let is_of = |pool: &Pool| {
+            let mut known = members.known.values();
+            known.any(|it| it.serial == pool.target.serial)
+        };
+        // Whoever they were connected for.
+        pools
+            .values_mut()
+            .any(|pool| is_of(pool) && (pool.shed() || pool.shed_shared(now)))
+    }
+
+    /// Closes idle connections that other threads wait to be closed, because their number has a limit.
+    pub(crate) fn give_way(&self) {
+        if breaker::anyone_waits() {
+            let mut pools = self.idle.borrow_mut();
+            let (thread, now) = (self.thread, self.clock.get());
+            pools.values_mut().for_each(|it| it.give_way(thread, now));
+        }
     }
 
     /// Drops the connections into a VPC whose network was made anew: nothing answers on them any more.
@@ -188,17 +218,36 @@ impl Pool {
         self.shared.iter().find_map(Http2::seat)
     }
 
+    /// Closes a connection of HTTP/2 that nothing uses. Returns whether there was one.
+    fn shed_shared(&mut self, now: Instant) -> bool {
+        let idle = self.shared.iter().position(|it| it.idle(now).is_some());
+        idle.map(|at| self.shared.remove(at)).is_some()
+    }
+
+    fn give_way(&mut self, thread: usize, now: Instant) {
+        let is_wanted = |load: &Arc<Load>| load.waits_elsewhere(thread);
+        if self.load.as_ref().is_some_and(is_wanted) {
+            self.shared.retain(|shared| shared.idle(now).is_none());
+        }
+        self.idle.retain(|link| !link.is_wanted_elsewhere());
+        self.cold.retain(|cold| !cold.is_wanted_elsewhere());
+    }
+
     fn unused(&self) -> usize {
         self.idle.len() + self.cold.len()
     }
 
-    fn shed(&mut self) {
+    /// Returns whether there was one.
+    fn shed(&mut self) -> bool {
         // The cold ones were idle before the others; in both, the first for longest.
         if !self.cold.is_empty() {
             self.cold.remove(0);
         } else if !self.idle.is_empty() {
             self.idle.remove(0);
+        } else {
+            return false;
         }
+        true
     }
 
     /// Takes the buffers from what has been idle for so long.

@@ -1,6 +1,7 @@
 //! The proxy with real sockets on loopback: scripted targets, clients that send exact bytes.
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+mod balancing;
 mod endpoints;
 mod flow;
 mod grpc;
@@ -14,6 +15,7 @@ mod policies;
 mod regions;
 mod resources;
 mod routing;
+mod sessions;
 mod telemetry;
 mod tls;
 mod traffic;

@@ -154,6 +154,7 @@ impl World {
             protocol: TargetProtocol::Http,
             protocol_version: Some(ProtocolVersion::Http1),
             health_check: None,
+            balancing: None,
             in_use: true,
             targets: BTreeMap::new(),
             region: None,
