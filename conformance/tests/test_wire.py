@@ -194,7 +194,7 @@ def test_services_that_are_not_served_say_so(lath):
     for service, call, want in [
         ("s3", "list_buckets", ("NotImplemented", 501)), ("sqs", "list_queues", ("UnknownOperationException", 400)),
         ("ecs", "list_clusters", ("UnknownOperationException", 400)), ("dynamodb", "list_tables", ("UnknownOperationException", 400)),
-        ("lambda", "list_functions", ("UnknownOperationException", 404)), ("elbv2", "describe_load_balancers", ("InvalidAction", 400)),
+        ("batch", "describe_job_queues", ("UnknownOperationException", 404)), ("elbv2", "describe_load_balancers", ("InvalidAction", 400)),
     ]:
         assert refusal(getattr(lath.client(service), call)) == want, service
 
