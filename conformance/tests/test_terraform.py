@@ -3,7 +3,7 @@
 import os
 
 import pytest
-from lathlab import ROOT, host_state
+from lathlab import ROOT, host_state, wait_for
 from lathlab.terraform import DIFFERENCE, Terraform
 
 STACKS = ROOT / "conformance" / "terraform"
@@ -26,3 +26,23 @@ def test_a_stack_with_a_cluster(kubernetes, tmp_path):
         assert lath.stop() == 0, lath.tail()
         assert lath.remnants() == []
     assert host_state() - before == set()
+
+
+@pytest.mark.root
+def test_a_stack_with_a_certificate_and_an_https_listener(own_lath, tmp_path):
+    terraform = Terraform(STACKS / "https", tmp_path, own_lath.env() | {"PATH": os.environ["PATH"]})
+    terraform.apply()
+    client, name = (terraform.run("output", "-raw", it) for it in ("client", "name"))
+
+    def asked(status):
+        words = ("curl", "-s", "--max-time", "10", "-o", "/dev/null", "-w", "%{http_code}", "--connect-to", f"::{name}:443",
+                 "https://shop.terraform.test/")
+        wait_for(f"{status} under the certificate", lambda: own_lath.exec(client, *words, check=False).stdout == str(status))
+
+    asked(404)
+    terraform.apply(status=500)
+    asked(500)
+    terraform.run("destroy", "-auto-approve")
+    assert own_lath.aws("acm", "list-certificates")["CertificateSummaryList"] == []
+    assert own_lath.aws("vpc-lattice", "list-services")["items"] == []
+    assert own_lath.aws("route53", "list-hosted-zones")["HostedZones"] == []
