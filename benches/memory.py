@@ -10,6 +10,7 @@ import os
 import pathlib
 import resource
 import socket
+import ssl
 import struct
 import subprocess
 import sys
@@ -22,6 +23,7 @@ sys.path.insert(0, str(ROOT / "benches" / "proxy"))
 import bench as kit  # noqa: E402
 
 IDLE = int(os.environ.get("IDLE", "8000"))
+IDLE_TLS = int(os.environ.get("IDLE_TLS", "2000"))
 IDLE_HTTP2 = int(os.environ.get("IDLE_HTTP2", "1000"))
 HOSTILE = int(os.environ.get("HOSTILE", "30"))
 STREAMS = int(os.environ.get("STREAMS", "250"))
@@ -66,6 +68,16 @@ def read_http1(client):
 
 def idle_http1(port):
     client = socket.create_connection(("127.0.0.1", port))
+    client.sendall(REQUEST)
+    read_http1(client)
+    return client
+
+
+def idle_tls(port):
+    """Asks once under TLS 1.3, by HTTP/1.1."""
+    trusting = ssl.create_default_context()
+    trusting.check_hostname, trusting.verify_mode = False, ssl.CERT_NONE
+    client = trusting.wrap_socket(socket.create_connection(("127.0.0.1", port)), server_hostname="localhost")
     client.sendall(REQUEST)
     read_http1(client)
     return client
@@ -185,15 +197,16 @@ def memory():
 
 def measure(lath):
     commands = peers()
-    commands["lath"] = ([str(lath), "--connections", "20000"], {"h1": 9001, "h2": 9002})
+    commands["lath"] = ([str(lath), "--connections", "20000"], {"h1": 9001, "h2": 9002, "tls": 9003})
     backend()
     kit.wait(BASE, "the backend")
     proxies = {}
     for name, (command, ports) in commands.items():
         proxies[name] = kit.start(command, None, f"{kit.TMP}/{name}.log").pid, ports
         kit.wait(ports["h1"], name)
-    for kind, connect, count in (("h1", idle_http1, IDLE), ("h2", idle_http2, IDLE_HTTP2)):
-        print(f"\nidle keep-alive connections, {'HTTP/1.1' if kind == 'h1' else 'HTTP/2'}")
+    for kind, connect, count, title in (("h1", idle_http1, IDLE, "HTTP/1.1"), ("tls", idle_tls, IDLE_TLS, "HTTP/1.1 under TLS 1.3"),
+                                        ("h2", idle_http2, IDLE_HTTP2, "HTTP/2")):
+        print(f"\nidle keep-alive connections, {title}")
         for name, (pid, ports) in proxies.items():
             idle(name, pid, ports[kind], connect, count)
     print("\nclients that do not read, HTTP/2, 1 MB answers")

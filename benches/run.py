@@ -216,8 +216,8 @@ def proxy():
     try:
         time.sleep(1)
         kit = ROOT / "benches" / "proxy" / "bench.py"
-        scenarios = os.environ.get("SCENARIOS", "h1-128,h1-64k,rate,h2-128,grpc,tls-128,tls-h2,tls-conn,conn")
-        subprocess.run([sys.executable, str(kit), "--only", scenarios, f"lath,9001,{process.pid},h2=9002,tls=9003,grpc=9005"], check=True)
+        scenarios = os.environ.get("SCENARIOS", "h1-128,h1-64k,rate,h2-128,grpc,tls-128,tls-h2,tls-conn,tls-resume,conn")
+        subprocess.run([sys.executable, str(kit), "--only", scenarios, f"lath,9001,{process.pid},h2=9002,tls=9003,resume=9003,grpc=9005"], check=True)
     finally:
         process.terminate()
         process.wait()
