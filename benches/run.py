@@ -1,13 +1,15 @@
 #!/usr/bin/env python3
 """Measures Lath from outside; run it with ./x bench.
 
-  ./x bench [convergence] [startup] [proxy] [memory] [transit] [dns] [scale]     (default: all but scale)
+  ./x bench [convergence] [startup] [proxy] [memory] [tls] [transit] [dns] [scale]     (default: all but scale)
 
 convergence  time from the API's answer to the first request that shows its effect, for a new rule and a new
              target; a client inside a VPC asks without pause meanwhile
 startup      from process start to the first API answer, with an empty state and with 100 VPCs; idle memory
 proxy        requests per second and CPU per request beside nginx and HAProxy (benches/proxy/README.md)
 memory       bytes of idle connections, and what clients that do not read cost, beside nginx and HAProxy
+tls          memory of idle connections under TLS and CPU of handshakes beside nginx and HAProxy; CPU of a signature and a
+             policy's decision
 transit      throughput and CPU per gigabyte through Transit Gateways, plain and peered, beside a bare veth
 scale        what a change, a page and a start cost the control plane at 10, 1,000 and 10,000 objects (half an hour)
 dns          answers per second and CPU per answer beside NSD and Knot
@@ -226,9 +228,10 @@ def proxy():
 def main():
     from memory import memory
     from scale import scale
+    from tls import tls
     from names import names
     from transit import transit
-    parts = {"convergence": convergence, "startup": startup, "proxy": proxy, "memory": memory, "transit": transit, "dns": names, "scale": scale}
+    parts = {"convergence": convergence, "startup": startup, "proxy": proxy, "memory": memory, "tls": tls, "transit": transit, "dns": names, "scale": scale}
     chosen = sys.argv[1:] or [name for name in parts if name != "scale"]
     for name in chosen:
         if name not in parts:
