@@ -266,10 +266,11 @@ fn admit<'a>(
     let client = secured.and_then(|it| it.client.as_deref());
     let verifies = mutual.trust.verifies();
     let Some(client) = client else {
-        return match verifies {
-            true => Err(Refusal::misdirected()),
-            false => Ok(None),
-        };
+        if verifies {
+            core.totals.add(Count::ClientCertificatesRefused, 1);
+            return Err(Refusal::misdirected());
+        }
+        return Ok(None);
     };
     match client.judged_by(&mutual.trust) {
         Ok(()) => Ok(verifies.then_some(client)),

@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 use std::fmt::Write as _;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use lath_ca::Certificate;
@@ -28,7 +28,8 @@ const LEAF: HeaderName = HeaderName::from_static("x-amzn-mtls-clientcert-leaf");
 pub(crate) struct Presented {
     chain: Vec<CertificateDer<'static>>,
     leaf: Certificate,
-    verdicts: RefCell<Vec<(Arc<Trust>, Verdict)>>,
+    /// Weak, so that connections that wait keep no lists of revoked numbers that were replaced.
+    verdicts: RefCell<Vec<(Weak<Trust>, Verdict)>>,
 }
 
 /// Whether a client is admitted, and until when that holds.
@@ -52,7 +53,8 @@ impl Presented {
     pub(crate) fn judged_by(&self, trust: &Arc<Trust>) -> Result<(), Refused> {
         let now = Timestamp::now();
         let mut verdicts = self.verdicts.borrow_mut();
-        let known = verdicts.iter().find(|(it, _)| Arc::ptr_eq(it, trust));
+        let is_its = |it: &Weak<Trust>| std::ptr::eq(it.as_ptr(), Arc::as_ptr(trust));
+        let known = verdicts.iter().find(|(it, _)| is_its(it));
         match known {
             Some((_, Ok(until))) if now < *until => return Ok(()),
             // What has ended or was revoked does not become good again.
@@ -62,11 +64,11 @@ impl Presented {
             _ => {}
         }
         let verdict = trust.judge(&self.chain, now);
-        verdicts.retain(|(it, _)| !Arc::ptr_eq(it, trust));
+        verdicts.retain(|(it, _)| !is_its(it) && it.strong_count() > 0);
         if verdicts.len() == MOST_VERDICTS {
             drop(verdicts.remove(0));
         }
-        verdicts.push((Arc::clone(trust), verdict.clone()));
+        verdicts.push((Arc::downgrade(trust), verdict.clone()));
         verdict.map(drop)
     }
 
@@ -83,8 +85,7 @@ impl Presented {
             return;
         }
         let leaf = &self.leaf;
-        let serial = leaf.serial.replace(':', "").to_ascii_uppercase();
-        say(SERIAL, serial);
+        say(SERIAL, self.serial().to_ascii_uppercase());
         say(ISSUER, leaf.issuer.rfc2253());
         say(SUBJECT, leaf.subject.rfc2253());
         let (from, to) = (leaf.not_before, leaf.not_after);
@@ -104,9 +105,18 @@ impl Presented {
             "x509issuer/ou" => one(leaf.issuer.get("2.5.4.11")),
             "x509san/dns" => all(&leaf.dns_names),
             "x509san/uri" => all(&leaf.uris),
-            "x509serialnumber" => Some(vec![leaf.serial.replace(':', "")]),
+            "x509serialnumber" => Some(vec![self.serial()]),
             "spiffeid" => one(self.spiffe_id()),
             _ => None,
+        }
+    }
+
+    /// Its number in hexadecimal, without the byte that says that it is positive: as OpenSSL writes it.
+    fn serial(&self) -> String {
+        let digits = self.leaf.serial.replace(':', "");
+        match digits.trim_start_matches("00") {
+            "" => digits,
+            number => number.to_owned(),
         }
     }
 

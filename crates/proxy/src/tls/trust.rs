@@ -25,8 +25,12 @@ use webpki::{Cert, EndEntityCert, KeyUsage, VerifiedPath, anchor_from_trusted_ce
 /// The most certificates that a client may present.
 const MOST_CERTIFICATES: usize = 10;
 
-/// The most bytes that they may have together: targets get them in a header.
-const LONGEST_CHAIN: usize = 24 * 1024;
+/// The most bytes that they may have together. A ticket has all of them, and a ClientHello that brings one back may not be longer than
+/// [`crate::client_hello::LONGEST`]; targets get them in a header.
+const LONGEST_CHAIN: usize = 12 * 1024;
+
+/// In milliseconds.
+const SECOND: i64 = 1000;
 
 /// Whom a listener admits.
 pub(crate) struct Trust {
@@ -41,7 +45,7 @@ pub(crate) struct Trust {
 /// An authority that is trusted.
 struct Anchor {
     trust: TrustAnchor<'static>,
-    not_after: Timestamp,
+    end: Timestamp,
 }
 
 /// A certificate among all: its issuer's name, DER without the outermost tag, and its serial number without leading zeros.
@@ -156,18 +160,18 @@ impl Trust {
         if !self.verifies() {
             return Ok(far);
         }
-        let ends = read.iter().map(|it| it.not_after);
+        let ends = read.iter().map(|it| end(it.not_after));
         let ignores = self.source.ignore_expiry;
         let leaf = EndEntityCert::try_from(leaf);
         let leaf = leaf.map_err(|_| Refused(CertificateError::BadEncoding))?;
-        let standing = |it: &&Anchor| ignores || it.not_after > now;
+        let standing = |it: &&Anchor| ignores || it.end > now;
         let standing: Vec<_> = self.anchors.iter().filter(standing).collect();
         let anchors: Vec<_> = standing.iter().map(|it| it.trust.clone()).collect();
         let verify = |at: Timestamp| self.verify(&leaf, above, &anchors, at);
         match verify(now) {
             Err(Refused(CertificateError::Expired)) if ignores => {
                 // As it was in the last second of what ended first.
-                let last = ends.clone().min().unwrap_or(now).as_millis() - 1000;
+                let last = ends.clone().min().unwrap_or(now).as_millis() - SECOND;
                 verify(Timestamp::from_millis(last))?;
             }
             judged => judged?,
@@ -175,7 +179,7 @@ impl Trust {
         if ignores {
             return Ok(far);
         }
-        let ends = ends.chain(standing.iter().map(|it| it.not_after));
+        let ends = ends.chain(standing.iter().map(|it| it.end));
         Ok(ends.filter(|end| *end > now).min().unwrap_or(now))
     }
 
@@ -238,8 +242,13 @@ fn anchor(der: &CertificateDer<'_>, revoked: &HashSet<Number>) -> Option<Anchor>
     let read = EndEntityCert::try_from(der).ok()?;
     let is_revoked = revoked.contains(&Number::of(&read));
     let trust = anchor_from_trusted_cert(der).ok()?.to_owned();
-    let not_after = Certificate::parse(der).ok()?.not_after;
-    (!is_revoked).then_some(Anchor { trust, not_after })
+    let end = end(Certificate::parse(der).ok()?.not_after);
+    (!is_revoked).then_some(Anchor { trust, end })
+}
+
+/// When something is not valid any more: its last second is valid to its end (RFC 5280 section 4.1.2.5), as webpki has it too.
+fn end(not_after: Timestamp) -> Timestamp {
+    Timestamp::from_millis(not_after.as_millis().saturating_add(SECOND))
 }
 
 /// Bytes in hexadecimal.
@@ -322,5 +331,42 @@ impl ClientCertVerifier for Trust {
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         let algorithms = &self.provider.signature_verification_algorithms;
         algorithms.supported_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+
+    use super::*;
+
+    #[test]
+    fn the_last_second_of_a_certificate_is_the_end_of_a_verdict() {
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.not_after = rcgen::date_time_ymd(2031, 1, 1);
+        let key = KeyPair::generate().unwrap();
+        let authority = CertifiedIssuer::self_signed(params, key).unwrap();
+        let mut params = CertificateParams::default();
+        params.not_after = rcgen::date_time_ymd(2021, 1, 1);
+        let key = KeyPair::generate().unwrap();
+        let chain = [params.signed_by(&key, &authority).unwrap().der().clone()];
+        let mut source = MutualTls {
+            mode: MutualTlsMode::Verify,
+            anchors: vec![authority.pem()],
+            ignore_expiry: false,
+            revoked: Vec::new(),
+            reserved: None,
+        };
+        let trust = Trust::of(&source);
+        let last = Certificate::parse(&chain[0]).unwrap().not_after;
+        let at = |millis: i64| Timestamp::from_millis(last.as_millis() + millis);
+        for now in [-1, 0, 1, 999] {
+            assert_eq!(trust.judge(&chain, at(now)), Ok(at(1000)), "{now}");
+        }
+        let expired = Refused(CertificateError::Expired);
+        assert_eq!(trust.judge(&chain, at(1000)), Err(expired));
+        source.ignore_expiry = true;
+        assert!(Trust::of(&source).judge(&chain, at(1000)).is_ok());
     }
 }

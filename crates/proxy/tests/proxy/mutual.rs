@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::{Duration, UNIX_EPOCH};
 
 use lath_feed::{Auth, MutualTls, MutualTlsMode, Revoked};
 use lath_model::id::{ListenerId, ServiceId};
@@ -18,7 +19,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
 use crate::lab::world::HOST;
-use crate::lab::{Lab, Target, World, config, eventually};
+use crate::lab::{Lab, PATIENCE, Target, World, config, eventually};
 use crate::tls::{alert, ask, certificate, connect, prometheus, secured};
 
 type Authority = CertifiedIssuer<'static, KeyPair>;
@@ -271,6 +272,72 @@ async fn a_session_that_is_resumed_is_judged_again() {
     assert_eq!(
         refused(world.at, &config).await,
         AlertDescription::CertificateRevoked
+    );
+}
+
+#[tokio::test]
+async fn what_ends_is_refused_at_the_next_request_and_in_sessions_that_are_resumed() {
+    let target = Target::named("tills").await;
+    let (mut world, _) = World::forwarding(&[target.at]);
+    let root = secured(&mut world);
+    let own = authority("Own CA", None);
+    world.listener().mutual_tls = Some(verify(&[&own]));
+    let _lab = Lab::start(config(), &world).await;
+    let soon = UNIX_EPOCH.elapsed().unwrap() + Duration::from_secs(4);
+    let short = id(&own, 7, |params| {
+        params.not_after = rcgen::date_time_ymd(1970, 1, 1) + Duration::from_secs(soon.as_secs());
+    });
+    let config = client(&root, Some(&short));
+    let mut open = connect(world.at, HOST, &config).await.unwrap();
+    assert_eq!(status(&mut open).await, "200");
+    // Requests in its last second, too, are the last ones.
+    let asking = async {
+        loop {
+            let answer = ask(&mut open, HOST).await;
+            if !answer.starts_with("HTTP/1.1 200 ") {
+                return answer;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let answer = tokio::time::timeout(PATIENCE, asking).await.unwrap();
+    assert!(
+        answer.starts_with("HTTP/1.1 403 ") && answer.contains("it has ended"),
+        "{answer}"
+    );
+    let mut resumed = connect(world.at, HOST, &config).await.unwrap();
+    let kind = resumed.get_ref().1.handshake_kind();
+    assert_eq!(kind, Some(rustls::HandshakeKind::Resumed));
+    assert_eq!(status(&mut resumed).await, "403");
+}
+
+#[tokio::test]
+async fn the_longest_chain_that_is_taken_comes_back_in_a_ticket() {
+    let target = Target::named("tills").await;
+    let (mut world, _) = World::forwarding(&[target.at]);
+    let root = secured(&mut world);
+    let own = authority("Own CA", None);
+    world.listener().mutual_tls = Some(verify(&[&own]));
+    let _lab = Lab::start(config(), &world).await;
+    let mut till = id(&own, 7, |_| {});
+    let left = |till: &Id| 12 * 1024 - till.chain.iter().map(|it| it.len()).sum::<usize>();
+    while left(&till) > 600 {
+        // Each has its name twice.
+        let name = "n".repeat(((left(&till) - 500) / 2).min(900));
+        till.chain.push(authority(&name, None).der().clone());
+    }
+    let config = client(&root, Some(&till));
+    for resumed in [false, true] {
+        let mut stream = connect(world.at, HOST, &config).await.unwrap();
+        assert_eq!(status(&mut stream).await, "200");
+        let kind = stream.get_ref().1.handshake_kind();
+        assert_eq!(kind == Some(rustls::HandshakeKind::Resumed), resumed);
+    }
+    till.chain
+        .push(authority(&"n".repeat(400), None).der().clone());
+    assert_eq!(
+        refused(world.at, &client(&root, Some(&till))).await,
+        AlertDescription::BadCertificate
     );
 }
 
