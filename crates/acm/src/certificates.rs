@@ -8,7 +8,7 @@ use lath_wire::ApiError;
 use crate::record::Certificate;
 use crate::resource_types::CERTIFICATE;
 use crate::shape::*;
-use crate::{Acm, fault};
+use crate::{Acm, fault, trust};
 
 operations! {
     for Acm as "acm";
@@ -36,6 +36,10 @@ fn delete(app: &Acm, tx: &mut Tx, op: DeleteCertificate) -> Result<(), ApiError>
     let claims: Vec<std::sync::Arc<Claim>> = claims_on(tx.view(), arn);
     if !claims.is_empty() {
         return Err(fault::in_use(arn, &app.cell.account));
+    }
+    // Who has its key has it still.
+    if let Some(revoked) = trust::remains(&app.cell, &found) {
+        tx.put(revoked);
     }
     tx.delete::<Certificate>(&found.id());
     Ok(())

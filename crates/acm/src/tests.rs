@@ -1,3 +1,4 @@
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use crate::{Acm, authorities, issue, usable};
 
 const DAY: Duration = Duration::from_secs(86400);
 
-async fn lab() -> Acm {
+pub(crate) async fn lab() -> Acm {
     let mut cell = Cell::for_test().0;
     let kinds = lath_control::kinds(crate::kinds(Kinds::default()));
     cell.db = Db::open(Arc::new(Memory::new()), kinds).await.unwrap();
@@ -345,6 +346,40 @@ async fn what_is_in_use_is_renewed_before_its_end_and_is_not_deleted() {
         call(&app, delete()).await.unwrap_err().code,
         "ResourceNotFoundException"
     );
+}
+
+#[tokio::test]
+async fn what_was_revoked_is_known_when_its_record_is_gone() {
+    let app = lab().await;
+    let op = RequestCertificate {
+        options: Some(CertificateOptions {
+            certificate_transparency_logging_preference: None,
+            export: Some(CertificateExport::Enabled),
+        }),
+        ..asked("shop.example.com", &[])
+    };
+    let certificate_arn = request(&app, op).await;
+    put(&app, record(&describe(&app, &certificate_arn).await, 0)).await;
+    settle(&app, Timestamp::now()).await;
+    let serial = describe(&app, &certificate_arn).await.serial.unwrap();
+    let known = || crate::revoked(&app.cell, &app.cell.db.view());
+    assert!(known().is_empty());
+    let export = ExportCertificate {
+        certificate_arn: certificate_arn.clone(),
+        passphrase: Blob(b"secret".to_vec()),
+    };
+    call(&app, export).await.unwrap();
+    let revoke = RevokeCertificate {
+        certificate_arn: certificate_arn.clone(),
+        revocation_reason: RevocationReason::KeyCompromise,
+    };
+    call(&app, revoke).await.unwrap();
+    let root = app.cell.authority.as_ref().unwrap().root_pem();
+    let wanted = BTreeMap::from([(root, BTreeSet::from([serial.replace(':', "")]))]);
+    assert_eq!(known(), wanted);
+    let delete = DeleteCertificate { certificate_arn };
+    call(&app, delete).await.unwrap();
+    assert_eq!(known(), wanted);
 }
 
 #[tokio::test]

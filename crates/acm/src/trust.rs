@@ -7,7 +7,7 @@ use lath_control::Cell;
 use lath_store::View;
 
 use crate::authorities::installation_arn;
-use crate::pca;
+use crate::pca::{self, Issued, Reason};
 use crate::record::{Certificate as Record, Origin};
 use crate::resource_types;
 
@@ -58,24 +58,35 @@ pub fn trusted(cell: &Cell, view: &View, arn: &str) -> Result<String, NotTrusted
 /// the certificate of the authority, PEM.
 pub fn revoked(cell: &Cell, view: &View) -> BTreeMap<String, BTreeSet<String>> {
     let mut all = pca::revoked(view);
-    let Some(authority) = &cell.authority else {
-        return all;
-    };
-    let own = installation_arn(cell);
-    let is_own = |origin: &Origin| match origin {
-        Origin::Validated => true,
-        Origin::Private { authority } => own.as_ref() == Some(authority),
-        Origin::Imported => false,
-    };
-    let records = view.by::<Record>(Record::REVOKED, Record::REVOKED);
-    let records = records.filter(|it| is_own(&it.origin));
-    let serials = records.filter_map(|it| {
-        let read = crate::facts::read(&it.material.as_ref()?.certificate)?;
-        Some(read.serial.replace(':', ""))
-    });
-    let serials: BTreeSet<String> = serials.collect();
-    if !serials.is_empty() {
-        all.entry(authority.root_pem()).or_default().extend(serials);
+    for record in view.by::<Record>(Record::REVOKED, Record::REVOKED) {
+        if let Some(revoked) = remains(cell, &record) {
+            let serials = all.entry(revoked.issuer()).or_default();
+            serials.insert(revoked.id);
+        }
     }
     all
+}
+
+/// Where authorities of the account have their ids, for what the installation's own authority signed.
+const INSTALLATION: &str = "installation";
+
+/// What stays of a certificate that the installation's authority signed and that was revoked, when its record goes: that it was
+/// revoked. What authorities of the account revoked stays with them.
+pub(crate) fn remains(cell: &Cell, record: &Record) -> Option<Issued> {
+    let is_own = match &record.origin {
+        Origin::Validated => true,
+        Origin::Private { authority } => installation_arn(cell).as_ref() == Some(authority),
+        Origin::Imported => false,
+    };
+    let (at, _) = record.revoked.filter(|_| is_own)?;
+    let material = record.material.as_ref()?;
+    let read = crate::facts::read(&material.certificate)?;
+    Some(Issued {
+        authority: INSTALLATION.to_owned(),
+        id: read.serial.replace(':', ""),
+        certificate: material.certificate.clone(),
+        chain: material.chain.clone(),
+        // ACM's word for the reason was its record's.
+        revoked: Some((at, Reason::Unspecified)),
+    })
 }

@@ -91,7 +91,8 @@ fn restore(app: &Pca, tx: &mut Tx, op: RestoreCertificateAuthority) -> Result<()
     Ok(())
 }
 
-/// Forgets authorities that were deleted and can be restored no more, and what they issued.
+/// Forgets authorities that were deleted and can be restored no more, and what they issued. What they revoked stays: it leads to the
+/// authorities above them as before.
 pub(crate) async fn sweep(cell: &Cell, now: Timestamp) -> Result<(), ApiError> {
     let is_over = |it: &Authority| {
         it.status == AuthorityStatus::Deleted && it.restorable_until.is_some_and(|end| end <= now)
@@ -108,6 +109,7 @@ pub(crate) async fn sweep(cell: &Cell, now: Timestamp) -> Result<(), ApiError> {
             let issued: Vec<String> = tx
                 .view()
                 .range::<Issued>(&prefix)
+                .filter(|it| it.revoked.is_none())
                 .map(|it| it.id())
                 .collect();
             for id in issued {

@@ -15,6 +15,8 @@ mod shape;
 mod subject;
 mod tags;
 mod templates;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -29,11 +31,13 @@ use lath_wire::{ApiError, ErrorStyle, Protocol, Service, ServiceInfo};
 
 use crate::fault::{self, coded};
 use crate::shape::FailureReason;
-use record::{Authority, Issued};
+use record::Authority;
 use shape::AuthorityStatus;
 
 pub(crate) use issue::note;
 pub(crate) use lifecycle::sweep;
+pub(crate) use record::Issued;
+pub(crate) use shape::Reason;
 
 /// The service of one region.
 pub struct Pca {
@@ -196,13 +200,12 @@ pub(crate) fn certificate(cell: &Cell, view: &View, arn: &str) -> Option<Option<
     is_it.then(|| found.certificate.clone().filter(|_| is_there))
 }
 
-/// What each authority revoked: its certificate, PEM, and serial numbers.
+/// What each authority revoked, also one that is gone: its certificate, PEM, and serial numbers.
 pub(crate) fn revoked(view: &View) -> BTreeMap<String, BTreeSet<String>> {
-    let authorities = view.list::<Authority>();
-    let each = authorities.filter_map(|it| {
-        let revoked = view.by::<Issued>(Issued::REVOKED, &it.id);
-        let serials: BTreeSet<String> = revoked.map(|it| it.id.clone()).collect();
-        Some((it.certificate.clone()?, serials))
-    });
-    each.filter(|(_, serials)| !serials.is_empty()).collect()
+    let mut all: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for it in view.by::<Issued>(Issued::REVOKED, Issued::REVOKED) {
+        let serials = all.entry(it.issuer()).or_default();
+        serials.insert(it.id.clone());
+    }
+    all
 }

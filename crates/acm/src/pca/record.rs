@@ -74,12 +74,24 @@ impl Record for Issued {
     fn keys(&self) -> Vec<(&'static str, String)> {
         let revoked = self.revoked.iter();
         revoked
-            .map(|_| (Self::REVOKED, self.authority.clone()))
+            .map(|_| (Self::REVOKED, Self::REVOKED.to_owned()))
             .collect()
     }
 }
 
 impl Issued {
-    /// The index of those that were revoked, by authority.
+    /// The index of those that were revoked.
     pub(crate) const REVOKED: &'static str = "revoked";
+
+    /// The certificate of the authority that signed it, PEM.
+    pub(crate) fn issuer(&self) -> String {
+        const END: &str = "-----END CERTIFICATE-----";
+        // What has nothing above it signed itself.
+        let chain = match self.chain.is_empty() {
+            true => &self.certificate,
+            false => &self.chain,
+        };
+        let end = chain.find(END).map_or(chain.len(), |at| at + END.len());
+        chain[..end].to_owned() + "\n"
+    }
 }
