@@ -98,6 +98,7 @@ impl Slicer {
         // A cluster's control plane asks whose tokens are shown to it.
         let asks = self.near.asks_who_calls() || !slice.control_planes.is_empty();
         let ends_tls = self.near.ends_tls();
+        let has_instances = !slice.instances.is_empty();
         Arc::new(Snapshot {
             vpcs: slice.vpcs,
             security_groups: slice.security_groups,
@@ -115,15 +116,16 @@ impl Slicer {
             resource_gateways: slice.resource_gateways,
             resources: slice.resources,
             resource_associations: slice.resource_associations,
-            // Secrets go where something asks for them, and nowhere else.
             // They are in no VPC, and run where what no VPC places is.
             functions: match self.node == NodeId::default() {
                 true => next.functions.clone(),
                 false => Items::new(),
             },
+            // Secrets go where something asks for them, and nowhere else.
             callers: Arc::clone(if asks { &next.callers } else { &self.nobody }),
             lattice_certificate: next.lattice_certificate.clone().filter(|_| ends_tls),
             nodes: u32::try_from(self.placement.nodes().len()).unwrap_or(u32::MAX),
+            workload_authority: next.workload_authority.clone().filter(|_| has_instances),
             // What is not of VPCs is for all nodes.
             ..Snapshot::clone(next)
         })

@@ -488,6 +488,57 @@ fn secrets_go_to_nodes_alone_that_need_them() {
     assert_eq!(*callers(&NodeId::default()), CallerBook::default());
 }
 
+#[test]
+fn the_authority_of_workloads_goes_to_nodes_with_instances() {
+    let mut snapshot = Snapshot::clone(&two_sides(|_, _| {}));
+    snapshot.workload_authority = Some(Arc::new(WorkloadAuthority {
+        certificate: Certificate {
+            chain: "chain".into(),
+            key: Hidden("key".into()),
+        },
+        trust_domain: "test".into(),
+    }));
+    let without = Arc::new(snapshot.clone());
+    let till = instance(1, MANY - 1);
+    snapshot.instances.insert(till.id.clone(), Arc::new(till));
+    let with = Arc::new(snapshot);
+    let (mut far, mut near) = (slicer(&node("far")), slicer(&NodeId::default()));
+    for (whole, wanted) in [(&without, false), (&with, true), (&without, false)] {
+        assert_eq!(far.follow(whole).workload_authority.is_some(), wanted);
+        assert_eq!(near.follow(whole).workload_authority, None);
+    }
+}
+
+fn instance(number: u64, vpc: u64) -> Instance {
+    Instance {
+        id: id("i", number),
+        vpc: id("vpc", vpc),
+        power: Power::On,
+        boot: 1,
+        root: RootSource::Host,
+        capacity: Default::default(),
+        hostname: String::new(),
+        resource_name: None,
+        user_data: Vec::new(),
+        metadata: InstanceMetadata {
+            image: id("ami", 1),
+            instance_type: String::new(),
+            reservation: id("r", 1),
+            launch_index: 0,
+            launched_at: lath_model::Timestamp::from_millis(0),
+            key: None,
+            availability_zone: String::new(),
+            tags: None,
+            tokens_required: true,
+            hop_limit: 1,
+            enabled: true,
+            profile: None,
+        },
+        kind: Default::default(),
+        cluster: None,
+    }
+}
+
 fn control_plane(id: ManagedId) -> ControlPlane {
     ControlPlane {
         id,
