@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use hyper::header::{ALLOW, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, SERVER};
 use hyper::{Method, Response, StatusCode};
-use lath_feed::{Instance, Snapshot, Vpc};
+use lath_feed::{Instance, InstanceKind, Snapshot, Vpc};
 use lath_model::Timestamp;
 use lath_model::id::VpcId;
 use lath_svid::Issuer;
@@ -56,11 +56,16 @@ pub(super) fn answer(
     )
 }
 
-/// How many hops the answer may take, where its instance limits that: a token's only.
+/// How many hops the answer may take, where that is limited: a token's as its instance says, and the private key of a cluster's node
+/// one, because pods are further away and have keys of their own.
 pub(super) fn hop_limit(snapshot: &Snapshot, asked: &Asked<'_>) -> Option<u8> {
     let is_token = asked.path == TOKEN_PATH && asked.method == Method::PUT;
-    let (_, instance) = find(snapshot, asked.vpc, asked.peer).filter(|_| is_token)?;
-    Some(instance.metadata.hop_limit)
+    let (_, instance) = find(snapshot, asked.vpc, asked.peer)?;
+    let is_node = instance.kind == InstanceKind::Node;
+    match is_token {
+        true => Some(instance.metadata.hop_limit),
+        false => (is_node && is_about_identity(asked.path)).then_some(1),
+    }
 }
 
 /// Whoever has this address in this VPC.

@@ -17,6 +17,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsFd;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::Duration;
 
 use http_body_util::Full;
@@ -168,6 +169,7 @@ impl Door {
         let socket = stream.as_fd().try_clone_to_owned().map(Socket::from);
         let (tokens, issuer) = (Arc::clone(&self.tokens), Arc::clone(&self.issuer));
         let stream = TokioIo::new(Watched::new(stream, &slot));
+        let fewest = AtomicU32::new(ANY_HOPS);
         let service = service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
             let asked = Asked {
                 vpc: &vpc,
@@ -179,6 +181,8 @@ impl Door {
             };
             let snapshot = Arc::clone(&snapshots.borrow());
             let hops = hop_limit(&snapshot, &asked).map_or(ANY_HOPS, u32::from);
+            // What was sent before may be sent again: a later answer must not take it further.
+            let hops = fewest.fetch_min(hops, Relaxed).min(hops);
             let limited = socket
                 .as_ref()
                 .map_err(|error| io::Error::from(error.kind()))

@@ -172,6 +172,28 @@ impl World {
     }
 }
 
+#[test]
+fn the_key_of_a_clusters_node_goes_no_further_than_the_node() {
+    let mut world = world();
+    let (method, headers) = (Method::GET, HeaderMap::new());
+    let hops = |world: &World, path: &str| {
+        let asked = Asked {
+            vpc: &world.vpc,
+            peer: FULL.parse().unwrap(),
+            now: Timestamp::from_millis(1_000),
+            method: &method,
+            path,
+            headers: &headers,
+        };
+        hop_limit(&world.snapshot, &asked)
+    };
+    let key = "/latest/meta-data/%6cath/identity/private-key";
+    assert_eq!(hops(&world, key), None);
+    world.change(|it| it.kind = InstanceKind::Node);
+    assert_eq!(hops(&world, key), Some(1));
+    assert_eq!(hops(&world, "/latest/meta-data/instance-id"), None);
+}
+
 const FULL: &str = "10.0.1.10";
 const TTL: (&str, &str) = ("X-aws-ec2-metadata-token-ttl-seconds", "60");
 
