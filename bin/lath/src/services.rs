@@ -224,7 +224,16 @@ mod tests {
             images: Images::open(directory.path().join("images")).unwrap(),
             listen: ([127, 0, 0, 1], 4568).into(),
         };
-        Apps::new(&cell, observe, identity, &registry, directory.path()).services()
+        let data_dir = directory.path();
+        Apps::new(
+            &cell,
+            observe,
+            identity,
+            &registry,
+            data_dir,
+            Arc::default(),
+        )
+        .services()
     }
 
     #[test]

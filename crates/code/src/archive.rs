@@ -1,9 +1,9 @@
 //! Zip archives of strangers.
 
 use std::collections::BTreeSet;
-use std::fs::{self, DirBuilder, OpenOptions};
+use std::fs::{self, DirBuilder, OpenOptions, Permissions};
 use std::io::{self, Cursor, Read, Write};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, symlink};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _, symlink};
 use std::path::{Component, Path, PathBuf};
 
 use zip::ZipArchive;
@@ -59,20 +59,14 @@ pub fn examine(archive: &[u8]) -> Result<u64, Invalid> {
 /// # Errors
 /// When it is not fit, or cannot be written.
 pub fn unpack(archive: &[u8], into: &Path) -> Result<u64, Invalid> {
-    let make = |path: &Path, recursive: bool| {
-        let mut builder = DirBuilder::new();
-        builder.recursive(recursive).mode(0o755).create(path)
-    };
-    make(into, false)?;
+    make(into)?;
     // Links come last, so that no file is written through one.
     let mut links = Vec::new();
     let size = walk(archive, |path, content| {
         let place = into.join(path);
-        if let Some(parent) = place.parent() {
-            make(parent, true)?;
-        }
+        make_below(into, path.parent().unwrap_or_else(|| Path::new("")))?;
         match content {
-            Content::Directory => Ok(make(&place, true)?),
+            Content::Directory => Ok(make_below(into, path)?),
             Content::File(from, executable) => {
                 let mode = if executable { 0o755 } else { 0o644 };
                 let mut file = OpenOptions::new()
@@ -80,6 +74,7 @@ pub fn unpack(archive: &[u8], into: &Path) -> Result<u64, Invalid> {
                     .create_new(true)
                     .mode(mode)
                     .open(&place)?;
+                file.set_permissions(Permissions::from_mode(mode))?;
                 io::copy(from, &mut file)?;
                 Ok(file.flush()?)
             }
@@ -93,6 +88,25 @@ pub fn unpack(archive: &[u8], into: &Path) -> Result<u64, Invalid> {
         symlink(target, place)?;
     }
     Ok(size)
+}
+
+/// A directory that everybody may read, whatever this process's umask is.
+fn make(path: &Path) -> io::Result<()> {
+    DirBuilder::new().mode(0o755).create(path)?;
+    fs::set_permissions(path, Permissions::from_mode(0o755))
+}
+
+/// The directories of a path below another that are not there yet.
+fn make_below(base: &Path, path: &Path) -> io::Result<()> {
+    let mut at = base.to_owned();
+    for component in path.components() {
+        at.push(component);
+        match make(&at) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            other => other?,
+        }
+    }
+    Ok(())
 }
 
 enum Content<'a> {
@@ -288,7 +302,6 @@ mod tests {
 
     #[test]
     fn what_is_packed_is_unpacked() {
-        use std::os::unix::fs::PermissionsExt as _;
         let directory = tempfile::tempdir().unwrap();
         let into = directory.path().join("task");
         let archive = zip(&[

@@ -7,6 +7,7 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -56,6 +57,16 @@ pub struct Archives(PathBuf);
 
 static NEXT: AtomicU64 = AtomicU64::new(0);
 
+/// Held while an archive gets its name, and while one is looked at and removed: else one could be removed that was kept
+/// between the two.
+static NAMING: Mutex<()> = Mutex::new(());
+
+/// A name that nothing else in this process uses, behind those of other processes.
+fn unique(before: &str) -> String {
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    format!("{before}.{}.{number}.new", std::process::id())
+}
+
 impl Archives {
     /// Those in a directory, which is made when the first one is kept.
     pub fn at(path: impl Into<PathBuf>) -> Self {
@@ -74,14 +85,9 @@ impl Archives {
     pub fn keep(&self, archive: &[u8]) -> io::Result<Digest> {
         let digest = Digest::of(archive);
         let path = self.path(&digest);
-        fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(&self.0)?;
+        self.make()?;
         // One that is there already is written anew: it may be damaged, and its age counts from now on.
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let name = format!(".{}.{number}.new", std::process::id());
-        let temporary = self.0.join(name);
+        let temporary = self.0.join(unique(""));
         let _ = fs::remove_file(&temporary);
         let mut file = OpenOptions::new()
             .write(true)
@@ -89,12 +95,33 @@ impl Archives {
             .mode(0o600)
             .open(&temporary)?;
         let written = file.write_all(archive).and_then(|()| file.sync_all());
-        if let Err(error) = written.and_then(|()| fs::rename(&temporary, &path)) {
+        let name = || {
+            let _naming = NAMING.lock().unwrap_or_else(PoisonError::into_inner);
+            fs::rename(&temporary, &path)
+        };
+        if let Err(error) = written.and_then(|()| name()) {
             let _ = fs::remove_file(&temporary);
             return Err(error);
         }
         File::open(&self.0)?.sync_all()?;
         Ok(digest)
+    }
+
+    /// Makes the directory, whose name is then on disk too.
+    fn make(&self) -> io::Result<()> {
+        if self.0.is_dir() {
+            return Ok(());
+        }
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&self.0)?;
+        for above in self.0.ancestors().skip(1).take(2) {
+            if above != Path::new("") {
+                File::open(above)?.sync_all()?;
+            }
+        }
+        Ok(())
     }
 
     /// An archive, if it is there and what it is called.
@@ -123,6 +150,7 @@ impl Archives {
             let name = entry.file_name();
             let digest = name.to_str().and_then(|name| name.strip_suffix(".zip"));
             let digest = digest.and_then(|name| name.parse::<Digest>().ok());
+            let _naming = NAMING.lock().unwrap_or_else(PoisonError::into_inner);
             if digest.is_some_and(|it| is_used(&it)) || !is_old(&entry.path()) {
                 continue;
             }
@@ -146,16 +174,22 @@ impl Archives {
         let archive = self
             .read(digest)
             .map_err(|error| format!("its code {digest} cannot be read: {error}"))?;
-        let mut name = into.file_name().unwrap_or_default().to_owned();
-        name.push(".new");
-        let temporary = into.with_file_name(name);
         let cannot = |error: io::Error| format!("its code cannot be unpacked: {error}");
+        // Of its own: the same archive may be unpacked for another function at the same time.
+        let name = into.file_name().unwrap_or_default().to_string_lossy();
+        let temporary = into.with_file_name(unique(&name));
         crate::archive::remove(&temporary).map_err(cannot)?;
-        if let Err(error) = crate::unpack(&archive, &temporary) {
-            let _ = crate::archive::remove(&temporary);
-            return Err(format!("its code cannot be unpacked: {error}"));
+        let unpacked = crate::unpack(&archive, &temporary).map_err(|error| error.to_string());
+        let name = |_| fs::rename(&temporary, into).map_err(|error| error.to_string());
+        let Err(error) = unpacked.and_then(name) else {
+            return Ok(());
+        };
+        let _ = crate::archive::remove(&temporary);
+        // The other one was first, with the same content.
+        match into.exists() {
+            true => Ok(()),
+            false => Err(format!("its code cannot be unpacked: {error}")),
         }
-        fs::rename(&temporary, into).map_err(cannot)
     }
 }
 
@@ -187,5 +221,40 @@ mod tests {
         fs::write(archives.path(&digest), b"two").unwrap();
         assert!(archives.read(&digest).is_err());
         assert!("../x".parse::<Digest>().is_err());
+    }
+
+    #[test]
+    fn an_archive_is_unpacked_for_many_at_once() {
+        use zip::write::{SimpleFileOptions, ZipWriter};
+        let directory = tempfile::tempdir().unwrap();
+        let mut writer = ZipWriter::new(io::Cursor::new(Vec::new()));
+        for number in 0..200 {
+            let name = format!("d{}/{number}", number % 7);
+            writer
+                .start_file(name, SimpleFileOptions::default())
+                .unwrap();
+            writer.write_all(b"content").unwrap();
+        }
+        let archives = Archives::at(directory.path().join("archives"));
+        let digest = archives
+            .keep(&writer.finish().unwrap().into_inner())
+            .unwrap();
+        let unpacked = directory.path().join("unpacked");
+        fs::create_dir(&unpacked).unwrap();
+        let into = unpacked.join(digest.as_str());
+        std::thread::scope(|scope| {
+            let work = || archives.unpack(&digest, &into);
+            let all: Vec<_> = (0..8).map(|_| scope.spawn(work)).collect();
+            for one in all {
+                assert_eq!(one.join().unwrap(), Ok(()));
+            }
+        });
+        let files = (0..7).map(|it| fs::read_dir(into.join(format!("d{it}"))).unwrap().count());
+        assert_eq!(files.sum::<usize>(), 200);
+        assert_eq!(
+            fs::read_dir(&unpacked).unwrap().count(),
+            1,
+            "nothing is left"
+        );
     }
 }

@@ -216,17 +216,19 @@ impl Life {
         if self.ready.is_none() || self.waiting.is_none() {
             return;
         }
-        let (Some(ready), Some((asked, since))) = (self.ready.take(), self.waiting.take()) else {
+        let (Some(ready), Some((mut asked, since))) = (self.ready.take(), self.waiting.take())
+        else {
             return;
         };
         let own = Duration::from_secs(self.function.timeout_seconds.into());
         let id = asked.invocation.request_id.clone();
         let event = Event {
             headers: self.headers(&asked, Timestamp::now().plus(own)),
-            body: asked.invocation.payload.0.clone(),
+            body: std::mem::take(&mut asked.invocation.payload.0),
         };
-        if ready.send(event).is_err() {
+        if let Err(event) = ready.send(event) {
             // Its connection broke: it asks again.
+            asked.invocation.payload.0 = event.body;
             self.waiting = Some((asked, since));
             return;
         }
@@ -382,7 +384,7 @@ impl Life {
         }
     }
 
-    /// The program ended by itself.
+    /// The program ended by itself. One that never took an invocation would not take it in another environment either.
     async fn exited(&mut self, status: Option<i32>) {
         self.quiet().await;
         if let Some(current) = self.current.take() {
@@ -390,7 +392,7 @@ impl Life {
             self.say_failure(&failure);
             self.report(&current);
             self.answer(current.asked, failure);
-        } else if self.init.is_none()
+        } else if !self.has_begun
             && let Some((asked, _)) = self.waiting.take()
         {
             let failure = Failure::exit(&asked.invocation.request_id, status);

@@ -15,6 +15,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use crate::environment::{self, Made, Told};
 use crate::house::Shared;
@@ -27,6 +28,10 @@ const IDLE: Duration = Duration::from_secs(600);
 const LIFE: Duration = Duration::from_secs(2 * 3600);
 /// How often that is looked at, and what could not be made ready is tried again.
 const PERIOD: Duration = Duration::from_secs(5);
+/// Environments that are busy, and those that are there before idle ones are ended.
+const MOST: usize = function_limits::CONCURRENT as usize;
+/// Before the names of unpacked code that is being removed.
+const GONE: &str = "gone-";
 /// How often code that nothing uses is removed.
 const SWEEP: Duration = Duration::from_secs(60);
 
@@ -338,6 +343,11 @@ impl State {
 
     /// Whether one more is too many, and whether by the function's own limit.
     fn is_throttled(&self, kept: &Kept) -> Option<bool> {
+        // Those of functions that are deleted count too, and those that take long to end.
+        let all_busy = self.lanes.values().filter(|it| it.busy).count();
+        if all_busy >= MOST || self.lanes.len() >= 2 * MOST {
+            return Some(false);
+        }
         let busy = |name: &str| {
             let busy = self.lanes.values().filter(|it| it.busy);
             busy.filter(|it| it.function == name).count()
@@ -357,7 +367,21 @@ impl State {
         (others >= limit(left)).then_some(false)
     }
 
+    /// Ends the environment that has waited longest, where there are as many as invocations at once: a burst of each of many
+    /// functions must not leave more and more of them.
+    fn make_room(&mut self) {
+        if self.lanes.len() < MOST {
+            return;
+        }
+        let lanes = self.lanes.values_mut();
+        let idle = lanes.filter(|lane| !lane.busy && lane.jobs.is_some());
+        if let Some(lane) = idle.min_by_key(|lane| lane.since) {
+            lane.jobs = None;
+        }
+    }
+
     fn begin(&mut self, made: Made, first: Asked) {
+        self.make_room();
         self.next += 1;
         let number = self.next;
         let (jobs, queue) = mpsc::channel(1);
@@ -429,14 +453,33 @@ impl State {
             .chain(ready.map(|ready| ready.function.code.clone()))
             .chain(self.lanes.values().map(|lane| lane.code.clone()))
             .collect();
-        let unpacked = self.unpacked.clone();
+        // Renamed here and not later: a function that wants it again from now on finds nothing, and unpacks it anew.
+        let entries = std::fs::read_dir(&self.unpacked).into_iter().flatten();
+        let mut gone = Vec::new();
+        for entry in entries.flatten() {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let code = name.split('.').next().unwrap_or(&name);
+            if used.contains(code) {
+                continue;
+            }
+            let place = match name.starts_with(GONE) {
+                true => Ok(entry.path()),
+                false => {
+                    let place = self.unpacked.join(format!("{GONE}{}", Uuid::new_v4()));
+                    std::fs::rename(entry.path(), &place).map(|()| place)
+                }
+            };
+            match place {
+                Ok(place) => gone.push(place),
+                Err(error) => {
+                    tracing::warn!(%error, "unpacked code that nothing uses cannot be renamed");
+                }
+            }
+        }
         tokio::task::spawn_blocking(move || {
-            let entries = std::fs::read_dir(&unpacked).into_iter().flatten().flatten();
-            for entry in entries {
-                let name = entry.file_name().to_string_lossy().into_owned();
-                let code = name.strip_suffix(".new").unwrap_or(&name);
-                if !used.contains(code)
-                    && let Err(error) = std::fs::remove_dir_all(entry.path())
+            for place in gone {
+                if let Err(error) = std::fs::remove_dir_all(&place)
+                    && error.kind() != std::io::ErrorKind::NotFound
                 {
                     tracing::warn!(%error, "unpacked code that nothing uses cannot be removed");
                 }
@@ -468,4 +511,114 @@ fn prepare(
         function: Arc::clone(function),
         code,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use lath_feed::telemetry::Discard;
+    use lath_instance::InstancesConfig;
+
+    async fn state(directory: &std::path::Path) -> State {
+        let config = InstancesConfig::new(directory.join("data"), directory.join("run"));
+        let instances = Instances::open(config).await.unwrap();
+        let (tell, _) = mpsc::unbounded_channel();
+        State {
+            shared: Arc::new(Shared::new(instances, Arc::new(Discard), String::new())),
+            archives: Archives::at(directory.join("archives")),
+            unpacked: directory.join("unpacked"),
+            functions: BTreeMap::new(),
+            lanes: HashMap::new(),
+            next: 0,
+            tell,
+            preparing: JoinSet::new(),
+            environments: JoinSet::new(),
+            stop: CancellationToken::new(),
+        }
+    }
+
+    fn function(name: &str) -> Arc<Function> {
+        Arc::new(Function {
+            name: name.to_owned(),
+            arn: String::new(),
+            unique_id: name.to_owned(),
+            revision: 1,
+            runtime: "provided.al2023".to_owned(),
+            handler: String::new(),
+            code: "c".repeat(64),
+            memory_mib: 128,
+            timeout_seconds: 3,
+            environment: BTreeMap::new(),
+            log_group: String::new(),
+            reserved_concurrency: None,
+            keys: None,
+        })
+    }
+
+    fn kept(name: &str) -> Kept {
+        Kept {
+            wanted: function(name),
+            ready: None,
+            outcome: None,
+            preparing: false,
+        }
+    }
+
+    /// Environments of a function; where they are idle, the first one for longest.
+    fn add_lanes(state: &mut State, name: &str, count: usize, busy: bool) {
+        let now = Instant::now();
+        for _ in 0..count {
+            state.next += 1;
+            let lane = Lane {
+                function: name.to_owned(),
+                key: (name.to_owned(), 1),
+                code: String::new(),
+                jobs: Some(mpsc::channel(1).0),
+                busy,
+                since: now + Duration::from_secs(state.next),
+                born: now,
+            };
+            state.lanes.insert(state.next, lane);
+        }
+    }
+
+    #[tokio::test]
+    async fn what_deleted_functions_still_do_counts() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut state = state(directory.path()).await;
+        add_lanes(&mut state, "deleted", MOST - 1, true);
+        assert_eq!(state.is_throttled(&kept("new")), None);
+        add_lanes(&mut state, "deleted", 1, true);
+        assert_eq!(state.is_throttled(&kept("new")), Some(false));
+    }
+
+    #[tokio::test]
+    async fn idle_environments_make_room() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut state = state(directory.path()).await;
+        add_lanes(&mut state, "one", MOST - 1, false);
+        state.make_room();
+        assert!(state.lanes.values().all(|it| it.jobs.is_some()));
+        add_lanes(&mut state, "other", 1, false);
+        state.make_room();
+        let ended = state.lanes.iter().filter(|(_, it)| it.jobs.is_none());
+        let ended: Vec<u64> = ended.map(|(number, _)| *number).collect();
+        assert_eq!(ended, [1], "the one that waited longest");
+    }
+
+    #[tokio::test]
+    async fn code_that_nothing_uses_goes_and_what_is_being_unpacked_stays() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut state = state(directory.path()).await;
+        state.functions.insert("one".to_owned(), kept("one"));
+        let used = "c".repeat(64);
+        let unpacking = format!("{used}.1.2.new");
+        for name in [used.as_str(), &unpacking, "unused", "unused.1.3.new"] {
+            std::fs::create_dir_all(state.unpacked.join(name)).unwrap();
+        }
+        state.sweep();
+        let there = |name: &str| state.unpacked.join(name).exists();
+        assert!(there(&used) && there(&unpacking));
+        assert!(!there("unused") && !there("unused.1.3.new"));
+    }
 }

@@ -73,9 +73,19 @@ impl Functions {
             instances.ensure_killed(&id).await?;
             instances.ensure_absent(&id).await?;
         }
+        let unpacked = data.join("unpacked");
+        // Not trusted: a machine that lost its power may have it in part.
+        let stale = unpacked.clone();
+        let removed = tokio::task::spawn_blocking(move || std::fs::remove_dir_all(stale));
+        match removed.await? {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(error).context("unpacked code of functions cannot be removed");
+            }
+            _ => {}
+        }
         let (asked, queue) = mpsc::channel(QUEUE);
         let archives = Archives::at(config.data_dir.join(FUNCTION_ARCHIVES));
-        let keeper = Keeper::new(instances, archives, data.join("unpacked"), queue);
+        let keeper = Keeper::new(instances, archives, unpacked, queue);
         Ok((Self(asked), keeper))
     }
 }

@@ -12,8 +12,9 @@ use tokio::io::{AsyncRead, AsyncReadExt as _};
 const TAIL: usize = 4096;
 /// A longer line is cut: an event of a log has 256 KiB at most.
 const LONGEST_LINE: usize = 256 * 1024 - 26;
-/// As many lines are handed over at once.
+/// As many lines are handed over at once, and as many bytes of them.
 const LINES: usize = 256;
+const BYTES: usize = 1 << 20;
 
 /// The log of one environment.
 pub(crate) struct Log {
@@ -21,6 +22,7 @@ pub(crate) struct Log {
     group: String,
     stream: String,
     lines: Vec<String>,
+    bytes: usize,
     tail: VecDeque<u8>,
 }
 
@@ -31,6 +33,7 @@ impl Log {
             group,
             stream,
             lines: Vec::new(),
+            bytes: 0,
             tail: VecDeque::new(),
         }
     }
@@ -47,8 +50,9 @@ impl Log {
         self.tail.push_back(b'\n');
         let over = self.tail.len().saturating_sub(TAIL);
         self.tail.drain(..over);
+        self.bytes += line.len();
         self.lines.push(line);
-        if self.lines.len() >= LINES {
+        if self.lines.len() >= LINES || self.bytes >= BYTES {
             self.flush();
         }
     }
@@ -67,6 +71,7 @@ impl Log {
         if self.lines.is_empty() {
             return;
         }
+        self.bytes = 0;
         self.sink.log_lines(LogLines {
             group: self.group.clone(),
             stream: self.stream.clone(),
@@ -166,6 +171,31 @@ mod tests {
             .unwrap();
         drop(writer);
         assert_eq!(lines.more().await, ["three"]);
+    }
+
+    #[derive(Default)]
+    struct Heard(std::sync::Mutex<Vec<usize>>);
+
+    impl Sink for Heard {
+        fn access_log(&self, _: lath_feed::telemetry::AccessLog) {}
+        fn log_lines(&self, lines: LogLines) {
+            let bytes = lines.lines.iter().map(String::len).sum();
+            self.0.lock().unwrap().push(bytes);
+        }
+        fn metric(&self, _: lath_feed::telemetry::MetricSample) {}
+    }
+
+    #[test]
+    fn long_lines_do_not_gather() {
+        let heard = Arc::new(Heard::default());
+        let sink = Arc::clone(&heard);
+        let mut log = Log::new(sink, "g".into(), "s".into());
+        for _ in 0..10 {
+            log.say("x".repeat(BYTES / 4));
+        }
+        assert_eq!(*heard.0.lock().unwrap(), [BYTES, BYTES]);
+        log.flush();
+        assert_eq!(heard.0.lock().unwrap().last(), Some(&(BYTES / 2)));
     }
 
     #[test]

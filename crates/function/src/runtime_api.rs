@@ -17,7 +17,7 @@ use lath_model::WorkloadId;
 use lath_net::Place;
 use lath_net::accept::{Acceptor, ConnectionLimits, Watched};
 use tokio::net::TcpListener;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 /// Where programs find it, in their own network.
@@ -84,11 +84,15 @@ pub(crate) fn serve(
     let stop = CancellationToken::new();
     let guard = stop.clone().drop_guard();
     let place = Place::Workload(environment);
+    let side = Arc::new(Side {
+        words,
+        reading: Semaphore::new(1),
+    });
     tokio::spawn(async move {
         let accepting = async {
             loop {
                 let (stream, _, slot) = acceptor.accept(&listener, &place).await;
-                let served = converse(Watched::new(stream, &slot), words.clone());
+                let served = converse(Watched::new(stream, &slot), Arc::clone(&side));
                 let stop = stop.clone();
                 tokio::spawn(async move {
                     tokio::select! {
@@ -104,11 +108,17 @@ pub(crate) fn serve(
     guard
 }
 
-async fn converse(stream: Watched<tokio::net::TcpStream>, words: mpsc::Sender<Word>) {
-    let words = Arc::new(words);
+/// The environment that speaks.
+struct Side {
+    words: mpsc::Sender<Word>,
+    /// One body at a time: it has one invocation, and what is read is memory of the node and not of the environment.
+    reading: Semaphore,
+}
+
+async fn converse(stream: Watched<tokio::net::TcpStream>, side: Arc<Side>) {
     let service = service_fn(move |request| {
-        let words = Arc::clone(&words);
-        async move { Ok::<_, Infallible>(answer(request, &words).await) }
+        let side = Arc::clone(&side);
+        async move { Ok::<_, Infallible>(answer(request, &side).await) }
     });
     // How a connection ends is the program's affair.
     drop(
@@ -121,12 +131,17 @@ async fn converse(stream: Watched<tokio::net::TcpStream>, words: mpsc::Sender<Wo
     );
 }
 
-async fn answer(request: Request<Incoming>, words: &mpsc::Sender<Word>) -> Response<Full<Bytes>> {
+async fn answer(request: Request<Incoming>, side: &Side) -> Response<Full<Bytes>> {
+    let words = &side.words;
     let path = request.uri().path().to_owned();
     let Some(path) = path.strip_prefix(PREFIX) else {
         return not_found();
     };
     let parts: Vec<&str> = path.split('/').collect();
+    let _turn = match *request.method() {
+        Method::POST => side.reading.acquire().await.ok(),
+        _ => None,
+    };
     match (request.method(), parts.as_slice()) {
         (&Method::GET, ["invocation", "next"]) => next(words).await,
         (&Method::POST, ["invocation", id, "response"]) => {
@@ -259,4 +274,49 @@ fn status(code: StatusCode, body: String) -> Response<Full<Bytes>> {
     let json = HeaderValue::from_static("application/json");
     response.headers_mut().insert(header::CONTENT_TYPE, json);
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpStream;
+
+    async fn said(to: SocketAddr, text: &str) -> TcpStream {
+        let mut stream = TcpStream::connect(to).await.unwrap();
+        stream.write_all(text.as_bytes()).await.unwrap();
+        stream
+    }
+
+    /// Asks for what is not there, until that is said.
+    async fn asked(to: SocketAddr) {
+        let mut stream = said(to, "GET /none HTTP/1.1\r\nhost: a\r\n\r\n").await;
+        stream.read_exact(&mut [0; 12]).await.unwrap();
+    }
+
+    /// Only the head and a part of the body of an answer.
+    const BEGUN: &str = "POST /2018-06-01/runtime/invocation/one/response HTTP/1.1\r\nhost: a\r\ncontent-length: 100\r\n\r\nabc";
+    const WHOLE: &str = "POST /2018-06-01/runtime/invocation/two/response HTTP/1.1\r\nhost: a\r\ncontent-length: 3\r\n\r\nabc";
+
+    #[tokio::test]
+    async fn one_body_is_read_at_a_time() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let to = listener.local_addr().unwrap();
+        let (words, mut heard) = mpsc::channel(QUEUE);
+        let id = lath_model::ManagedId::new(lath_model::ManagedKind::Function, "e-1").unwrap();
+        let _door = serve(listener, id.into(), acceptor(), words);
+        let mut first = said(to, BEGUN).await;
+        // It is being read once a question that came after it is answered; so is the second, if it is not kept waiting.
+        asked(to).await;
+        let _second = said(to, WHOLE).await;
+        asked(to).await;
+        first.write_all(&[b'x'; 97]).await.unwrap();
+        for want in ["one", "two"] {
+            let Some(Word::Answer { request, known, .. }) = heard.recv().await else {
+                panic!("no answer came");
+            };
+            assert_eq!(request, want);
+            let _ = known.send(true);
+        }
+    }
 }

@@ -9,6 +9,7 @@ use lath_model::Timestamp;
 use lath_service::{Refuses as _, operations};
 use lath_store::{Record as _, View};
 use lath_wire::{ApiError, Blob, Caller};
+use tokio::sync::Semaphore;
 use uuid::Uuid;
 
 use crate::check::{self, Settings, Violations};
@@ -135,6 +136,9 @@ fn plan(app: &Lambda, view: &Arc<View>, op: CreateFunction) -> Result<Function, 
     })
 }
 
+/// Archives that are examined at the same time: each may unpack to much, and all of it is read.
+static EXAMINED: Semaphore = Semaphore::const_new(2);
+
 /// Keeps an archive that is fit; gives what it is called, and its size.
 ///
 /// # Errors
@@ -152,6 +156,7 @@ pub(crate) async fn keep(app: &Lambda, archive: Blob) -> Result<(Digest, u64), A
         )));
     }
     let archives = app.archives.clone();
+    let _turn = EXAMINED.acquire().await.map_err(ApiError::internal)?;
     let kept = blocking(move || {
         let unpacked = lath_code::examine(&archive).map_err(unfit)?;
         let size = u64::try_from(archive.len()).unwrap_or_default();

@@ -125,7 +125,11 @@ pub fn permit(tx: &mut Tx, function: &str, sid: &str, service: &str, source_arn:
 /// Takes that back.
 pub fn revoke(tx: &mut Tx, function: &str, sid: &str) {
     tx.update::<Function>(function, |it| {
-        it.statements.retain(|known| known.sid != sid)
+        let before = it.statements.len();
+        it.statements.retain(|known| known.sid != sid);
+        if it.statements.len() != before {
+            it.policy_revision = Uuid::new_v4().to_string();
+        }
     });
 }
 
@@ -224,7 +228,16 @@ fn add(app: &Lambda, tx: &mut Tx, op: AddPermission) -> Result<AddPermissionResp
     let mut next = Function::clone(&known);
     next.statements.push(statement);
     next.policy_revision = Uuid::new_v4().to_string();
-    let length = document(app.cell.owner(), &arn, &next).map_or(0, |it| it.len());
+    let document = document(app.cell.owner(), &arn, &next).unwrap_or_default();
+    // One statement that is not understood would make the whole policy count for nothing.
+    if let Err(malformed) = lath_policy::Policy::parse(&document, lath_policy::Grammar::Resource) {
+        let text = match malformed.0.starts_with("Invalid principal") {
+            true => "The provided principal was invalid. Please check the principal and try again.",
+            false => &malformed.0,
+        };
+        return Err(fault::invalid(text));
+    }
+    let length = document.len();
     if length > LONGEST {
         return Err(ApiError::new(
             "PolicyLengthExceededException",

@@ -377,3 +377,30 @@ async fn a_group_of_lattice_is_permitted_until_that_is_revoked() {
     change(|tx| revoke(tx, "web", "one")).await;
     assert!(!is_permitted(group));
 }
+
+#[tokio::test]
+async fn a_principal_that_policies_cannot_name_leaves_the_policy_as_it_is() {
+    let lab = lab().await;
+    lab.call(new()).await.unwrap();
+    let add = |id: &str, principal: &str| AddPermission {
+        function_name: "web".into(),
+        statement_id: id.into(),
+        action: "lambda:InvokeFunction".into(),
+        principal: principal.into(),
+        ..AddPermission::default()
+    };
+    lab.call(add("good", "events.amazonaws.com")).await.unwrap();
+    let before = policy_of(&lab.app.cell.db.view(), ARN);
+    for principal in ["nobody", "arn:aws:s3:::bucket", "a b.amazonaws.com"] {
+        let refused = lab.call(add("bad", principal)).await.unwrap_err();
+        assert!(refused.status == 400, "{refused:?}");
+    }
+    assert_eq!(policy_of(&lab.app.cell.db.view(), ARN), before);
+    for (id, principal) in [
+        ("all", "*"),
+        ("account", "123456789012"),
+        ("user", "arn:aws:iam::123456789012:user/one"),
+    ] {
+        lab.call(add(id, principal)).await.unwrap();
+    }
+}

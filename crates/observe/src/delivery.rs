@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use lath_feed::telemetry::{AccessLog, LogLines, MetricSample, Sink};
@@ -20,6 +20,8 @@ use crate::records::LogGroup;
 
 /// Records waiting to be written; beyond it new ones are dropped and counted.
 const QUEUE: usize = 50_000;
+/// Bytes of lines that wait: programs write them as fast as they like.
+const QUEUED_BYTES: usize = 64 << 20;
 /// Records written in one transaction.
 const BATCH: usize = 5_000;
 
@@ -27,6 +29,8 @@ const BATCH: usize = 5_000;
 pub struct Delivery {
     observe: Arc<Observe>,
     queue: mpsc::Sender<Waiting>,
+    /// Of lines in the queue.
+    bytes: AtomicUsize,
     dropped: AtomicU64,
 }
 
@@ -34,6 +38,11 @@ pub struct Delivery {
 enum Waiting {
     Request(Box<AccessLog>),
     Lines(LogLines),
+}
+
+/// An empty line takes room as well.
+fn weight(lines: &LogLines) -> usize {
+    lines.lines.iter().map(|line| line.len() + 32).sum()
 }
 
 /// What is left to run: writes what the sink takes.
@@ -49,6 +58,7 @@ impl Delivery {
         let delivery = Arc::new(Self {
             observe,
             queue: sender,
+            bytes: AtomicUsize::new(0),
             dropped: AtomicU64::new(0),
         });
         (Arc::clone(&delivery), Writer { delivery, queue })
@@ -73,7 +83,15 @@ impl Sink for Delivery {
     }
 
     fn log_lines(&self, lines: LogLines) {
-        self.wait(Waiting::Lines(lines));
+        let bytes = weight(&lines);
+        let queued = self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        if queued.saturating_add(bytes) <= QUEUED_BYTES
+            && self.queue.try_send(Waiting::Lines(lines)).is_ok()
+        {
+            return;
+        }
+        self.bytes.fetch_sub(bytes, Ordering::Relaxed);
+        self.dropped.fetch_add(1, Ordering::Relaxed);
     }
 
     fn metric(&self, sample: MetricSample) {
@@ -142,7 +160,11 @@ impl Writer {
         for it in waiting {
             match it {
                 Waiting::Request(record) => records.push(*record),
-                Waiting::Lines(some) => lines.push(some),
+                Waiting::Lines(some) => {
+                    let bytes = weight(&some);
+                    self.delivery.bytes.fetch_sub(bytes, Ordering::Relaxed);
+                    lines.push(some);
+                }
             }
         }
         let groups: BTreeSet<&str> = lines.iter().map(|it| it.group.as_str()).collect();
