@@ -208,7 +208,8 @@ impl Drop for Waiter {
         self.load.threads[self.thread].count.fetch_sub(1, SeqCst);
         self.load.waiting.fetch_sub(1, SeqCst);
         WAITING.fetch_sub(1, SeqCst);
-        // What it was told of may be for more than one.
+        // What it was told of may be for more than one, here or elsewhere.
+        self.load.freed(self.thread);
         self.load.room();
     }
 }

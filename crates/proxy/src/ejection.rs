@@ -9,7 +9,7 @@ use lath_model::balancing::{OutlierDetection, SuccessRate};
 use crate::breaker::Policy;
 use crate::outlier::{Outcome, Why};
 use crate::slot::{GroupSlot, Members, TargetSlot};
-use crate::wall::{millis, now};
+use crate::wall::{millis, ticks};
 
 /// A request came to this at a target of a group with a policy.
 pub(crate) fn note(
@@ -23,7 +23,7 @@ pub(crate) fn note(
         return;
     };
     // What began before it was left out, or goes to it because there is no other, counts for nothing.
-    if target.outlier.is_ejected(now) {
+    if target.outlier.is_ejected(ticks) {
         return;
     }
     if let Some((why, row)) = target.outlier.count(detection, outcome) {
@@ -32,7 +32,7 @@ pub(crate) fn note(
             Why::Consecutive5xx | Why::SuccessRate => "with 5xx, or not at all,",
         };
         let reason = format!("It answered {what} {row} times one after another");
-        eject(group, members, detection, target, why, reason, now());
+        eject(group, members, detection, target, why, reason, ticks());
     }
 }
 
@@ -77,15 +77,16 @@ fn eject_locked(
         .saturating_mul(record.times)
         .min(detection.max_ejection_time);
     let until = now.saturating_add(millis(time));
-    let at = |millis: u64| Timestamp::from_millis(i64::try_from(millis).unwrap_or(i64::MAX));
+    let since = Timestamp::now();
+    let span = i64::try_from(millis(time)).unwrap_or(i64::MAX);
     tracing::warn!(
         target_group.id = %group.id, target.addr = %target.address, seconds = time.as_secs_f64(), reason,
         "outlier detection leaves a target out"
     );
     record.ejection = Some(Ejection {
         reason,
-        since: at(now),
-        until: at(until),
+        since,
+        until: Timestamp::from_millis(since.as_millis().saturating_add(span)),
         times: record.times,
     });
     target.outlier.begin_anew();

@@ -257,6 +257,11 @@ impl Flight {
         Ok(())
     }
 
+    /// The request turned to a group without a policy: its place in the one before is free.
+    pub(crate) fn leave_place(&mut self) {
+        self.place = None;
+    }
+
     /// A target was picked, perhaps instead of an earlier one.
     pub(crate) fn picked(&mut self, target: &Arc<TargetSlot>) {
         self.leave_target();

@@ -172,6 +172,7 @@ impl Proxy {
             failed: BTreeMap::new(),
             regions,
             lost: BTreeSet::new(),
+            among: 1,
         };
         threads.push(thread("lath-proxy".to_owned(), move || {
             supervisor.run(stopped)

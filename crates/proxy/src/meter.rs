@@ -140,6 +140,12 @@ impl Meter {
         }
     }
 
+    /// Whether the target has all that the client has sent so far of a body that goes on: its silence is the client's.
+    pub(crate) fn awaits_client(&self) -> bool {
+        self.settle_target();
+        self.unread.get() && self.waiting(Side::Target) == 0
+    }
+
     /// When that was, since the beginning.
     pub(crate) fn completed(&self) -> Option<Duration> {
         self.complete.get()

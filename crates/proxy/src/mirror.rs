@@ -145,8 +145,11 @@ impl Copy {
                 ejection::note(&self.group, &members, policy, target, outcome);
             }
         };
-        let Ok(Some(mut lease)) = opened else {
-            return note(Outcome::Gateway);
+        let mut lease = match opened {
+            Ok(Some(lease)) => lease,
+            Ok(None) => return note(Outcome::Gateway),
+            // A limit is no fault of the target's.
+            Err(_) => return,
         };
         let mut parts = self.parts;
         let size: usize = pieces.iter().map(Bytes::len).sum();
@@ -160,8 +163,12 @@ impl Copy {
             meter: &counted.meter,
             lines: &self.lines,
         };
-        let Ok(response) = lease.send(request, false, &sending).await else {
-            return note(Outcome::Gateway);
+        let response = match lease.send(request, false, &sending).await {
+            Ok(response) => response,
+            Err(failed) if failed.speaks_against_target(lease.reused, &counted.meter) => {
+                return note(Outcome::Gateway);
+            }
+            Err(_) => return,
         };
         note(Outcome::of(response.status()));
         target.proved();

@@ -10,7 +10,7 @@ use http::StatusCode;
 use lath_feed::Ejection;
 use lath_model::balancing::OutlierDetection;
 
-use crate::wall::now;
+use crate::wall::ticks;
 
 /// What became of a request at a target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,7 +66,7 @@ pub(crate) struct Outlier {
     /// Answers since rates were compared last, and the good ones of them.
     pub(crate) answers: AtomicU64,
     pub(crate) good: AtomicU64,
-    /// Until when it is left out, in milliseconds of the wall clock.
+    /// Until when it is left out, by [`ticks`].
     pub(crate) until: AtomicU64,
     record: Mutex<Record>,
 }
@@ -114,7 +114,7 @@ impl Outlier {
 
     /// Why it is left out, if it is.
     pub(crate) fn ejection(&self) -> Option<Ejection> {
-        self.is_ejected(now)
+        self.is_ejected(ticks)
             .then(|| locked(&self.record).ejection.clone())
             .flatten()
     }

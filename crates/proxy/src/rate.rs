@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasher as _, Hash, RandomState};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use http::HeaderMap;
@@ -34,6 +34,10 @@ pub(crate) struct Limiter {
     hasher: RandomState,
     pub(crate) refused: AtomicU64,
 }
+
+/// A bucket of a limit.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Place(u64);
 
 /// What a limit says of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,8 +77,16 @@ impl Limiter {
         }
     }
 
-    /// Takes a request in, or refuses it. `key` is whose request it is, where that counts.
-    pub(crate) fn take(&self, key: impl Hash, now: Instant) -> Reading {
+    /// The bucket of a request. `key` is whose it is, where that counts.
+    pub(crate) fn place(&self, key: impl Hash) -> Place {
+        Place(match self.by_key.len() {
+            0 => 0,
+            _ => self.hasher.hash_one(key),
+        })
+    }
+
+    /// Takes a request in, or refuses it.
+    pub(crate) fn take(&self, place: Place, now: Instant) -> Reading {
         let now = now.saturating_duration_since(self.since).as_nanos();
         let now = u64::try_from(now).unwrap_or(u64::MAX / 2);
         let bucket = self.bucket();
@@ -88,7 +100,7 @@ impl Limiter {
                 });
                 reading.unwrap_or_else(|| bucket.take(0, now).1)
             }
-            _ => self.take_keyed(&bucket, self.hasher.hash_one(key), now),
+            _ => self.take_keyed(&bucket, place.0, now),
         };
         if reading.wait.is_some() {
             self.refused.fetch_add(1, Relaxed);
@@ -97,9 +109,7 @@ impl Limiter {
     }
 
     fn take_keyed(&self, bucket: &Bucket, hash: u64, now: u64) -> Reading {
-        let shard = usize::try_from(hash % SHARDS as u64).unwrap_or(0);
-        let shard = self.by_key[shard].lock();
-        let mut shard = shard.unwrap_or_else(PoisonError::into_inner);
+        let mut shard = self.shard(hash);
         let (next, reading) = bucket.take(shard.get(&hash).copied().unwrap_or(0), now);
         if let Some(next) = next {
             if shard.len() >= MOST_IN_SHARD && !shard.contains_key(&hash) {
@@ -108,6 +118,26 @@ impl Limiter {
             shard.insert(hash, next);
         }
         reading
+    }
+
+    /// Gives back what a request took, because another limit refuses it.
+    pub(crate) fn give_back(&self, Place(hash): Place) {
+        let interval = self.bucket().interval;
+        let less = |full: u64| full.saturating_sub(interval);
+        if self.by_key.is_empty() {
+            let _ = self
+                .all
+                .fetch_update(Relaxed, Relaxed, |full| Some(less(full)));
+        } else if let Some(full) = self.shard(hash).get_mut(&hash) {
+            *full = less(*full);
+        }
+    }
+
+    fn shard(&self, hash: u64) -> MutexGuard<'_, HashMap<u64, u64>> {
+        let shard = usize::try_from(hash % SHARDS as u64).unwrap_or(0);
+        self.by_key[shard]
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     fn bucket(&self) -> Bucket {
@@ -216,7 +246,7 @@ mod tests {
         let begin = limiter.since + Duration::from_secs(100);
         let take = |at: u64| {
             let at = begin + Duration::from_millis(at);
-            let taken = (0..100).filter(|_| limiter.take((), at).wait.is_none());
+            let taken = (0..100).filter(|_| limiter.take(limiter.place(()), at).wait.is_none());
             taken.count()
         };
         assert_eq!(take(0), 5);
@@ -224,7 +254,7 @@ mod tests {
         assert_eq!(take(100), 1);
         assert_eq!(take(300), 2);
         assert_eq!(take(60_000), 5, "no more than the burst");
-        let refused = limiter.take((), begin + Duration::from_millis(60_000));
+        let refused = limiter.take(limiter.place(()), begin + Duration::from_millis(60_000));
         let mut headers = HeaderMap::new();
         refused.add_to(&mut headers);
         let text = |name: &str| headers[name].to_str().unwrap().to_owned();
@@ -241,7 +271,7 @@ mod tests {
         let begin = limiter.since + Duration::from_secs(100);
         let take = |at: Duration| {
             (0..100)
-                .filter(|_| limiter.take((), begin + at).wait.is_none())
+                .filter(|_| limiter.take(limiter.place(()), begin + at).wait.is_none())
                 .count()
         };
         assert_eq!(take(Duration::ZERO), 5);
@@ -255,15 +285,35 @@ mod tests {
         let limiter = Limiter::new(&limit(1, 1, RateKey::SourceAddress));
         let now = limiter.since + Duration::from_secs(100);
         for key in 0..100_000_u32 {
-            assert_eq!(limiter.take(key, now).wait, None);
+            assert_eq!(limiter.take(limiter.place(key), now).wait, None);
         }
         assert!(limiter.keys() <= SHARDS * MOST_IN_SHARD);
-        assert!(limiter.take(99_999_u32, now).wait.is_some());
+        assert!(limiter.take(limiter.place(99_999_u32), now).wait.is_some());
         let later = now + Duration::from_secs(2);
         for key in 0..1000_u32 {
-            assert_eq!(limiter.take(key, later).wait, None);
+            assert_eq!(limiter.take(limiter.place(key), later).wait, None);
         }
         assert!(limiter.keys() <= SHARDS * MOST_IN_SHARD);
+    }
+
+    #[test]
+    fn what_is_given_back_is_there_again() {
+        for key in [RateKey::All, RateKey::Principal] {
+            let limiter = Limiter::new(&limit(1, 2, key));
+            let now = limiter.since + Duration::from_secs(100);
+            let place = limiter.place("one");
+            assert_eq!(limiter.take(place, now).left, 1);
+            assert_eq!(limiter.take(place, now).left, 0);
+            assert!(limiter.take(place, now).wait.is_some());
+            limiter.give_back(place);
+            assert_eq!(limiter.take(place, now).left, 0);
+            assert!(limiter.take(place, now).wait.is_some());
+            // A bucket that is full stays so.
+            limiter.give_back(limiter.place("other"));
+            let later = now + Duration::from_secs(60);
+            limiter.give_back(place);
+            assert_eq!(limiter.take(place, later).left, 1);
+        }
     }
 
     #[test]
@@ -274,7 +324,8 @@ mod tests {
         std::thread::scope(|scope| {
             for _ in 0..4 {
                 scope.spawn(|| {
-                    let own = (0..100).filter(|_| limiter.take((), now).wait.is_none());
+                    let own =
+                        (0..100).filter(|_| limiter.take(limiter.place(()), now).wait.is_none());
                     taken.fetch_add(u32::try_from(own.count()).unwrap(), Relaxed);
                 });
             }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http::{HeaderValue, Request, Version};
 use lath_feed::FunctionGroup;
 use lath_model::lattice::{ListenerProtocol, ProtocolVersion};
-use lath_model::traffic::{RateKey, Scheme};
+use lath_model::traffic::{MOST_LIMITS, RateKey, Scheme};
 use lath_svid::Svid;
 
 use crate::auth::Call;
@@ -15,7 +15,7 @@ use crate::counters::Count;
 use crate::engine::Source;
 use crate::flight::Flight;
 use crate::head::{self, Seen};
-use crate::rate::{Limiter, Reading};
+use crate::rate::{Limiter, Place, Reading};
 use crate::refusal::Refusal;
 use crate::session::{Session, Sessions};
 use crate::state::{Choice, Entry, ListenerState, Outcome, VpcState, stand_in};
@@ -151,21 +151,28 @@ fn limited(
     flight: &Flight,
 ) -> Result<Option<Reading>, Refusal> {
     let mut tightest: Option<Reading> = None;
+    let mut places = [Place::default(); MOST_LIMITS];
     let now = core.clock.get();
-    for limit in limits {
-        let reading = match &limit.source.key {
-            RateKey::All => limit.take((), now),
-            RateKey::SourceAddress => limit.take((&vpc.id, connection.remote().ip()), now),
+    for (limit, place) in limits.iter().zip(&mut places) {
+        *place = match &limit.source.key {
+            RateKey::All => limit.place(()),
+            RateKey::SourceAddress => limit.place((&vpc.id, connection.remote().ip())),
             RateKey::Principal => {
                 let proved = flight.sender.proved();
-                limit.take(proved.map(|it| it.principal.arn()), now)
+                limit.place(proved.map(|it| it.principal.arn()))
             }
             RateKey::Header(name) => {
                 let value = request.headers().get(name);
-                limit.take(value.map(HeaderValue::as_bytes), now)
+                limit.place(value.map(HeaderValue::as_bytes))
             }
         };
+    }
+    for (index, (limit, place)) in limits.iter().zip(places).enumerate() {
+        let reading = limit.take(place, now);
         if reading.wait.is_some() {
+            // Else who is refused would use up what is there for others.
+            let taken = limits.iter().zip(places).take(index);
+            taken.for_each(|(limit, place)| limit.give_back(place));
             return Err(Refusal::limited(reading));
         }
         tightest = Some(tightest.map_or(reading, |it| it.tighter(reading)));

@@ -17,7 +17,7 @@ use crate::breaker::{Load, Policy};
 use crate::counters::Counters;
 use crate::outlier::{Outlier, Outliers};
 use crate::rate::Limiter;
-use crate::wall::{millis, now};
+use crate::wall::{millis, ticks};
 
 /// A service, as counted.
 #[derive(Debug)]
@@ -110,7 +110,7 @@ pub(crate) struct TargetSlot {
     failures: AtomicU32,
     /// Set while the link to its region is down: nothing on its way there arrives.
     pub(crate) lost: AtomicBool,
-    /// Until when it is left out, in milliseconds of the wall clock.
+    /// Until when it is left out, by [`ticks`].
     ejected_until: AtomicU64,
     pub(crate) outlier: Outlier,
     /// Set when the target is gone or draining: its idle connections are closed.
@@ -167,7 +167,7 @@ impl TargetSlot {
     pub(crate) fn eject(&self, span: Duration) {
         if !span.is_zero() && !self.is_ejected() {
             let failures = self.failures.fetch_add(1, Relaxed).min(3);
-            let until = now().saturating_add(millis(span) << failures);
+            let until = ticks().saturating_add(millis(span) << failures);
             self.ejected_until.store(until, Relaxed);
         }
     }
@@ -188,7 +188,7 @@ impl TargetSlot {
     /// Whether it is left out: it could not be connected, or outlier detection says so.
     pub(crate) fn is_ejected(&self) -> bool {
         let until = self.ejected_until.load(Relaxed);
-        (until != 0 && now() < until) || self.outlier.is_ejected(now)
+        (until != 0 && ticks() < until) || self.outlier.is_ejected(ticks)
     }
 
     pub(crate) fn in_flight(&self) -> u64 {

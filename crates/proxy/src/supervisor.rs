@@ -22,9 +22,9 @@ use crate::metrics::Reporter;
 use crate::namespaces::Namespaces;
 use crate::observed::ProxyObserved;
 use crate::slot::Members;
-use crate::state::ResourceKey;
+use crate::state::{ResourceKey, State};
 use crate::thread::Command;
-use crate::wall::now;
+use crate::wall::ticks;
 
 /// How soon a listener that could not be bound is tried again.
 const RETRY: Duration = Duration::from_millis(200);
@@ -44,6 +44,8 @@ pub(crate) struct Supervisor {
     /// The other regions, and those of them that do not answer.
     pub(crate) regions: Option<Regions>,
     pub(crate) lost: BTreeSet<String>,
+    /// Among how many nodes global limits are divided.
+    pub(crate) among: u32,
 }
 
 /// A listener that cannot be bound.
@@ -83,7 +85,7 @@ impl Supervisor {
         for group in self.shared.state.load().groups.values() {
             let members = group.members.load();
             if let Some(policy) = &members.policy {
-                ejection::examine(group, &members, policy, now());
+                ejection::examine(group, &members, policy, ticks());
             }
         }
     }
@@ -100,6 +102,10 @@ impl Supervisor {
         let health = Arc::clone(&self.health.borrow_and_update());
         let lost = Regions::lost(self.regions.as_mut(), snapshot);
         let relinked = std::mem::replace(&mut self.lost, lost) != self.lost;
+        let regions = Regions::connected(self.regions.as_mut()) + 1;
+        let among = u32::try_from(regions)
+            .unwrap_or(u32::MAX)
+            .saturating_mul(snapshot.nodes);
         let known = obeyed
             .as_ref()
             .is_some_and(|(s, h)| Arc::ptr_eq(s, snapshot) && Arc::ptr_eq(h, &health));
@@ -112,18 +118,17 @@ impl Supervisor {
                 &self.lost,
                 threads,
             );
-            let among = Regions::connected(self.regions.as_mut()) + 1;
-            let among = u32::try_from(among)
-                .unwrap_or(u32::MAX)
-                .saturating_mul(snapshot.nodes);
-            for (_, limiter) in state.services.values().flat_map(|it| it.limiters()) {
-                limiter.divide(among);
-            }
+            self.among = among;
+            divide(&state, among);
             self.shared.state.store(Arc::new(state));
             if relinked {
                 self.tell(|| Command::Relinked);
             }
             *obeyed = Some((Arc::clone(snapshot), health));
+        } else if among != self.among {
+            // A region came or went of which no target is known here.
+            self.among = among;
+            divide(&self.shared.state.load(), among);
         }
         let wanted = wanted(snapshot);
         self.leave_old_networks(snapshot, &wanted).await;
@@ -336,6 +341,13 @@ impl Supervisor {
             let _ = said.await;
         }
         let _ = done.send(());
+    }
+}
+
+/// Divides the global rate limits of all services among so many nodes.
+fn divide(state: &State, among: u32) {
+    for (_, limiter) in state.services.values().flat_map(|it| it.limiters()) {
+        limiter.divide(among);
     }
 }
 

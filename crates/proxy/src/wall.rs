@@ -1,11 +1,18 @@
-//! The wall clock, in milliseconds: what threads tell one another by atomic numbers.
+//! Clocks in milliseconds: what threads tell one another by atomic numbers.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::sync::LazyLock;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-/// Since 1970.
+/// Since 1970, by the wall clock: for what others keep.
 pub(crate) fn now() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     millis(since.unwrap_or_default())
+}
+
+/// Since the process asked first, and never 0. Nobody sets this clock, so that what ends after a while does end.
+pub(crate) fn ticks() -> u64 {
+    static BEGAN: LazyLock<Instant> = LazyLock::new(Instant::now);
+    millis(BEGAN.elapsed()).saturating_add(1)
 }
 
 pub(crate) fn millis(span: Duration) -> u64 {

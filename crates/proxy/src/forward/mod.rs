@@ -9,6 +9,7 @@ use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
 use http_body::Body as _;
 use lath_model::lattice::ProtocolVersion;
 
+use crate::breaker::Limit;
 use crate::connection::Connection;
 use crate::core::Core;
 use crate::ejection;
@@ -229,16 +230,16 @@ async fn deliver(
                 note(group, Outcome::of(response.status()));
                 return Ok((lease, response));
             }
-            Err(NotSent {
-                cause,
-                request: recovered,
-                unseen,
-                spare,
-            }) => {
-                // What was idle may have been closed meanwhile, which is no fault.
-                if !lease.reused && !unseen && !flight.meter().client_failed.get() {
+            Err(failed) => {
+                if failed.speaks_against_target(lease.reused, flight.meter()) {
                     note(group, Outcome::Gateway);
                 }
+                let NotSent {
+                    cause,
+                    request: recovered,
+                    unseen,
+                    spare,
+                } = failed;
                 if cause == Cause::Unreachable {
                     target.eject(core.config.ejection);
                 }
@@ -319,15 +320,23 @@ impl Outbound {
     /// As of [`Flight::admit`], where the group has a policy.
     fn admit(&mut self, members: &Members) -> Result<(), Refusal> {
         match &members.policy {
-            None => Ok(()),
+            None => {
+                self.flight.leave_place();
+                Ok(())
+            }
             Some(policy) => self.flight.admit(policy),
         }
     }
 
-    /// No answer came from the target that was picked last.
+    /// No answer came in time from the target that was picked last. It is not to blame where the request had no connection
+    /// yet and may have waited for one, nor where it waits for the client's body itself.
     fn gave_none(&self) {
         let members = self.group.members.load();
-        if let (Some(policy), Some(target)) = (&members.policy, self.flight.target()) {
+        let (Some(policy), Some(target)) = (&members.policy, self.flight.target()) else {
+            return;
+        };
+        let may_have_waited = self.request.is_some() && policy.most(Limit::Connections).is_some();
+        if !may_have_waited && !self.meter().awaits_client() {
             ejection::note(&self.group, &members, policy, target, Outcome::Gateway);
         }
     }

@@ -231,6 +231,9 @@ impl Call {
         if let Some(traffic) = route.traffic() {
             traffic.response.apply(&mut headers);
         }
+        if let Some(rate) = route.rate {
+            rate.add_to(&mut headers);
+        }
         let has_none = matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
             || status.is_informational();
         headers.remove(http::header::CONTENT_LENGTH);

@@ -234,6 +234,14 @@ impl Cause {
 }
 
 impl NotSent {
+    /// Whether it is the target's fault. A connection that was idle may have been closed meanwhile, and who waits for the rest
+    /// of a client's body has nothing to answer yet.
+    pub(crate) fn speaks_against_target(&self, reused: bool, meter: &Meter) -> bool {
+        let is_stale = reused && self.cause == Cause::Closed;
+        let awaits_client = self.cause == Cause::Timeout && meter.awaits_client();
+        !(self.unseen || is_stale || awaits_client || meter.client_failed.get())
+    }
+
     fn because(cause: Cause) -> Self {
         Self {
             request: None,

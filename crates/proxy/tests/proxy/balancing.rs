@@ -7,7 +7,8 @@ use std::time::Duration;
 use lath_feed::AccessLogDestination;
 use lath_model::balancing::*;
 use lath_model::id::{AccessLogSubscriptionId, TargetGroupId};
-use lath_model::traffic::{Retry, TrafficPolicy};
+use lath_model::lattice::{Action, WeightedTargetGroup};
+use lath_model::traffic::{Mirror, Retry, Timeouts, TrafficPolicy};
 use lath_proxy::ProxyConfig;
 use tokio::sync::Notify;
 
@@ -330,6 +331,102 @@ async fn few_wait_for_a_connection() {
     eventually("the other at the target", || target.count() == 2).await;
     go.notify_waiters();
     assert_eq!(second.await.unwrap().status, 200);
+}
+
+fn policy(world: &mut World, policy: TrafficPolicy) {
+    let listener = world.listener();
+    let rule = listener.default_rule.clone();
+    listener.traffic.insert(rule, policy);
+}
+
+fn ends_soon() -> TrafficPolicy {
+    TrafficPolicy {
+        timeouts: Timeouts {
+            request: None,
+            backend_request: Some(Duration::from_millis(200)),
+        },
+        ..TrafficPolicy::default()
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_send_its_body_speaks_against_no_target() {
+    let silent = Target::start(|_| Deed::Silence).await;
+    let (mut world, group) = World::forwarding(&[silent.at]);
+    let detection = OutlierDetection {
+        consecutive_5xx: Some(1),
+        ..outliers()
+    };
+    detect(&mut world, &group, detection);
+    policy(&mut world, ends_soon());
+    let lab = Lab::start(config(), &world).await;
+    let head = format!("POST / HTTP/1.1\r\nHost: {HOST}\r\nContent-Length: 9\r\n\r\n");
+    for part in ["", "half"] {
+        let text = format!("{head}{part}");
+        assert_eq!(send_raw(world.at, text.as_bytes()).await.status, 504);
+    }
+    assert!(lab.handle.observed().borrow().ejected.is_empty());
+    // The target is silent itself.
+    assert_eq!(get(world.at, HOST, "/").await.status, 504);
+    let mut observed = lab.handle.observed();
+    let ejected = observed.wait_for(|it| it.ejected.contains_key(&group));
+    ejected.await.unwrap();
+}
+
+#[tokio::test]
+async fn limits_speak_against_no_target() {
+    let go = Arc::new(Notify::new());
+    let gate = Arc::clone(&go);
+    let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+    let busy = Target::start(move |_| Deed::When(Arc::clone(&gate), answer.to_vec())).await;
+    let real = Target::named("real").await;
+    let (mut world, group) = World::forwarding(&[real.at]);
+    let copied = world.group(&[busy.at]);
+    world.target_group(&copied).balancing = Some(LoadBalancing {
+        circuit_breakers: CircuitBreakers {
+            max_connections: Some(1),
+            max_pending_requests: Some(1),
+            ..CircuitBreakers::default()
+        },
+        outlier_detection: Some(OutlierDetection {
+            consecutive_5xx: Some(1),
+            ..outliers()
+        }),
+    });
+    let mirror = Mirror {
+        target_group: copied.clone(),
+        percent: 100,
+    };
+    let copies = TrafficPolicy {
+        mirrors: vec![mirror],
+        ..TrafficPolicy::default()
+    };
+    policy(&mut world, copies);
+    let lab = Lab::start(config(), &world).await;
+    for _ in 0..8 {
+        assert_eq!(get(world.at, HOST, "/").await.body, "real");
+    }
+    let labels = format!("target_group=\"{copied}\",limit=\"maxPendingRequests\"");
+    let name = "lath_target_group_circuit_breaker_overflows_total";
+    let six = format!("{name}{{{labels}}} 6\n");
+    eventually("copies beyond the limit", || {
+        lab.handle.prometheus().contains(&six)
+    })
+    .await;
+    assert_eq!(busy.count(), 1);
+    // Nor does a request that waited for a connection until its time was over.
+    policy(&mut world, ends_soon());
+    let listener = world.listener();
+    listener.default_action = Action::Forward(vec![WeightedTargetGroup {
+        target_group: copied.clone(),
+        weight: 1,
+    }]);
+    lab.tell(&mut world).await;
+    let _ = group;
+    let late = get(world.at, HOST, "/").await.status;
+    assert!(matches!(late, 503 | 504), "{late}");
+    assert!(lab.handle.observed().borrow().ejected.is_empty());
+    go.notify_waiters();
 }
 
 #[tokio::test]

@@ -297,6 +297,22 @@ async fn keys_have_limits_of_their_own() {
 }
 
 #[tokio::test]
+async fn what_one_limit_refuses_takes_nothing_from_others() {
+    let target = Target::named("ok").await;
+    let (mut world, _) = World::forwarding(&[target.at]);
+    let by_user = limit(1, RateKey::Header("x-user".into()));
+    limited(&mut world, vec![limit(3, RateKey::All), by_user]);
+    let _lab = Lab::start(config(), &world).await;
+    let mut statuses = Vec::new();
+    for user in ["a", "a", "a", "a", "b", "c", "d"] {
+        let header = format!("X-User: {user}\r\n");
+        let got = request(world.at, HOST, "GET", "/", &header).await;
+        statuses.push(got.status);
+    }
+    assert_eq!(statuses, [200, 429, 429, 429, 200, 200, 429]);
+}
+
+#[tokio::test]
 async fn rules_share_a_limit_by_its_name_and_answers_of_the_rule_count() {
     let target = Target::named("ok").await;
     let (mut world, group) = World::forwarding(&[target.at]);
