@@ -281,6 +281,13 @@ async fn an_endpoint_of_a_resource_works_once_lattice_says_what_is_at_it() {
         "Action=ModifyVpcEndpoint&VpcEndpointId={endpoint}&AddSubnetId.1={second}&RemoveSubnetId.1={subnet}"
     ))
     .await;
+    assert!(
+        api.snapshot()
+            .names
+            .get(&name)
+            .is_none_or(|it| it.is_empty()),
+        "it is free again"
+    );
     api.app.cell.db.write(lead).await.unwrap();
     let addresses = api.snapshot().names[&name].clone();
     assert_eq!(addresses.len(), 1);

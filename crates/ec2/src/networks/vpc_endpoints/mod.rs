@@ -248,6 +248,10 @@ fn modify(app: &Ec2, tx: &mut Tx, op: ModifyVpcEndpoint) -> Result<Done, ApiErro
         let interface = endpoint.subnets.remove(&subnet);
         let interface = interface.ok_or_else(|| SUBNET.id.not_found(id))?;
         release(tx, &interface);
+        // From now on another interface may have the addresses.
+        for it in endpoint.resources.iter_mut().flat_map(|it| it.values_mut()) {
+            it.addresses.remove(&subnet);
+        }
     }
     add_subnets(app, tx, &mut endpoint, &op.add_subnet_ids)?;
     if endpoint.subnets.is_empty() {
