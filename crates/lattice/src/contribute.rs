@@ -21,8 +21,8 @@ use crate::resource::{
 };
 use crate::shape::{AuthType, LambdaEventStructureVersion, Status, VpcAssociationStatus};
 use crate::{
-    access_log, action, auth_policy, certificate, health_check, listener, matcher, mutual_tls,
-    network, probing, region, service, target, target_group, vpc, workload_authority,
+    access_log, action, auth_policy, canary, certificate, health_check, listener, matcher,
+    mutual_tls, network, probing, region, service, target, target_group, vpc, workload_authority,
 };
 
 /// How long a connection may be idle: AWS's default, which nothing here can change.
@@ -311,8 +311,13 @@ fn feed_listener(cell: &Cell, view: &View, record: &Listener) -> Option<feed::Li
     let extended = cell.mode == Mode::Extended;
     let policies = view.range::<Rule>(&prefix).filter(|_| extended);
     let policies = policies.filter_map(|rule| {
-        let policy = rule.traffic.as_deref()?;
-        Some((rule.id.clone(), policy.clone()))
+        let mut policy = rule.traffic.as_deref()?.clone();
+        if canary::is_rolled_back(&rule)
+            && let Some(session) = &mut policy.session
+        {
+            session.target_group = false;
+        }
+        Some((rule.id.clone(), policy))
     });
     Some(feed::Listener {
         id: record.id.clone(),

@@ -121,6 +121,15 @@ impl Canary {
     }
 }
 
+/// Whether the rule is as a roll-back left it. Sessions then hold to their group no longer: it is the new one that is to get
+/// no requests.
+pub(crate) fn is_rolled_back(rule: &Rule) -> bool {
+    let canary = rule.canary.as_deref();
+    canary.is_some_and(|it| {
+        matches!(it.phase, Phase::RolledBack(_)) && it.action().as_ref() == Some(&rule.action)
+    })
+}
+
 /// The canary that tags ask for, at its first step, and the action of that.
 ///
 /// # Errors

@@ -178,6 +178,35 @@ async fn bad_answers_take_it_back_and_a_restart_forgets_nothing_of_where_it_is()
 }
 
 #[tokio::test]
+async fn sessions_do_not_hold_to_a_group_that_a_roll_back_left() {
+    let place = Place::new().await;
+    let plan = place.plan(r#","analysis":{"errorPercent":5,"minimumRequests":1}"#);
+    let path = format!("/tags/{}", segment(&place.arn()));
+    let policy = r#"{"sessionPersistence":{}}"#;
+    let tags = json!({ "tags": { TAG: plan, "lath:traffic-policy": policy } });
+    place.world.post(&path, tags).await.is(200, "");
+    let holds = || {
+        let snapshot = place.world.snapshot();
+        let services = snapshot.services.values();
+        let mut listeners = services.flat_map(|it| it.listeners.values());
+        let policy = listeners.find_map(|it| it.traffic.get(&place.rule.parse().unwrap()).cloned());
+        policy.unwrap().session.unwrap().target_group
+    };
+    assert!(holds());
+    place.pass(0).await;
+    tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
+    place.answers("HTTPCode_5XX_Count", 10.0);
+    place.pass(2).await;
+    assert_eq!(place.phase().0, "rolled back");
+    assert!(!holds());
+    // What another sets is obeyed as it is.
+    let other = json!({ "action": forwards(&[(&place.stable, 99), (&place.new, 1)]) });
+    let path = format!("{}/{}", place.rules, place.rule);
+    place.world.patch(&path, other).await.is(200, "");
+    assert!(holds());
+}
+
+#[tokio::test]
 async fn a_change_by_hand_ends_it_visibly() {
     let place = Place::new().await;
     place.tag(&place.plan("")).await.is(200, "");
