@@ -10,11 +10,12 @@ use lath_ca::{KeyAlgorithm, Usable};
 use lath_control::{Cell, Claim, Mode};
 use lath_feed as feed;
 use lath_model::Timestamp;
+use lath_model::id::ServiceId;
 use lath_model::lattice::ListenerProtocol;
 use lath_store::{Record as _, Tx, View};
 use lath_wire::ApiError;
 
-use crate::record::{GENERATED, GeneratedCertificate, Listener, Service};
+use crate::record::{ForeignCertificate, GENERATED, GeneratedCertificate, Listener, Service};
 use crate::{fault, region, service};
 
 /// How long a certificate for generated names is valid. It is replaced when a third of that is left.
@@ -85,6 +86,55 @@ pub(crate) fn release(cell: &Cell, tx: &mut Tx, record: &Service) {
     }
 }
 
+fn foreign_claim(record: &ForeignCertificate) -> Claim {
+    Claim {
+        resource: record.certificate_arn.clone(),
+        holder: record.service_arn.clone(),
+    }
+}
+
+/// Another region's service presents this certificate here from now on, or none.
+pub(crate) fn present_here(tx: &mut Tx, service: &feed::Service, arn: Option<String>) {
+    forget(tx, &service.id);
+    if let Some(certificate_arn) = arn {
+        let record = ForeignCertificate {
+            service: service.id.clone(),
+            service_arn: service.arn.clone(),
+            certificate_arn,
+        };
+        tx.put(foreign_claim(&record));
+        tx.put(record);
+    }
+}
+
+/// Another region's service presents no certificate here any more.
+pub(crate) fn forget(tx: &mut Tx, service: &ServiceId) {
+    if let Some(record) = tx.get::<ForeignCertificate>(service.as_str()) {
+        tx.delete::<Claim>(&foreign_claim(&record).id());
+        tx.delete::<ForeignCertificate>(service.as_str());
+    }
+}
+
+/// The certificate that another region's service presents here.
+pub(crate) fn arn_here(view: &View, service: &ServiceId) -> Option<String> {
+    let record = view.get::<ForeignCertificate>(service.as_str());
+    record.map(|it| it.certificate_arn.clone())
+}
+
+/// What another region's service presents here by its custom domain name: a certificate of this region.
+pub(crate) fn of_foreign(
+    cell: &Cell,
+    view: &View,
+    service: &feed::Service,
+) -> Option<feed::Certificate> {
+    let arn = arn_here(view, &service.id)?;
+    let mut listeners = service.listeners.values();
+    if !listeners.any(|listener| listener.protocol == ListenerProtocol::Https) {
+        return None;
+    }
+    presented(cell, view, &service.arn, &arn)
+}
+
 /// Services whose certificates cannot be presented, and why: each is told once, not each time that the state is looked at.
 static TOLD: Mutex<BTreeMap<String, NotUsable>> = Mutex::new(BTreeMap::new());
 
@@ -118,8 +168,12 @@ pub(crate) fn of_service(cell: &Cell, view: &View, record: &Service) -> Option<f
     if !listeners.any(|listener| listener.protocol == ListenerProtocol::Https) {
         return None;
     }
+    presented(cell, view, &service::arn(cell, &record.id), arn)
+}
+
+fn presented(cell: &Cell, view: &View, service: &str, arn: &str) -> Option<feed::Certificate> {
     let found = lath_acm::usable(cell, view, arn);
-    tell(&service::arn(cell, &record.id), arn, found.as_ref().err());
+    tell(service, arn, found.as_ref().err());
     found.ok().map(|it| in_feed(&it))
 }
 

@@ -169,7 +169,7 @@ fn foreign(cell: &Cell, view: &View, snapshot: &mut Snapshot) {
         return;
     }
     foreign_networks(view, snapshot);
-    foreign_services(view, snapshot);
+    foreign_services(cell, view, snapshot);
     foreign_groups(view, snapshot);
 }
 
@@ -205,7 +205,7 @@ fn services_of(view: &View, network: &ServiceNetworkId) -> BTreeSet<ServiceId> {
 }
 
 /// The services of other regions that are in a network here, at addresses of this region.
-fn foreign_services(view: &View, snapshot: &mut Snapshot) {
+fn foreign_services(cell: &Cell, view: &View, snapshot: &mut Snapshot) {
     let here = view.list::<ServiceAssociation>();
     let elsewhere = region::service_associations(view).map(|(_, it)| Arc::new(it));
     let wanted: BTreeSet<ServiceId> = here
@@ -221,6 +221,7 @@ fn foreign_services(view: &View, snapshot: &mut Snapshot) {
         if let (Some(mut service), Some(address)) = (region::find_service(view, &id), address) {
             service.address = address;
             service.access_logs = access_logs(view, id.as_str());
+            service.certificate = certificate::of_foreign(cell, view, &service);
             snapshot.services.insert(id, Arc::new(service));
         }
     }

@@ -236,6 +236,16 @@ pub(crate) struct ForeignAddress {
     pub(crate) address: Ipv4Addr,
 }
 
+/// What HTTPS listeners of another region's service present in this one, by its custom domain name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ForeignCertificate {
+    pub(crate) service: ServiceId,
+    /// The service's ARN.
+    pub(crate) service_arn: String,
+    /// A certificate of this region.
+    pub(crate) certificate_arn: String,
+}
+
 /// What HTTPS listeners present by the generated names of services.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct GeneratedCertificate {
@@ -378,6 +388,7 @@ records! {
         ];
     AccessLogSubscription "lattice.access-log-subscription" |this| this.id.to_string()
         => vec![("source", this.source.key())];
+    ForeignCertificate "lattice.foreign-certificate" |this| this.service.to_string();
     ForeignAddress "lattice.foreign-address" |this| this.service.to_string()
         => vec![("address", this.address.to_string())];
     ResourceGateway "lattice.resource-gateway" |this| this.id.to_string()

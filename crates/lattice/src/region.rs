@@ -18,9 +18,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::ident::{Identifier, Kind, resolve};
 use crate::record::{
-    ForeignAddress, Service, ServiceAssociation, ServiceNetwork, TargetGroup, VpcAssociation,
+    ForeignAddress, ForeignCertificate, Service, ServiceAssociation, ServiceNetwork, TargetGroup,
+    VpcAssociation,
 };
-use crate::{contribute, endpoint, fault, network, service, target_group};
+use crate::{certificate, contribute, endpoint, fault, network, service, target_group};
 
 /// What a region tells of itself.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -119,7 +120,8 @@ pub(crate) fn is_here(cell: &Cell, arn: Option<&str>) -> bool {
     arn.and_then(region_of).as_deref() == Some(cell.region.as_str())
 }
 
-/// Every service of another region gets an address of this region's, and keeps it.
+/// Every service of another region gets an address of this region's, and keeps it. One that went keeps no certificate
+/// from being deleted.
 fn allot_addresses(tx: &mut Tx) {
     let wanted: Vec<ServiceId> = services(tx.view()).map(|it| it.id).collect();
     let gone: Vec<String> = tx
@@ -129,6 +131,14 @@ fn allot_addresses(tx: &mut Tx) {
         .collect();
     for id in gone {
         tx.delete::<ForeignAddress>(&id);
+    }
+    let presented: Vec<ServiceId> = tx
+        .list::<ForeignCertificate>()
+        .map(|it| it.service.clone())
+        .filter(|service| !wanted.contains(service))
+        .collect();
+    for service in presented {
+        certificate::forget(tx, &service);
     }
     for service in wanted {
         if tx.get::<ForeignAddress>(service.as_str()).is_none() {

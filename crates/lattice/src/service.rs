@@ -4,6 +4,7 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use lath_control::Cell;
+use lath_feed::Auth;
 use lath_model::Timestamp;
 use lath_model::id::ServiceId;
 use lath_service::operations;
@@ -15,7 +16,7 @@ use crate::record::{ForeignAddress, LogSource, Service};
 use crate::resource_types::*;
 use crate::shape::*;
 use crate::{
-    Lattice, auth_policy, behind, certificate, fault, listener, network, page_from, quota,
+    Lattice, auth_policy, behind, certificate, fault, listener, network, page_from, quota, region,
     service_association, token,
 };
 
@@ -216,6 +217,10 @@ fn list(app: &Lattice, view: &View, op: &ListServices) -> Result<ListServicesOut
 
 fn update(app: &Lattice, tx: &mut Tx, op: UpdateService) -> Result<UpdateServiceOutput, ApiError> {
     let cell = &app.cell;
+    let named = region::named(cell, Kind::Service, &op.service_identifier)?;
+    if let Some(arn) = &named.foreign {
+        return update_here(cell, tx, &named.id, arn, op);
+    }
     let service = find_active(cell, tx.view(), &op.service_identifier)?;
     let custom_domain_name = service.custom_domain_name.as_deref();
     let certificate_arn = match op.certificate_arn {
@@ -241,6 +246,50 @@ fn update(app: &Lattice, tx: &mut Tx, op: UpdateService) -> Result<UpdateService
         custom_domain_name: service.custom_domain_name.clone(),
         certificate_arn: service.certificate_arn.clone(),
         auth_type: Some(service.auth_type),
+    })
+}
+
+/// What another region's service presents in this one, where its own certificate is not.
+fn update_here(
+    cell: &Cell,
+    tx: &mut Tx,
+    id: &str,
+    arn: &str,
+    op: UpdateService,
+) -> Result<UpdateServiceOutput, ApiError> {
+    let found = id.parse().ok();
+    let found = found.and_then(|id| region::find_service(tx.view(), &id));
+    let service = found
+        .filter(|it| it.arn == arn)
+        .ok_or_else(|| fault::not_found(Kind::Service, id))?;
+    if op.auth_type.is_some() {
+        let owner = region::region_of(arn).unwrap_or_default();
+        return Err(fault::invalid(
+            "authType",
+            format!(
+                "Service {id} belongs to region {owner}, where its auth type is changed; here it can be given a certificate"
+            ),
+        ));
+    }
+    if let Some(arn) = op.certificate_arn {
+        let wanted = Some(arn).filter(|arn| !arn.is_empty());
+        if let Some(arn) = &wanted {
+            let domain = service.custom_domain_name.as_deref();
+            certificate::check(cell, tx.view(), arn, domain)?;
+        }
+        certificate::present_here(tx, &service, wanted);
+    }
+    let auth_type = match service.auth {
+        Auth::None => AuthType::None,
+        Auth::AwsIam { .. } => AuthType::AwsIam,
+    };
+    Ok(UpdateServiceOutput {
+        certificate_arn: certificate::arn_here(tx.view(), &service.id),
+        id: Some(service.id.to_string()),
+        arn: Some(service.arn),
+        name: Some(service.name),
+        custom_domain_name: service.custom_domain_name,
+        auth_type: Some(auth_type),
     })
 }
 

@@ -206,6 +206,39 @@ async fn a_vpc_joins_another_regions_network_with_all_its_services() {
 }
 
 #[tokio::test]
+async fn another_regions_service_is_given_a_certificate_of_the_region_and_nothing_else() {
+    let Pair { east, west, _tasks } = Pair::new(Mode::Extended).await;
+    let body = json!({ "name": "web", "customDomainName": "web.example.test" });
+    let service = east.post("/services", body).await.id();
+    east.settle().await;
+    let its_arn = arn(EAST, "service", &service);
+    let path = format!("/services/{}", its_arn.replace('/', "%2F"));
+    until("the west knows the service", async || {
+        west.patch(&path, json!({})).await.status.is_success()
+    })
+    .await;
+    let shown = west.patch(&path, json!({ "certificateArn": "" })).await;
+    shown.is(200, "");
+    assert_eq!(
+        (shown.text("arn"), shown.text("customDomainName")),
+        (its_arn, "web.example.test".into())
+    );
+    for refused in [
+        json!({ "authType": "AWS_IAM" }),
+        json!({ "certificateArn": "arn:aws:acm:us-west-2:123456789012:certificate/00000000-0000-4000-8000-000000000000" }),
+    ] {
+        west.patch(&path, refused)
+            .await
+            .is(400, "ValidationException");
+    }
+    let nothing = arn(EAST, "service", "svc-00000000000000000");
+    let path = format!("/services/{}", nothing.replace('/', "%2F"));
+    west.patch(&path, json!({}))
+        .await
+        .is(404, "ResourceNotFoundException");
+}
+
+#[tokio::test]
 async fn rules_forward_to_another_regions_group_which_is_kept_for_them() {
     let Pair { east, west, _tasks } = Pair::new(Mode::Extended).await;
     let far = group_with(&west, "web").await;
