@@ -1,14 +1,16 @@
 //! The proxy's settings.
 
+use std::fmt;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
+use lath_feed::Invoke;
 use lath_health::Regions;
 use lath_net::accept::ConnectionLimits;
 use lath_net::descriptors::Purpose;
 
 use crate::callers::Callers;
-use crate::function::Functions;
 use crate::names::Names;
 use crate::workloads::Workloads;
 
@@ -210,5 +212,15 @@ impl Default for Limits {
             handshake: Duration::from_secs(10),
             park_after: Duration::from_millis(50),
         }
+    }
+}
+
+/// Who runs functions.
+#[derive(Clone)]
+pub struct Functions(pub Arc<dyn Invoke>);
+
+impl fmt::Debug for Functions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Functions(..)")
     }
 }

@@ -86,9 +86,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 pub use callers::{Caller, Callers};
 pub use client_hello::{ClientHello, Flaw, Greeting, LONGEST as LONGEST_HELLO};
-pub use config::{Limits, ProxyConfig};
+pub use config::{Functions, Limits, ProxyConfig};
 pub use framing::{Guard, Interim, Offence};
-pub use function::Functions;
 pub use http2::Http2Guard;
 pub use names::{Looking, NameLookup, Names};
 pub use observed::{ProxyObserved, observed_targets};

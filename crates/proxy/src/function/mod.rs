@@ -4,7 +4,6 @@
 mod event;
 mod reply;
 
-use std::fmt;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -15,7 +14,7 @@ use bytes::{Buf as _, Bytes, BytesMut};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body::Body as _;
 use lath_feed::function_limits::PAYLOAD;
-use lath_feed::{EventVersion, FunctionGroup, Hidden, Invocation, Invoke, Invoked};
+use lath_feed::{EventVersion, FunctionGroup, Hidden, Invocation, Invoked};
 use uuid::Uuid;
 
 use crate::connection::Connection;
@@ -31,16 +30,6 @@ use crate::state::VpcState;
 use crate::upload::RequestBody;
 use event::Event;
 pub(crate) use reply::Reply;
-
-/// Who runs functions.
-#[derive(Clone)]
-pub struct Functions(pub Arc<dyn Invoke>);
-
-impl fmt::Debug for Functions {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Functions(..)")
-    }
-}
 
 /// An exchange is looked at as a silent one a while after the function had its time.
 const SLACK: Duration = Duration::from_secs(10);
