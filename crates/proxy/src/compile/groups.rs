@@ -56,7 +56,7 @@ pub(super) fn groups(
 }
 
 /// Groups of functions: what is counted of them stays, and the function changes in place.
-pub(super) fn functions(
+fn functions(
     snapshot: &Snapshot,
     previous: &State,
     threads: usize,

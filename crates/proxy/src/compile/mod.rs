@@ -17,8 +17,7 @@ use lath_model::traffic::{RateLimit, TrafficPolicy};
 use lath_model::{Owner, Partition};
 use lath_route::{Router, Weighted};
 
-use self::groups::{functions, groups};
-use crate::counters::Counters;
+use self::groups::groups;
 use crate::fields::Field;
 use crate::gate::Gate;
 use crate::slot::{GroupSlot, ServiceSlot, Turns};
