@@ -328,8 +328,9 @@ def test_a_request_in_flight_outlives_its_target_and_its_rule(lab, mesh):
     slow = threading.Thread(target=lambda: got.append(lab.curl(mesh.client, f"http://{name}/slow")))
     slow.start()
     requests = lambda: sum(s["requests"] for s in lab.lath.status()["services"] if s["id"] == service)  # noqa: E731
-    lab.deregister(group, (mesh.address, 8001))
+    # The rule first: a request between the end of the only target and that of its rule would rightly be a 503.
     lab.lattice.delete_rule(serviceIdentifier=service, listenerIdentifier=listener, ruleIdentifier=rule)
+    lab.deregister(group, (mesh.address, 8001))
     lab.eventually(mesh.client, f"http://{name}/slow", status=404)
     slow.join()
     assert requests() >= 2
