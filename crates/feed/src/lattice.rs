@@ -224,7 +224,7 @@ pub struct FunctionGroup {
     pub arn: String,
     /// Its name.
     pub name: String,
-    /// What the function is told of requests.
+    /// The event structure that the function gets.
     pub events: EventVersion,
     /// The function; `None` while none is registered, or when it is gone.
     pub function: Option<TargetFunction>,

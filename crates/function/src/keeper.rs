@@ -67,7 +67,7 @@ impl Keeper {
         }
     }
 
-    /// What is so, by function.
+    /// What was observed, by function.
     pub fn observed(&self) -> watch::Receiver<FunctionsObserved> {
         self.say.subscribe()
     }

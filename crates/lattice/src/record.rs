@@ -121,7 +121,7 @@ pub(crate) struct TargetGroup {
     pub(crate) kind: TargetGroupType,
     /// Where its targets are; a function is in none.
     pub(crate) vpc: Option<VpcId>,
-    /// What a function is told of requests.
+    /// The event structure that a function gets.
     #[serde(default)]
     pub(crate) events: Option<LambdaEventStructureVersion>,
     pub(crate) port: u16,

@@ -47,10 +47,10 @@ pub fn to_target(request: Request<()>, to_http2: bool) -> Option<(Vec<u8>, http:
     Some((host, head))
 }
 
-/// What is told of a client's certificate.
+/// What requests carry of a client's certificate.
 #[derive(Debug)]
 pub struct ToldOfClient {
-    /// Whether a listener admits it that trusts nobody.
+    /// Whether a listener without authorities admits it.
     pub admitted: bool,
     /// What targets get: all that listeners of either mode say.
     pub headers: Vec<(String, String)>,

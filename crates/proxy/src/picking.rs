@@ -107,7 +107,7 @@ async fn open_limited(
         if core.pools.shed_one(&group.members.load()) {
             continue;
         }
-        // Whoever waits is counted before it looks again, so that what becomes free in between is seen or told.
+        // A waiter is counted before it looks again, so that what becomes free in between is seen or told.
         match &waiter {
             None => waiter = Some(load.wait(core.index)),
             Some(waiter) => {

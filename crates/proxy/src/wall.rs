@@ -9,7 +9,7 @@ pub(crate) fn now() -> u64 {
     millis(since.unwrap_or_default())
 }
 
-/// Since the process asked first, and never 0. Nobody sets this clock, so that what ends after a while does end.
+/// Since the process asked first, and never 0. This clock is never set, so that what ends after a while does end.
 pub(crate) fn ticks() -> u64 {
     static BEGAN: LazyLock<Instant> = LazyLock::new(Instant::now);
     millis(BEGAN.elapsed()).saturating_add(1)

@@ -1,5 +1,5 @@
-//! What a client presents in a handshake: whom it names is told in headers that are one line each, and no listener that
-//! trusts nobody admits it.
+//! What a client presents in a handshake: the names in it become headers of one line each, and no listener that
+//! has no authorities admits it.
 
 pub(super) fn run(bytes: &[u8]) {
     let Some(told) = lath_proxy::fuzzing::client_certificate(bytes) else {

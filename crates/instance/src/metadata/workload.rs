@@ -1,5 +1,5 @@
 //! `lath/identity`: the certificate of the instance, by its SPIFFE id, an extension. A session token is demanded, whatever the
-//! instance says of tokens: a private key must not go to whoever makes a program of the instance ask.
+//! instance says of tokens: a private key must not go to a stranger who makes a program of the instance ask.
 
 use lath_feed::{Instance, Snapshot};
 use lath_model::Timestamp;

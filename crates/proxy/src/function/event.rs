@@ -1,4 +1,4 @@
-//! Events: what a function is told of a request.
+//! Events: how a request is described to a function.
 
 use std::collections::BTreeMap;
 use std::time::{SystemTime, UNIX_EPOCH};

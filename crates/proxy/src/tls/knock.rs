@@ -173,7 +173,7 @@ pub(super) fn held(slot: Option<&Slot>, cx: &Context<'_>) -> io::Result<()> {
     }
 }
 
-/// What a client is told (RFC 8446 section 5).
+/// The alert that a client gets (RFC 8446 section 5).
 fn alert(flaw: Flaw) -> AlertDescription {
     match flaw {
         Flaw::OtherRecord => AlertDescription::UnexpectedMessage,

@@ -155,7 +155,7 @@ impl Pools {
             let mut known = members.known.values();
             known.any(|it| it.serial == pool.target.serial)
         };
-        // Whoever they were connected for.
+        // Whatever client they were connected for.
         pools
             .values_mut()
             .any(|pool| is_of(pool) && (pool.shed() || pool.shed_shared(now)))

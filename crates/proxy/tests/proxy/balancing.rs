@@ -48,7 +48,7 @@ fn status(code: u16) -> Deed {
     Deed::Answer(format!("HTTP/1.1 {code} X\r\nContent-Length: 0\r\n\r\n").into())
 }
 
-/// Answers 500 while it is told to.
+/// Answers 500 while the test wants it.
 async fn moody(name: &'static str) -> (Target, Arc<AtomicBool>) {
     let bad = Arc::new(AtomicBool::new(true));
     let mood = Arc::clone(&bad);

@@ -231,7 +231,7 @@ async fn what_is_revoked_is_refused_at_the_next_request_and_in_sessions_that_are
     lab.tell(&mut world).await;
     assert_eq!(status(&mut under).await, "403");
     assert_eq!(status(&mut stays).await, "200");
-    // Nobody is trusted any more.
+    // No authority is trusted any more.
     world
         .listener()
         .mutual_tls
@@ -385,7 +385,7 @@ async fn a_connection_by_another_name_is_no_way_around() {
     let (mut world, _) = World::forwarding(&[target.at]);
     let root = secured(&mut world);
     let own = authority("Own CA", None);
-    // Another service at the same address and port, whose listener asks nobody.
+    // Another service at the same address and port, whose listener asks for no certificate.
     let (its, other_root) = certificate(&["open.example.com"]);
     let mut open = world.service().clone();
     open.id = ServiceId::random();
@@ -415,7 +415,7 @@ async fn a_connection_by_another_name_is_no_way_around() {
         .await
         .unwrap();
     assert_eq!(status(&mut stream).await, "200");
-    // What was presented to one service is told to no other.
+    // What was presented to one service reaches no other.
     let answer = ask(&mut stream, "open.example.com").await;
     assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
     assert!(!target.last().head.contains("mtls"));
@@ -454,7 +454,7 @@ async fn auth_policies_know_the_certificate() {
         let mut stream = connect(world.at, HOST, &config).await.unwrap();
         assert_eq!(status(&mut stream).await, want, "{key} {value}");
     }
-    // What nobody verified is no fact.
+    // What was not verified is no fact.
     let document = json!({ "Version": "2012-10-17", "Statement": [{
         "Effect": "Allow", "Principal": "*", "Action": "*", "Resource": "*",
         "Condition": { "StringLike": { "lath:SpiffeId": "*" } }

@@ -105,7 +105,7 @@ async fn a_network_takes_identified_workloads_only_and_policies_know_them() {
     lab.tell(&mut world).await;
     assert_eq!(asked("127.0.0.1", world.at, "").await.status, 200);
     assert_eq!(asked("127.0.0.2", world.at, "").await.status, 403);
-    // Who knows nobody takes nobody.
+    // A proxy that knows no workloads admits none.
     let (mut world, _) = World::forwarding(&[target.at]);
     world.service_network().workloads_only = true;
     let _lab = Lab::start(config(), &world).await;
