@@ -26,6 +26,10 @@ def test_the_chart_has_what_the_manifest_has():
     same = [line for line in manifest if line.startswith(SAME)]
     assert len(same) >= len(SAME)
     assert [line for line in same if line not in deployment] == []
+    # The webhook is the same but for its namespace, and that it can be left out.
+    webhook = [line.replace("{{ .Release.Namespace }}", "aws-application-networking-system") for line in
+               lines(CHART / "templates" / "webhook.yaml") if not line.startswith("{{-")]
+    assert len(webhook) > 10 and [line for line in webhook if line not in manifest] == []
     # Kinds have one definition.
     assert (CHART / "crds" / "kinds.yaml").resolve() == (GATEWAY / "kinds.yaml").resolve()
 

@@ -68,6 +68,7 @@ targets! {
     mutual_tls
     names
     policy
+    pod_review
     probe_answer
     public_key
     record

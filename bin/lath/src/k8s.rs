@@ -109,6 +109,19 @@ struct Controller {
     /// Serve metrics (/metrics) and probes (/healthz, /readyz) here, or at none (0); at 127.0.0.1:8080 unless given, if that is free; :PORT is at all addresses.
     #[arg(long, env = "METRICS_BIND_ADDRESS")]
     metrics_bind_address: Option<String>,
+    /// Serve the webhook that writes readiness gates into new pods, in namespaces with the label application-networking.k8s.aws/pod-readiness-gate-inject=enabled.
+    #[arg(long, env = "WEBHOOK_ENABLED")]
+    webhook: bool,
+    /// Where the webhook is served; :PORT is at all addresses.
+    #[arg(long, env = "WEBHOOK_BIND_ADDRESS", default_value = ":9443")]
+    webhook_bind_address: String,
+    /// The MutatingWebhookConfiguration that has the webhook, and gets its certificates.
+    #[arg(
+        long,
+        env = "WEBHOOK_CONFIGURATION",
+        default_value = "aws-appnet-gwc-mutating-webhook"
+    )]
+    webhook_configuration: String,
     /// How many objects to work on at once.
     #[arg(long, env = "ROUTE_MAX_CONCURRENT_RECONCILES", default_value_t = 8)]
     workers: usize,
@@ -176,6 +189,8 @@ fn control(flags: &Controller) -> anyhow::Result<()> {
         lease_namespace: flags.lease_namespace.clone(),
         workers: flags.workers,
         metrics_address: flags.metrics_bind_address.clone(),
+        webhook_address: flags.webhook.then(|| flags.webhook_bind_address.clone()),
+        webhook_configuration: flags.webhook_configuration.clone(),
         context: given(&flags.at.context),
     };
     tokio::runtime::Builder::new_multi_thread()

@@ -58,7 +58,11 @@ pub(crate) struct App {
     /// In which version each kind is served, by its plural name.
     served: Mutex<BTreeMap<String, ApiResource>>,
     recorder: Recorder,
+    endpoints: Mutex<Endpoints>,
 }
+
+/// The hostnames and targets of routes' DNSEndpoints, as they were applied last, by the routes' plural kind and name.
+type Endpoints = BTreeMap<(String, Name), (String, String)>;
 
 impl App {
     pub(crate) fn new(client: Client, settings: Settings, lattice: Lattice) -> Self {
@@ -75,6 +79,7 @@ impl App {
             metrics: lattice.metrics(),
             lattice,
             served: Mutex::default(),
+            endpoints: Mutex::default(),
         }
     }
 
@@ -102,6 +107,19 @@ impl App {
         served.insert(form.plural.clone(), form.clone());
     }
 
+    /// Whether a kind is served.
+    pub(crate) fn is_served(&self, form: &ApiResource) -> bool {
+        let served = self.served.lock().unwrap_or_else(PoisonError::into_inner);
+        served.contains_key(&form.plural)
+    }
+
+    /// What is remembered of DNSEndpoints.
+    pub(crate) fn endpoints(&self) -> std::sync::MutexGuard<'_, Endpoints> {
+        self.endpoints
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub(crate) fn form(&self, otherwise: ApiResource) -> ApiResource {
         let served = self.served.lock().unwrap_or_else(PoisonError::into_inner);
         served.get(&otherwise.plural).cloned().unwrap_or(otherwise)
@@ -120,6 +138,7 @@ impl App {
 
     /// Everything, to be looked at again.
     pub(crate) fn enqueue_all(&self) {
+        self.endpoints().clear();
         let world = self.look();
         let routes = world
             .all_routes()
@@ -133,6 +152,7 @@ impl App {
             .chain(world.gateways.keys().cloned().map(Key::Gateway))
             .chain(world.group_policies.keys().cloned().map(Key::GroupPolicy))
             .chain(world.exports.keys().cloned().map(Key::Export))
+            .chain(world.networks.keys().cloned().map(Key::Network))
             .chain(policies)
             .collect();
         drop(world);
@@ -151,6 +171,8 @@ impl App {
                 Key::Route(kind, name) => self.route(*kind, name).await,
                 Key::Export(name) => self.export(name).await,
                 Key::Policy(kind, name) => self.policy(*kind, name).await,
+                Key::Network(name) => self.service_network(name).await,
+                Key::Import(name) => self.import(name).await,
                 Key::Gates(name) => self.gates(name).await,
                 Key::GroupPolicy(name) => self.group_policy(name).await,
             };

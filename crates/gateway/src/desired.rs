@@ -47,10 +47,13 @@ pub(crate) fn has_tags(resource: &Tags, wanted: &Tags) -> bool {
 /// A service with all that belongs to it.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Service {
-    /// The name that AWS's controller would give it.
-    pub(crate) name: String,
-    /// The name where that one belongs to another route, which two long names can bring about.
-    pub(crate) other_name: Option<String>,
+    /// The names that it is made under, the first that is free: that of AWS's controller, or the one that the route asks for; and
+    /// another one where that belongs to another route, which two long names can bring about.
+    pub(crate) names: Vec<String>,
+    /// Names, or ARNs in their place, under which it may be there already.
+    pub(crate) former: Vec<String>,
+    /// The value of the tag `ManagedBy` of another controller, whose service for this route is taken over.
+    pub(crate) takeover: Option<String>,
     pub(crate) tags: Tags,
     pub(crate) custom_domain: Option<String>,
     pub(crate) certificate: Option<String>,
@@ -154,6 +157,15 @@ pub(crate) struct Group {
     pub(crate) version: String,
     pub(crate) health_check: Option<HealthCheck>,
     pub(crate) targets: BTreeSet<(String, i32)>,
+}
+
+impl Group {
+    /// Whether it has the pods of a Service.
+    pub(crate) fn is_of(&self, service: &Name) -> bool {
+        let tag = |name: &str| self.tags.get(&key(name));
+        tag(SERVICE_NAME) == Some(&service.name)
+            && tag(SERVICE_NAMESPACE) == Some(&service.namespace)
+    }
 }
 
 /// A text as names in Lattice allow it: lower-case letters, digits, single hyphens between them.

@@ -196,7 +196,8 @@ impl App {
                     !has_class(&world, it) || controller_of(&world, &self.settings, it).is_some()
                 })
                 .any(|(other, _)| other.name == name.name)
-                || world.has_unreadable_gateway(&name.name);
+                || world.has_unreadable_gateway(&name.name)
+                || world.keeps_network(self.settings.network_of(&name.name));
             let goes = gateway.metadata.deletion_timestamp.is_some();
             if !goes && !has_class(&world, &gateway) {
                 // Whose it is cannot be known: what was made for it stays until its class or itself says more.

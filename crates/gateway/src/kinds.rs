@@ -56,6 +56,23 @@ pub(crate) fn service_import() -> ApiResource {
     resource(AWS_GROUP, "v1alpha1", "ServiceImport", "serviceimports")
 }
 
+/// A service network of its name.
+pub(crate) type ServiceNetwork = Object<Option<Value>, ServiceNetworkStatus>;
+
+pub(crate) fn service_network() -> ApiResource {
+    resource(AWS_GROUP, "v1alpha1", "ServiceNetwork", "servicenetworks")
+}
+
+/// The kind of external-dns.
+pub(crate) fn dns_endpoint() -> ApiResource {
+    resource(
+        "externaldns.k8s.io",
+        "v1alpha1",
+        "DNSEndpoint",
+        "dnsendpoints",
+    )
+}
+
 pub(crate) fn target_group_policy() -> ApiResource {
     resource(
         AWS_GROUP,
@@ -202,6 +219,16 @@ impl From<Value> for Status {
                 .collect(),
         }
     }
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+pub(crate) struct ServiceNetworkStatus {
+    #[serde(rename = "serviceNetworkARN", skip_serializing_if = "Option::is_none")]
+    pub(crate) arn: Option<String>,
+    #[serde(rename = "serviceNetworkID", skip_serializing_if = "Option::is_none")]
+    pub(crate) id: Option<String>,
+    #[serde(default)]
+    pub(crate) conditions: Vec<Condition>,
 }
 
 /// A condition, as Kubernetes has them everywhere.

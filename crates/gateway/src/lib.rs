@@ -9,10 +9,14 @@ mod attach;
 mod condition;
 mod controller;
 mod desired;
+mod dns_endpoints;
+#[doc(hidden)]
+pub mod fuzzing;
 mod gates;
 mod gateway;
 mod group_policies;
 mod guards;
+mod imports;
 mod kinds;
 mod lattice;
 mod lease;
@@ -24,12 +28,14 @@ mod probes;
 mod queue;
 pub mod report;
 mod routes;
+mod service_networks;
 mod settings;
 #[cfg(test)]
 mod tests;
 mod traffic;
 mod unserved;
 mod watch;
+mod webhook;
 mod world;
 
 use std::sync::Arc;
@@ -39,6 +45,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use kube::Client;
 use kube::config::{Config, KubeConfigOptions};
+use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch as channel;
 
@@ -47,9 +54,14 @@ use crate::lattice::Lattice;
 use crate::lease::{Election, Term};
 use crate::probes::Probes;
 pub use crate::settings::{AWS_CONTROLLER, OWN_CONTROLLER, Settings};
+use crate::webhook::Webhook;
+use crate::webhook::certificate::{Keeper, Served};
 
 /// How often everything is looked at again, for changes that others made in VPC Lattice.
 const RESYNC: Duration = Duration::from_secs(600);
+
+/// How long the webhook still answers when the controller ends.
+const LINGER: Duration = Duration::from_secs(5);
 
 async fn client(context: Option<&String>) -> anyhow::Result<Client> {
     let config = match context {
@@ -75,6 +87,10 @@ async fn client(context: Option<&String>) -> anyhow::Result<Client> {
 /// When there is no cluster to reach, or another controller has taken over.
 pub async fn run(settings: Settings) -> anyhow::Result<()> {
     let listener = probes::listen(settings.metrics_address.as_deref()).await?;
+    let webhook = match &settings.webhook_address {
+        Some(address) => Some(webhook::listen(address).await?),
+        None => None,
+    };
     let client = client(settings.context.as_ref()).await?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -93,10 +109,12 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
     // Also a controller that does not lead keeps the picture, so that it can take over at once.
     let unread = watch::begin(&app);
     let read = Arc::new(AtomicBool::new(false));
+    let certified = webhook.map(|listener| serve_webhook(&app, &read, listener));
     let probes = Probes {
         app: Arc::clone(&app),
         read: Arc::clone(&read),
         leads: leading.clone(),
+        certified,
     };
     let _probes = listener.map(|listener| tokio::spawn(probes.serve(listener)));
     let mut workers = {
@@ -137,11 +155,27 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
     if app.settings.leader_elect {
         elections.await;
     }
+    if app.settings.webhook_address.is_some() {
+        // The API server asks for as long as it has this address, and pods that it cannot ask about are refused.
+        tokio::time::sleep(LINGER).await;
+    }
     Ok(())
+}
+
+/// Serves the webhook, in every replica; gives what it is served with.
+fn serve_webhook(app: &Arc<App>, read: &Arc<AtomicBool>, listener: TcpListener) -> Arc<Served> {
+    let served = Arc::<Served>::default();
+    let name = app.settings.webhook_configuration.clone();
+    let keeper = Keeper::new(Arc::clone(app), Arc::clone(&served), name);
+    let webhook = Webhook::new(Arc::clone(app), Arc::clone(read), Arc::clone(&served));
+    tokio::spawn(keeper.keep());
+    tokio::spawn(webhook.serve(listener));
+    served
 }
 
 async fn lead(app: &Arc<App>) {
     let mut all = tokio::task::JoinSet::new();
+    tokio::spawn(dns_endpoints::look_for(Arc::clone(app)));
     for _ in 0..app.settings.workers.max(1) {
         all.spawn(Arc::clone(app).work());
     }

@@ -154,9 +154,14 @@ fn grpc(it: &Match) -> Result<Vec<(Rank, Condition)>, String> {
     )])
 }
 
-/// Puts rules into the order in which they are tried; of two with one condition, the second could never match.
-pub(crate) fn in_order(mut rules: Vec<(Rank, usize, Rule)>) -> Vec<Rule> {
-    rules.sort_by_key(|(rank, at, _)| (*rank, *at));
+/// Puts rules into the order in which they are tried; of two with one condition, the second could never match. Those that
+/// have a priority, by their places in the route, come first, the smaller one before the larger one.
+pub(crate) fn in_order(
+    mut rules: Vec<(Rank, usize, Rule)>,
+    priorities: &BTreeMap<usize, i32>,
+) -> Vec<Rule> {
+    let asked = |at: &usize| priorities.get(at).copied().unwrap_or(i32::MAX);
+    rules.sort_by_key(|(rank, at, _)| (asked(at), *rank, *at));
     let mut seen = BTreeSet::new();
     rules.retain(|(_, _, rule)| seen.insert(rule.condition.clone()));
     rules.into_iter().map(|(_, _, rule)| rule).collect()

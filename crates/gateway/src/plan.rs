@@ -238,7 +238,7 @@ fn standalone(annotations: &BTreeMap<String, String>) -> Option<bool> {
 }
 
 /// The tags that an annotation asks for: `key=value` with commas between.
-fn asked_tags(annotations: &BTreeMap<String, String>) -> Tags {
+pub(crate) fn asked_tags(annotations: &BTreeMap<String, String>) -> Tags {
     let text = annotations
         .get(&key("tags"))
         .map(String::as_str)
@@ -308,6 +308,78 @@ fn networks(settings: &Settings, route: &Route, parents: &[Parent]) -> BTreeSet<
         .collect()
 }
 
+fn annotation(route: &Route, short: &str) -> Option<String> {
+    let value = route.annotations().get(&key(short))?;
+    (!value.is_empty()).then(|| value.clone())
+}
+
+/// The names that a route's service may have.
+pub(crate) struct ServiceNames {
+    /// Those under which it is made, the first that is free.
+    pub(crate) first: Vec<String>,
+    /// Others under which it may be there already.
+    pub(crate) former: Vec<String>,
+    /// What is wrong with the name that the route asks for.
+    wrong: Option<String>,
+}
+
+/// The names that a route's service may have. One that it asks for by an annotation counts when the service is made; where it is
+/// afterwards, another annotation says, which proves nothing: tags do.
+pub(crate) fn service_names_of(
+    name: &Name,
+    annotations: &BTreeMap<String, String>,
+) -> ServiceNames {
+    let (own, other) = service_names(name);
+    let usual: Vec<_> = std::iter::once(own).chain(other).collect();
+    let asked = annotations.get(&key("service-name-override"));
+    let there = annotations.get(&key("lattice-service-arn")).cloned();
+    let valid = |it: &&String| {
+        let fits = (3..=40).contains(&it.len()) && !it.starts_with("svc-") && !it.contains("--");
+        let mut letters = it.bytes();
+        fits && letters.all(|it| it.is_ascii_lowercase() || it.is_ascii_digit() || it == b'-')
+            && !it.starts_with('-')
+            && !it.ends_with('-')
+    };
+    let wrong = asked.filter(|it| !valid(it)).map(|it| {
+        format!(
+            "Dropped annotation {}: {it:?} is no name of a service (3 to 40 of a-z, 0-9 and single hyphens between them, not svc-)",
+            key("service-name-override")
+        )
+    });
+    match asked.filter(valid) {
+        Some(asked) => ServiceNames {
+            first: vec![asked.clone()],
+            former: usual.into_iter().chain(there).collect(),
+            wrong,
+        },
+        None => ServiceNames {
+            first: usual,
+            former: there.into_iter().collect(),
+            wrong,
+        },
+    }
+}
+
+/// The priorities that a route's annotations give to its rules, by their places, and what is wrong with one.
+fn priorities(route: &Route) -> (BTreeMap<usize, i32>, Option<String>) {
+    let mut priorities = BTreeMap::new();
+    let mut wrong = None;
+    for at in 0..route.spec.rules.len() {
+        let name = format!("rule-{at}-priority");
+        let Some(value) = annotation(route, &name) else {
+            continue;
+        };
+        match value.trim().parse() {
+            Ok(priority @ 1..=2000) => drop(priorities.insert(at, priority)),
+            _ => {
+                let what = format!("{value:?} is no priority (1 to 2000)");
+                wrong = Some(format!("Dropped annotation {}: {what}", key(&name)));
+            }
+        }
+    }
+    (priorities, wrong)
+}
+
 /// Makes a route's plan.
 pub(crate) fn route(
     world: &World,
@@ -371,7 +443,9 @@ pub(crate) fn route(
         }));
     }
     let whole = !served && !route.spec.rules.is_empty();
-    let mut rules = matching::in_order(rules);
+    let (priorities, wrong) = priorities(route);
+    left_out.extend(wrong);
+    let mut rules = matching::in_order(rules, &priorities);
     let most = usize::try_from(MOST_RULES).unwrap_or(usize::MAX);
     if rules.len() > most {
         left_out.push(format!(
@@ -404,12 +478,14 @@ pub(crate) fn route(
         }
     }
     let accepted = parents.iter().any(|it| it.accepted.good);
-    let (service_name, other_name) = service_names(name);
+    let names = service_names_of(name, route.annotations());
+    left_out.extend(names.wrong);
     let mut service_tags = asked_tags(route.annotations());
     service_tags.extend(self::service_tags(settings, kind, name));
     let service = accepted.then(|| Service {
-        name: service_name,
-        other_name,
+        names: names.first,
+        former: names.former,
+        takeover: annotation(route, "allow-takeover-from"),
         tags: service_tags,
         custom_domain: plain.cloned(),
         // A name that Lattice gives has a certificate of Lattice's, and takes no other.

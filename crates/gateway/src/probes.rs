@@ -16,6 +16,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 
 use crate::controller::App;
+use crate::webhook::certificate::Served;
 
 /// Where probes and metrics are, unless the settings say something else: kubelets and Prometheus look elsewhere, and a host
 /// opens no port to its network unasked.
@@ -34,6 +35,8 @@ pub(crate) struct Probes {
     /// Whether the cluster was read as a whole.
     pub(crate) read: Arc<AtomicBool>,
     pub(crate) leads: watch::Receiver<bool>,
+    /// What the webhook is served with, where there is one.
+    pub(crate) certified: Option<Arc<Served>>,
 }
 
 /// An address as AWS's controller takes it: a port alone stands for all of this machine's addresses.
@@ -85,6 +88,12 @@ impl Probes {
                 )
             }
             "/healthz" => (StatusCode::OK, PLAIN, "ok\n".to_owned()),
+            // The API server must not ask one that it does not trust yet.
+            "/readyz" if self.certified.as_ref().is_some_and(|it| !it.is_ready()) => {
+                let said =
+                    "the webhook has no certificate that the API server trusts yet\n".to_owned();
+                (StatusCode::SERVICE_UNAVAILABLE, PLAIN, said)
+            }
             // Also one that does not lead: it can take over at once.
             "/readyz" if self.read.load(Ordering::Acquire) => {
                 (StatusCode::OK, PLAIN, "ok\n".to_owned())
@@ -174,6 +183,7 @@ mod tests {
             app: Arc::new(bench.app),
             read: Arc::clone(&read),
             leads: leading,
+            certified: None,
         };
         let listener = listen(Some("127.0.0.1:0")).await.unwrap().unwrap();
         let at = listener.local_addr().unwrap();

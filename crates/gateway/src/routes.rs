@@ -12,7 +12,7 @@ use crate::condition::{Verdict, merged};
 use crate::controller::{App, Undone};
 use crate::desired::{
     MANAGED_BY, ROUTE_NAME, ROUTE_NAMESPACE, SERVICE_NAME, SERVICE_NAMESPACE, SOURCE_TYPE, Tags,
-    service_names, tags,
+    tags,
 };
 use crate::guards::Target;
 use crate::kinds::{self, ParentStatus, Route, RouteKind};
@@ -123,6 +123,9 @@ impl App {
             (SERVICE_ARN, Some(deployed.arn.as_str())),
         ];
         self.annotate(&form, &*route, &annotations).await?;
+        let hostname = service.custom_domain.as_deref();
+        self.dns_endpoint(&form, (name, &route), hostname, &deployed.domain_name)
+            .await;
         match deployed.leftovers {
             true => Err(Fault::Waits("groups that are no longer used still go".to_owned()).into()),
             // An import's group is made by another cluster, without a word to this one.
@@ -153,8 +156,12 @@ impl App {
 
     /// The names that a route's service may have, and the tags that prove that it is the route's.
     pub(crate) fn service_of(&self, kind: RouteKind, name: &Name) -> (Vec<String>, Tags) {
-        let (first, other) = service_names(name);
-        let names = std::iter::once(first).chain(other).collect();
+        let annotations = self
+            .look()
+            .route(kind, name)
+            .map(|it| it.annotations().clone());
+        let names = plan::service_names_of(name, &annotations.unwrap_or_default());
+        let names = names.first.into_iter().chain(names.former).collect();
         (names, plan::service_tags(&self.settings, kind, name))
     }
 

@@ -34,6 +34,10 @@ pub struct Settings {
     pub workers: usize,
     /// Where metrics and probes are served: `ADDRESS:PORT`, `:PORT`, or `0` for nowhere; `None` for `:8080` if it is free.
     pub metrics_address: Option<String>,
+    /// Where the webhook is served that writes readiness gates into pods: `ADDRESS:PORT` or `:PORT`; `None` for nowhere.
+    pub webhook_address: Option<String>,
+    /// The MutatingWebhookConfiguration that says so to the API server, and gets the webhook's certificates.
+    pub webhook_configuration: String,
     /// The kubeconfig's context; its default where there is none.
     pub context: Option<String>,
 }

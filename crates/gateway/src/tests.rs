@@ -5,10 +5,12 @@ pub(crate) mod bench;
 pub(crate) mod fake;
 mod group_policies;
 mod lattice;
+mod objects;
 mod ownership;
 mod picture;
 mod rollout;
 mod traffic;
+mod webhook;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -38,6 +40,8 @@ fn settings() -> Settings {
         lease_namespace: "default".into(),
         workers: 1,
         metrics_address: None,
+        webhook_address: None,
+        webhook_configuration: String::new(),
         context: None,
     }
 }
@@ -134,7 +138,7 @@ fn a_route_is_a_service_with_a_listener_and_the_pods_that_are_ready() {
     let plan = plan(&mut world, RouteKind::Http, &spec);
     assert!(plan.parents[0].accepted.good && plan.resolved.good && plan.left_out.is_none());
     let service = plan.service.as_ref().unwrap();
-    assert_eq!(service.name, "r-default");
+    assert_eq!(service.names, ["r-default"]);
     assert_eq!(service.custom_domain.as_deref(), Some("app.example.com"));
     assert_eq!(service.networks.iter().collect::<Vec<_>>(), ["gw"]);
     assert_eq!(service.tags[&key("ManagedBy")], "123456789012/prod/vpc-1");

@@ -15,6 +15,7 @@ fn served() -> Vec<String> {
         kinds::reference_grant(),
         kinds::service_export(),
         kinds::service_import(),
+        kinds::service_network(),
         kinds::target_group_policy(),
     ];
     let policies = PolicyKind::ALL.map(PolicyKind::resource);

@@ -360,7 +360,7 @@ where
 /// Begins all watches.
 pub(crate) fn begin(app: &Arc<App>) -> Arc<Unread> {
     let unread = &Arc::new(Unread {
-        left: AtomicUsize::new(16),
+        left: AtomicUsize::new(17),
         none: Notify::new(),
     });
     let forms = |kind: RouteKind| {
@@ -423,7 +423,18 @@ pub(crate) fn begin(app: &Arc<App>) -> Arc<Unread> {
         unread,
         vec![kinds::service_import()],
         |it| &mut it.imports,
-        |world, name, _| world.touched_by_backend(BackendKind::Import, name),
+        |world, name, _| {
+            let mut keys = world.touched_by_backend(BackendKind::Import, name);
+            keys.push(Key::Import(name.clone()));
+            keys
+        },
+    );
+    custom(
+        app,
+        unread,
+        vec![kinds::service_network()],
+        |it| &mut it.networks,
+        |world, name, _| world.touched_by_network(name),
     );
     let policies = vec![kinds::target_group_policy()];
     custom(

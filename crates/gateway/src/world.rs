@@ -12,7 +12,7 @@ use kube::core::ObjectMeta;
 use crate::gates::Pod;
 use crate::kinds::{
     self, AWS_GROUP, BackendRef, GATEWAY_GROUP, Gateway, GatewayClass, ParentRef, Policy,
-    PolicyKind, ReferenceGrant, Route, RouteKind, ServiceExport, ServiceImport,
+    PolicyKind, ReferenceGrant, Route, RouteKind, ServiceExport, ServiceImport, ServiceNetwork,
 };
 
 /// An object's name in its namespace, which is empty where a kind has none.
@@ -55,6 +55,10 @@ pub(crate) enum Key {
     Route(RouteKind, Name),
     Export(Name),
     Policy(PolicyKind, Name),
+    /// A ServiceNetwork.
+    Network(Name),
+    /// A ServiceImport.
+    Import(Name),
     /// The readiness gates of a Service's pods.
     Gates(Name),
     /// A TargetGroupPolicy.
@@ -70,6 +74,8 @@ impl Key {
             Self::Route(kind, _) => kind.kind(),
             Self::Export(_) => "ServiceExport",
             Self::Policy(kind, _) => kind.kind(),
+            Self::Network(_) => "ServiceNetwork",
+            Self::Import(_) => "ServiceImport",
             Self::Gates(_) => "Pods",
             Self::GroupPolicy(_) => "TargetGroupPolicy",
         }
@@ -82,6 +88,8 @@ impl Key {
             | Self::Route(_, name)
             | Self::Export(name)
             | Self::Policy(_, name)
+            | Self::Network(name)
+            | Self::Import(name)
             | Self::Gates(name)
             | Self::GroupPolicy(name) => name,
         }
@@ -103,6 +111,8 @@ impl fmt::Display for Key {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Service {
     pub(crate) ports: Vec<ServicePort>,
+    /// The labels of its pods; empty for a Service that selects none.
+    pub(crate) selector: BTreeMap<String, String>,
     pub(crate) external_name: bool,
     pub(crate) ipv6_only: bool,
 }
@@ -130,6 +140,7 @@ impl From<core::Service> for Service {
                 .into_iter()
                 .map(port)
                 .collect(),
+            selector: spec.selector.unwrap_or_default(),
             external_name: spec.type_.as_deref() == Some("ExternalName"),
             ipv6_only: !families.is_empty() && families.iter().all(|it| it == "IPv6"),
         }
@@ -211,6 +222,7 @@ pub(crate) struct World {
     pub(crate) grants: Table<ReferenceGrant>,
     pub(crate) exports: Table<ServiceExport>,
     pub(crate) imports: Table<ServiceImport>,
+    pub(crate) networks: Table<ServiceNetwork>,
     pub(crate) group_policies: Table<Policy>,
     pub(crate) policies: BTreeMap<PolicyKind, Table<Policy>>,
     /// The kinds that were read as a whole, by their plural names. Of another kind, that an object is absent says nothing.
@@ -294,6 +306,10 @@ impl World {
         let mut keys = self.routes_of(gateway);
         keys.extend(self.policies_for("Gateway", gateway));
         keys.push(Key::Gateway(gateway.clone()));
+        let network = Name::new("", &gateway.name);
+        if self.networks.contains_key(&network) {
+            keys.push(Key::Network(network));
+        }
         keys
     }
 
@@ -397,6 +413,15 @@ impl World {
             let mut from = grant.spec.from.iter();
             from.any(|from| from.namespace == name.namespace)
         })
+    }
+
+    /// The Services of a namespace.
+    pub(crate) fn services_in(
+        &self,
+        namespace: &str,
+    ) -> impl Iterator<Item = (&Name, &Arc<Service>)> {
+        let services = self.services.range(Name::new(namespace, "")..);
+        services.take_while(move |(name, _)| name.namespace == namespace)
     }
 
     /// The slices of a namespace.

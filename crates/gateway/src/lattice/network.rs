@@ -7,7 +7,7 @@ use aws_sdk_vpclattice::types::{
 
 use super::policy::PLACED_BY;
 use super::{Fault, Guarded, Lattice, sent};
-use crate::desired::{MANAGED_BY, key};
+use crate::desired::{MANAGED_BY, Tags, has_tags, key};
 use crate::guards::{Guards, Target};
 
 /// A service network.
@@ -89,6 +89,21 @@ impl Lattice {
             ))),
             Guarded::Not | Guarded::AsAsked => Ok(network),
         }
+    }
+
+    /// Puts tags on a service network that this controller has made; another's stays as it is.
+    pub(crate) async fn give_tags(&self, network: &Network, wanted: Tags) -> Result<(), Fault> {
+        if wanted.is_empty() {
+            return Ok(());
+        }
+        let tags = self.tags_of(&network.arn).await?;
+        if !self.is_own(&tags) || has_tags(&tags, &wanted) {
+            return Ok(());
+        }
+        let tag = self.client.tag_resource().resource_arn(&network.arn);
+        let wanted = wanted.into_iter().collect();
+        tag.set_tags(Some(wanted)).send().await?;
+        Ok(())
     }
 
     async fn ensure_vpc(&self, network: &str) -> Result<(), Fault> {

@@ -30,6 +30,14 @@ fn identity(tags: &Tags) -> Tags {
         .collect()
 }
 
+/// Whether tags are those of this route's service, of the controller that it may be taken over from.
+fn is_takeover(tags: &Tags, identity: &Tags, from: &str) -> bool {
+    let manager = key(MANAGED_BY);
+    let mut theirs = identity.clone();
+    let own = theirs.insert(manager, from.to_owned());
+    own.as_deref() != Some(from) && has_tags(tags, &theirs)
+}
+
 /// Whose a service is, in words.
 fn owner(tags: &Tags) -> String {
     let tag = |name: &str| tags.get(&key(name)).map_or("none", String::as_str);
@@ -135,6 +143,60 @@ impl Lattice {
         Ok(services.as_ref().and_then(|it| it.get(name)).cloned())
     }
 
+    /// The names, with those of services in the place of their ARNs.
+    async fn named(&self, names: &[String]) -> Result<Vec<String>, Fault> {
+        let mut all = Vec::new();
+        for name in names {
+            if !name.starts_with("arn:") {
+                all.push(name.clone());
+                continue;
+            }
+            // Services are listed by then.
+            self.find_service("").await?;
+            let services = self.services.lock().await;
+            let mut known = services.iter().flatten();
+            let found = known.find(|(_, it)| it.arn == *name);
+            all.extend(found.map(|(name, _)| name.clone()));
+        }
+        let mut seen = BTreeSet::new();
+        all.retain(|it| seen.insert(it.clone()));
+        Ok(all)
+    }
+
+    /// Makes the service of another controller for the same route this one's, with its places in networks.
+    async fn take_over(
+        &self,
+        known: &KnownService,
+        identity: &Tags,
+        tags: &Tags,
+    ) -> Result<(), Fault> {
+        tracing::info!(
+            service = known.arn,
+            from = owner(tags),
+            "a service is taken over"
+        );
+        let from = tags.get(&key(MANAGED_BY));
+        let list = self.client.list_service_network_service_associations();
+        let list = list
+            .service_identifier(&known.id)
+            .into_paginator()
+            .items()
+            .send();
+        for it in list.collect::<Result<Vec<_>, _>>().await? {
+            let arn = it.arn().unwrap_or_default();
+            let theirs = self.tags_if_there(Some(arn)).await?.unwrap_or_default();
+            if theirs.get(&key(MANAGED_BY)) == from {
+                let tag = self.client.tag_resource().resource_arn(arn);
+                tag.tags(key(MANAGED_BY), &self.managed_by).send().await?;
+            }
+        }
+        // Last: a controller that ends in the middle begins again.
+        let tag = self.client.tag_resource().resource_arn(&known.arn);
+        let identity = identity.clone().into_iter().collect();
+        tag.set_tags(Some(identity)).send().await?;
+        Ok(())
+    }
+
     async fn remember_service(&self, name: &str, service: Option<KnownService>) {
         if let Some(services) = &mut *self.services.lock().await {
             match service {
@@ -150,7 +212,7 @@ impl Lattice {
         names: &[String],
         identity: &Tags,
     ) -> Result<Option<String>, Fault> {
-        for name in names {
+        for name in &self.named(names).await? {
             let Some(known) = self.find_service(name).await? else {
                 continue;
             };
@@ -169,9 +231,8 @@ impl Lattice {
         auth: (&Target, Guards<'_>),
     ) -> Result<(String, Deployed), Fault> {
         let identity = identity(&desired.tags);
-        let names: Vec<_> = std::iter::once(&desired.name)
-            .chain(&desired.other_name)
-            .collect();
+        let former = self.named(&desired.former).await?;
+        let names: Vec<_> = desired.names.iter().chain(&former).collect();
         let mut refused = None;
         for _ in 0..2 {
             let mut taken = None;
@@ -186,10 +247,16 @@ impl Lattice {
                 };
                 let Some((known, tags)) = tags else {
                     self.remember_service(name, None).await;
-                    free = free.or(Some(*name));
+                    if desired.names.contains(name) {
+                        free = free.or(Some(*name));
+                    }
                     continue;
                 };
-                if !has_tags(&tags, &identity) {
+                let taken_over = desired.takeover.as_deref();
+                let taken_over = taken_over.is_some_and(|from| is_takeover(&tags, &identity, from));
+                if taken_over {
+                    self.take_over(&known, &identity, &tags).await?;
+                } else if !has_tags(&tags, &identity) {
                     let whose = || format!("service {name} is another's: {}", owner(&tags));
                     taken = taken.or_else(|| Some(whose()));
                     continue;
@@ -213,7 +280,8 @@ impl Lattice {
                 Err(fault) => return Err(fault),
             }
         }
-        Err(refused.unwrap_or_else(|| Fault::Conflict(format!("service {}", desired.name))))
+        Err(refused
+            .unwrap_or_else(|| Fault::Conflict(format!("service {}", desired.names.join(" or ")))))
     }
 
     /// Makes a service that is proved to be the route's what it should be.
@@ -441,7 +509,7 @@ impl Lattice {
             *self.services.lock().await = None;
             self.look_at_groups_again().await;
         }
-        for name in names {
+        for name in &self.named(names).await? {
             self.delete_service(name, identity).await?;
         }
         self.delete_groups(sources, &BTreeSet::new()).await

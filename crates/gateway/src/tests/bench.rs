@@ -127,14 +127,15 @@ impl Bench {
         self.lattice.lock().unwrap()
     }
 
-    /// Puts an object of `default` in, or changes its specification. The later one is the younger.
+    /// Puts an object of `default`, or `NAMESPACE/NAME`, in, or changes its specification. The later one is the younger.
     pub(crate) fn put(&self, plural: &str, name: &str, spec: &Value) {
         let mut objects = self.objects.lock().unwrap();
         let count = objects.len();
-        let at = (plural.to_owned(), "default".to_owned(), name.to_owned());
+        let (namespace, name) = name.split_once('/').unwrap_or(("default", name));
+        let at = (plural.to_owned(), namespace.to_owned(), name.to_owned());
         let object = objects.entry(at).or_insert_with(|| {
             let created = format!("2026-01-01T00:00:{count:02}Z");
-            json!({"metadata": {"name": name, "namespace": "default", "uid": name, "generation": 0, "creationTimestamp": created}})
+            json!({"metadata": {"name": name, "namespace": (!namespace.is_empty()).then_some(namespace), "uid": name, "generation": 0, "creationTimestamp": created}})
         });
         object["spec"] = spec.clone();
         let generation = object["metadata"]["generation"].as_i64().unwrap();
@@ -153,7 +154,8 @@ impl Bench {
     /// The same, before a watch brings it.
     pub(crate) fn unseen(&self, plural: &str, name: &str, patch: &Value) {
         let mut objects = self.objects.lock().unwrap();
-        let at = (plural.to_owned(), "default".to_owned(), name.to_owned());
+        let (namespace, name) = name.split_once('/').unwrap_or(("default", name));
+        let at = (plural.to_owned(), namespace.to_owned(), name.to_owned());
         let object = objects.get_mut(&at).unwrap();
         merge(object, patch);
         touch(object);
@@ -171,7 +173,8 @@ impl Bench {
     }
 
     pub(crate) fn object(&self, plural: &str, name: &str) -> Option<Value> {
-        let at = (plural.to_owned(), "default".to_owned(), name.to_owned());
+        let (namespace, name) = name.split_once('/').unwrap_or(("default", name));
+        let at = (plural.to_owned(), namespace.to_owned(), name.to_owned());
         self.objects.lock().unwrap().get(&at).cloned()
     }
 
@@ -205,6 +208,12 @@ impl Bench {
         let all = stored("targetgrouppolicies").into_iter();
         let all = all.map(|(at, it)| (at, Arc::new(serde_json::from_value(it).unwrap())));
         world.group_policies.extend(all);
+        let all = stored("servicenetworks").into_iter();
+        let all = all.map(|(at, it)| (at, Arc::new(serde_json::from_value(it).unwrap())));
+        world.networks = all.collect();
+        let all = stored("serviceimports").into_iter();
+        let all = all.map(|(at, it)| (at, Arc::new(serde_json::from_value(it).unwrap())));
+        world.imports.extend(all);
         for (at, it) in stored("gateways") {
             world
                 .gateways
@@ -220,6 +229,8 @@ impl Bench {
             Key::Policy(kind, name) => self.app.policy(*kind, name).await,
             Key::Export(name) => self.app.export(name).await,
             Key::Gates(name) => self.app.gates(name).await,
+            Key::Network(name) => self.app.service_network(name).await,
+            Key::Import(name) => self.app.import(name).await,
             Key::GroupPolicy(name) => self.app.group_policy(name).await,
             Key::Class(_) => panic!("{key}"),
         };
