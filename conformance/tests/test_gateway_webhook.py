@@ -13,6 +13,13 @@ pytestmark = pytest.mark.root
 
 NAME, SYSTEM = "hooked", "aws-application-networking-system"
 GATE = "application-networking.k8s.aws/pod-readiness-gate"
+SERVICE = """
+---
+apiVersion: v1
+kind: Service
+metadata: {name: %(name)s, namespace: %(namespace)s}
+spec: {selector: {app: %(name)s}, ports: [{port: 80}]}
+"""
 APP = """
 ---
 apiVersion: apps/v1
@@ -25,12 +32,8 @@ spec:
     spec:
       terminationGracePeriodSeconds: 1
       containers: [{name: nginx, image: "nginx:latest", readinessProbe: {httpGet: {path: /, port: 80}, periodSeconds: 1}}]
----
-apiVersion: v1
-kind: Service
-metadata: {name: %(name)s, namespace: %(namespace)s}
-spec: {selector: {app: %(name)s}, ports: [{port: 80}]}
 """
+ALL = [{"namespace": "gated", "name": "web"}, {"namespace": "default", "name": "web"}, {"namespace": "gated", "name": "idle"}]
 GATEWAY = CLASS + """
 ---
 apiVersion: v1
@@ -70,7 +73,7 @@ class Hooked(gateways.Gateways):
                                                          "Action": ["sts:AssumeRole", "sts:TagSession"]}]}
         iam.attach_role_policy(RoleName=f"{NAME}-ec2", PolicyArn="arn:aws:iam::aws:policy/AmazonEKSWorkerNodePolicy")
         role = iam.create_role(RoleName="gateway", AssumeRolePolicyDocument=json.dumps(trust))["Role"]["Arn"]
-        allowed = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "vpc-lattice:*", "Resource": "*"}]}
+        allowed = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": ["vpc-lattice:*", "ec2:DescribeVpcs"], "Resource": "*"}]}
         iam.put_role_policy(RoleName="gateway", PolicyName="lattice", PolicyDocument=json.dumps(allowed))
         self.eks.create_addon(clusterName=NAME, addonName="eks-pod-identity-agent")
         wait_for("the agent", lambda: self.eks.describe_addon(clusterName=NAME, addonName="eks-pod-identity-agent")["addon"]["status"] == "ACTIVE",
@@ -110,8 +113,11 @@ def test_pods_that_will_be_targets_get_the_gate(cluster):
     cluster.deploy()
     try:
         cluster.apply(GATEWAY + "".join(ROUTE % {"namespace": it} for it in ("gated", "default")))
-        cluster.apply("".join(APP % {"namespace": it, "name": "web"} for it in ("gated", "default")) + APP % {"namespace": "gated", "name": "idle"})
-        wait_for("pods", lambda: all(cluster.gates(*it) for it in (("gated", "web"), ("default", "web"), ("gated", "idle"))), patience=PATIENCE)
+        cluster.apply("".join(SERVICE % it for it in ALL))
+        # What a pod is a target of counts when it is made: by then the controller has seen the Service.
+        cluster.programmed("httproute", "web")
+        cluster.apply("".join(APP % it for it in ALL))
+        wait_for("pods", lambda: all(cluster.gates(it["namespace"], it["name"]) for it in ALL), patience=PATIENCE)
         # Those of the labelled namespace that a route leads to, and no others.
         assert cluster.gates("gated") == [[GATE]]
         assert cluster.gates("gated", "idle") == [[]] and cluster.gates("default") == [[]]
