@@ -78,7 +78,6 @@ fn attached(world: &World, settings: &Settings, gateway: &Name, at: usize) -> i3
 
 /// The names that Lattice has given to the services of a Gateway's routes.
 fn addresses(world: &World, gateway: &Name) -> Vec<Address> {
-    let annotation = key("lattice-assigned-domain-name");
     let mut routes: Vec<_> = world
         .routes_of(gateway)
         .into_iter()
@@ -90,11 +89,11 @@ fn addresses(world: &World, gateway: &Name) -> Vec<Address> {
     routes.sort_by_key(|route| (route.creation_timestamp(), Name::of(&route.metadata)));
     let mut names = routes
         .iter()
-        .filter_map(|it| it.annotations().get(&annotation));
+        .filter_map(|it| crate::routes::service_of(it).0);
     // As with AWS's controller: that of the oldest route that has one.
     let name = names.next().map(|name| Address {
         kind: Some("Hostname".to_owned()),
-        value: name.clone(),
+        value: name,
     });
     name.into_iter().collect()
 }

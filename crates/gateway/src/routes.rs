@@ -12,7 +12,7 @@ use crate::condition::{Verdict, merged};
 use crate::controller::{App, Undone};
 use crate::desired::{
     MANAGED_BY, ROUTE_NAME, ROUTE_NAMESPACE, SERVICE_NAME, SERVICE_NAMESPACE, SOURCE_TYPE, Tags,
-    tags,
+    key, tags,
 };
 use crate::guards::Target;
 use crate::kinds::{self, ParentStatus, Route, RouteKind};
@@ -24,6 +24,9 @@ use crate::world::{Key, Name, backing};
 /// The annotation that says under which name Lattice has a route's service.
 pub(crate) const DOMAIN_NAME: &str = "lattice-assigned-domain-name";
 pub(crate) const SERVICE_ARN: &str = "lattice-service-arn";
+/// Groups whose controllers replace all annotations of the routes that they own, and, when one of them differs, what else
+/// they have changed: Flagger would set its weights back at each step.
+const ANNOTATION_REPLACERS: [&str; 1] = ["flagger.app/"];
 /// The types of conditions that are this controller's in its entries of routes.
 const OF_ROUTES: [&str; 4] = ["Accepted", "ResolvedRefs", "PartiallyInvalid", "Programmed"];
 
@@ -118,11 +121,13 @@ impl App {
         self.look_at_gates_of(name, &route);
         self.report(&form, &route, &plan, Some(&result)).await?;
         let deployed = result?;
-        let annotations = [
-            (DOMAIN_NAME, Some(deployed.domain_name.as_str())),
-            (SERVICE_ARN, Some(deployed.arn.as_str())),
-        ];
-        self.annotate(&form, &*route, &annotations).await?;
+        if !replaces_annotations(&route) {
+            let annotations = [
+                (DOMAIN_NAME, Some(deployed.domain_name.as_str())),
+                (SERVICE_ARN, Some(deployed.arn.as_str())),
+            ];
+            self.annotate(&form, &*route, &annotations).await?;
+        }
         let hostname = service.custom_domain.as_deref();
         self.dns_endpoint(&form, (name, &route), hostname, &deployed.domain_name)
             .await;
@@ -191,7 +196,13 @@ impl App {
             .into_iter()
             .filter_map(|it| serde_json::from_value(it).ok())
             .collect();
-        let programmed = programmed(result);
+        let mut programmed = programmed(result);
+        if let Some(Ok(deployed)) = result.filter(|_| replaces_annotations(route)) {
+            programmed.message = match &deployed.remark {
+                Some(remark) => format!("{}, {}; {remark}", deployed.domain_name, deployed.arn),
+                None => format!("{}, {}", deployed.domain_name, deployed.arn),
+            };
+        }
         if programmed.good {
             let kind = plan.kind;
             let key = Key::Route(kind, Name::of(&route.metadata));
@@ -301,6 +312,39 @@ fn finalizer_of(kind: RouteKind, controller: &str) -> String {
     }
 }
 
+/// Whether a route's owner takes away annotations that others write.
+fn replaces_annotations(route: &Route) -> bool {
+    let mut owners = route.owner_references().iter();
+    owners.any(|owner| {
+        let group = owner.api_version.as_str();
+        owner.controller == Some(true)
+            && ANNOTATION_REPLACERS.iter().any(|it| group.starts_with(it))
+    })
+}
+
+/// The name and the ARN of a route's service: its annotations have them, or, where its owner takes those away, the message of
+/// its condition `Programmed`.
+pub(crate) fn service_of(route: &Route) -> (Option<String>, Option<String>) {
+    let annotation = |short: &str| route.annotations().get(&key(short)).cloned();
+    if !replaces_annotations(route) {
+        return (annotation(DOMAIN_NAME), annotation(SERVICE_ARN));
+    }
+    let parents = route.status.iter().flat_map(|it| &it.parents);
+    let entries = parents.filter_map(|it| serde_json::from_value::<ParentStatus>(it.clone()).ok());
+    let mut conditions = entries.flat_map(|it| it.conditions);
+    let words = conditions.find_map(|it| {
+        let placed = it.kind == "Programmed" && it.status == "True";
+        let (name, arn) = it
+            .message
+            .split("; ")
+            .next()
+            .filter(|_| placed)?
+            .split_once(", ")?;
+        Some((name.to_owned(), arn.to_owned()))
+    });
+    words.unzip()
+}
+
 fn programmed(result: Option<&Result<Deployed, Fault>>) -> Verdict {
     match result {
         None => Verdict::bad("Invalid", "no parent takes the route"),
@@ -312,5 +356,44 @@ fn programmed(result: Option<&Result<Deployed, Fault>>) -> Verdict {
         }
         Some(Err(Fault::Conflict(message))) => Verdict::bad("Conflicted", message.clone()),
         Some(Err(fault)) => Verdict::bad("Invalid", fault.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn route(owner: &str, annotated: bool, message: &str) -> Route {
+        let annotations = match annotated {
+            true => json!({key(DOMAIN_NAME): "a.on.aws", key(SERVICE_ARN): "arn:a"}),
+            false => json!({}),
+        };
+        let owner = json!({"apiVersion": owner, "kind": "Canary", "name": "web", "uid": "u", "controller": true});
+        let condition = json!({"type": "Programmed", "status": "True", "reason": "Programmed", "message": message,
+            "observedGeneration": 1, "lastTransitionTime": "2026-01-01T00:00:00Z"});
+        serde_json::from_value(json!({
+            "apiVersion": "gateway.networking.k8s.io/v1", "kind": "HTTPRoute",
+            "metadata": {"name": "web", "annotations": annotations, "ownerReferences": [owner]}, "spec": {},
+            "status": {"parents": [{"parentRef": {"name": "shop"}, "controllerName": OWN_CONTROLLER, "conditions": [condition]}]},
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn a_route_whose_owner_takes_annotations_away_says_its_service_by_its_condition() {
+        let placed = |name: &str, arn: &str| (Some(name.to_owned()), Some(arn.to_owned()));
+        let said = "b.on.aws, arn:b; the name was taken";
+        let flagger = "flagger.app/v1beta1";
+        assert_eq!(
+            service_of(&route("apps/v1", true, said)),
+            placed("a.on.aws", "arn:a")
+        );
+        assert_eq!(
+            service_of(&route(flagger, false, said)),
+            placed("b.on.aws", "arn:b")
+        );
+        // What others own has its annotations, or nothing: conditions of theirs are no names.
+        assert_eq!(service_of(&route("apps/v1", false, said)), (None, None));
+        assert_eq!(service_of(&route(flagger, false, "")), (None, None));
     }
 }

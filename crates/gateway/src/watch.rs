@@ -20,6 +20,7 @@ use tokio::sync::Notify;
 use crate::controller::App;
 use crate::gates::{self, Gated, PODS, Pod};
 use crate::kinds::{self, PolicyKind, RouteKind};
+use crate::routes::service_of;
 use crate::world::{BackendKind, Key, Name, Service, Slice, Table, World};
 
 /// How often the API server is asked whether it has a kind by now.
@@ -257,7 +258,7 @@ fn differ<P: Clone, U: Clone>(_: &World, _: &Name, a: &Object<P, U>, b: &Object<
         || a.deletion_timestamp != b.deletion_timestamp
 }
 
-/// One kind of custom resource: waits until it is served, then follows it.
+/// One kind of custom resource whose status is no news.
 fn custom<P, U>(
     app: &Arc<App>,
     unread: &Arc<Unread>,
@@ -268,18 +269,31 @@ fn custom<P, U>(
     P: Clone + DeserializeOwned + Debug + Send + Sync + 'static,
     U: Clone + Default + DeserializeOwned + Debug + Send + Sync + 'static,
 {
+    let kept = Kept {
+        convert: Some,
+        table,
+        touched,
+        differ,
+    };
+    resource(app, unread, forms, kept);
+}
+
+/// One kind of custom resource: waits until it is served, then follows it.
+fn resource<P, U>(
+    app: &Arc<App>,
+    unread: &Arc<Unread>,
+    forms: Vec<ApiResource>,
+    kept: Kept<Object<P, U>, Object<P, U>>,
+) where
+    P: Clone + DeserializeOwned + Debug + Send + Sync + 'static,
+    U: Clone + Default + DeserializeOwned + Debug + Send + Sync + 'static,
+{
     let app = Arc::clone(app);
     let mut ticket = Ticket(Some(Arc::clone(unread)));
     tokio::spawn(async move {
         let form = served(&app.client, &forms, &mut ticket).await;
         app.serves(&form);
         let api = Api::all_with(app.client.clone(), &form);
-        let kept = Kept {
-            convert: Some,
-            table,
-            touched,
-            differ,
-        };
         let opened: Opened<DeserializeGuard<Object<P, U>>, _> = |it| it;
         follow(app, (api, opened), kept, (form.plural, ticket)).await;
     });
@@ -337,6 +351,19 @@ fn touched_by_route<const KIND: usize>(
     world.touched_by_route(RouteKind::ALL[KIND], name, route)
 }
 
+/// Routes of one kind. When their status has the name of their service, that is news to their Gateways.
+fn follow_routes<const KIND: usize>(app: &Arc<App>, unread: &Arc<Unread>, forms: Vec<ApiResource>) {
+    let kept = Kept {
+        convert: Some,
+        table: routes::<KIND>,
+        touched: touched_by_route::<KIND>,
+        differ: |world: &World, name: &Name, a: &kinds::Route, b: &kinds::Route| {
+            differ(world, name, a, b) || service_of(a) != service_of(b)
+        },
+    };
+    resource(app, unread, forms, kept);
+}
+
 fn policies<const KIND: usize>(world: &mut World) -> &mut Table<kinds::Policy> {
     world.policies.entry(PolicyKind::ALL[KIND]).or_default()
 }
@@ -383,27 +410,9 @@ pub(crate) fn begin(app: &Arc<App>) -> Arc<Unread> {
         |it| &mut it.gateways,
         |world, name, _| world.touched_by_gateway(name),
     );
-    custom(
-        app,
-        unread,
-        forms(RouteKind::Http),
-        routes::<0>,
-        touched_by_route::<0>,
-    );
-    custom(
-        app,
-        unread,
-        forms(RouteKind::Grpc),
-        routes::<1>,
-        touched_by_route::<1>,
-    );
-    custom(
-        app,
-        unread,
-        forms(RouteKind::Tls),
-        routes::<2>,
-        touched_by_route::<2>,
-    );
+    follow_routes::<0>(app, unread, forms(RouteKind::Http));
+    follow_routes::<1>(app, unread, forms(RouteKind::Grpc));
+    follow_routes::<2>(app, unread, forms(RouteKind::Tls));
     custom(
         app,
         unread,

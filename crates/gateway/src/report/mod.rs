@@ -6,13 +6,11 @@ mod read;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use kube::ResourceExt as _;
 use serde::{Deserialize as _, Serialize};
 
-use crate::desired::key;
 use crate::kinds::{Condition, Gateway, ParentRef, ParentStatus, Route, RouteKind};
 use crate::lattice::id_of;
-use crate::routes::{DOMAIN_NAME, SERVICE_ARN};
+use crate::routes::service_of;
 use crate::world::{Name, World, gateway_of};
 
 /// What is asked.
@@ -265,8 +263,7 @@ fn of_route(
             Ok(_) => {}
         }
     }
-    let annotation = |short: &str| route.annotations().get(&key(short)).cloned();
-    let arn = annotation(SERVICE_ARN);
+    let (domain_name, arn) = service_of(route);
     let service = arn.as_ref().map(|arn| Service {
         id: id_of(arn),
         status: seen.services.get(arn).cloned(),
@@ -300,7 +297,7 @@ fn of_route(
         name: name.name.clone(),
         state: state(&conditions).to_owned(),
         service,
-        domain_name: annotation(DOMAIN_NAME),
+        domain_name,
         target_groups: groups,
         conditions,
         problems,

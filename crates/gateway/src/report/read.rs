@@ -7,16 +7,15 @@ use anyhow::{Context as _, bail};
 use aws_sdk_vpclattice::Client as Lattice;
 use aws_sdk_vpclattice::types::TargetGroupSummary;
 use futures::StreamExt as _;
+use kube::Client;
 use kube::api::{Api, ApiResource, ListParams};
 use kube::core::{DeserializeGuard, Object};
-use kube::{Client, ResourceExt as _};
 use serde::de::DeserializeOwned;
 
 use super::{Entry, Group, Question, Seen, Target, controller_of, is_meant, of_gateway, of_route};
-use crate::desired::key;
 use crate::kinds::{self, RouteKind};
 use crate::lattice::{Fault, config};
-use crate::routes::SERVICE_ARN;
+use crate::routes::service_of;
 use crate::watch::{VERSIONS, readable};
 use crate::world::{Name, World};
 
@@ -250,8 +249,8 @@ async fn ask(
         .collect();
     let arns = routes
         .iter()
-        .filter_map(|(_, _, route)| route.annotations().get(&key(SERVICE_ARN)));
-    let arns: BTreeSet<_> = arns.cloned().collect();
+        .filter_map(|(_, _, route)| service_of(route).1);
+    let arns: BTreeSet<_> = arns.collect();
     let seen = match arns.is_empty() {
         true => Seen::default(),
         false => match seen(&Lattice::from_conf(config.build()), &arns).await {
@@ -303,6 +302,8 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::desired::key;
+    use crate::routes::SERVICE_ARN;
     use crate::settings::{AWS_CONTROLLER, OWN_CONTROLLER};
     use crate::tests::fake::{Answer, Server};
 
