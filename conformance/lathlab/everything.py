@@ -45,8 +45,9 @@ class Everything:
         lab.later(ec2.disassociate_route_table, AssociationId=associated)
         self.table_association = associated
         self.main_table = lab.main_table(vpc)
-        nacl = ec2.describe_network_acls(Filters=[{"Name": "vpc-id", "Values": [vpc]}])["NetworkAcls"][0]["NetworkAclId"]
-        self._ec2("network-acl", nacl, "NetworkAclId")
+        nacl = ec2.describe_network_acls(Filters=[{"Name": "vpc-id", "Values": [vpc]}])["NetworkAcls"][0]
+        self._ec2("network-acl", nacl["NetworkAclId"], "NetworkAclId")
+        self.acl_association = nacl["Associations"][0]["NetworkAclAssociationId"]
         self._ec2("dhcp-options", ec2.describe_dhcp_options()["DhcpOptions"][0]["DhcpOptionsId"], "DhcpOptionsId")
         address = ec2.allocate_address(Domain="vpc")
         lab.later(ec2.release_address, AllocationId=address["AllocationId"])

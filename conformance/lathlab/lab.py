@@ -156,6 +156,11 @@ class Lab:
             {"Name": "vpc-id", "Values": [vpc]}, {"Name": "association.main", "Values": ["true"]},
         ])["RouteTables"][0]["RouteTableId"]
 
+    def default_acl(self, vpc):
+        return self.ec2.describe_network_acls(Filters=[
+            {"Name": "vpc-id", "Values": [vpc]}, {"Name": "default", "Values": ["true"]},
+        ])["NetworkAcls"][0]["NetworkAclId"]
+
     def group(self, vpc, *rules):
         """A security group with these ingress rules (IpPermissions)."""
         group = self.ec2.create_security_group(

@@ -10,6 +10,13 @@ from lathlab.lab import Lab, allow, fixed, unique
 
 pytestmark = pytest.mark.root
 
+REACHES = """
+import socket, sys
+s = socket.socket(); s.settimeout(2)
+try: s.connect((sys.argv[1], 8001)); print("open")
+except OSError: print("closed")
+"""
+
 
 def test_every_acknowledged_write_outlives_kill_9(own_lath):
     with Lab(own_lath) as lab:
@@ -118,3 +125,25 @@ def test_sigterm_stops_cleanly_and_the_next_start_restores(own_lath):
         assert host_state() - before == set()
         own_lath.start()
         wait_for("the instance", lambda: lab.run(instance, "cat", "/srv/kept", check=False).stdout == "kept\n")
+
+
+def test_network_acls_hold_while_lath_is_gone_and_after_it(own_lath):
+    with Lab(own_lath) as lab:
+        vpc, subnet, _ = lab.vpc("10.71.0.0/16", "10.71.1.0/24")
+        group = lab.group(vpc, allow(cidr="0.0.0.0/0"))
+        server, address = lab.echo(subnet, group, 8001)
+        client, _ = lab.instance(lab.subnet(vpc, "10.71.2.0/24"), group)
+        reaches = lambda: lab.run(client, "/usr/bin/python3", "-c", REACHES, address).strip()
+        wait_for("the server", lambda: reaches() == "open")
+        default = lab.default_acl(vpc)
+        entry = {"NetworkAclId": default, "RuleNumber": 100, "Protocol": "-1", "Egress": False, "CidrBlock": "0.0.0.0/0"}
+        lab.ec2.replace_network_acl_entry(RuleAction="deny", **entry)
+        own_lath.kill()
+        own_lath.start()
+        wait_for("the denial", lambda: reaches() == "closed")
+        assert reaches() == "closed"
+        (found,) = lab.ec2.describe_network_acls(NetworkAclIds=[default])["NetworkAcls"]
+        assert {(it["Egress"], it["RuleNumber"], it["RuleAction"]) for it in found["Entries"]} == {
+            (True, 100, "allow"), (True, 32767, "deny"), (False, 100, "deny"), (False, 32767, "deny")}
+        lab.ec2.replace_network_acl_entry(RuleAction="allow", **entry)
+        wait_for("the way to be open again", lambda: reaches() == "open")

@@ -12,6 +12,8 @@ COMPATIBILITY = ROOT / "docs" / "compatibility.md"
 # Well-formed ids of things that do not exist.
 VPC, SUBNET, IGW, RTB, SG = "vpc-0123456789abcdef0", "subnet-0123456789abcdef0", "igw-0123456789abcdef0", "rtb-0123456789abcdef0", "sg-0123456789abcdef0"
 ENI, I, AMI, PL, EIP = "eni-0123456789abcdef0", "i-0123456789abcdef0", "ami-0123456789abcdef0", "pl-0123456789abcdef0", "eipalloc-0123456789abcdef0"
+ACL = "acl-0123456789abcdef0"
+ACL_ENTRY = {"RuleNumber": 100, "Protocol": "-1", "RuleAction": "allow", "Egress": True, "CidrBlock": "0.0.0.0/0"}
 SN, SVC, TG, LISTENER, RULE = "sn-0123456789abcdef0", "svc-0123456789abcdef0", "tg-0123456789abcdef0", "listener-0123456789abcdef0", "rule-0123456789abcdef0"
 LT, LT_NAME = {"LaunchTemplateId": "lt-0123456789abcdef0"}, {"LaunchTemplateName": "no-such-template"}
 NO_LT, NO_LT_NAME = "InvalidLaunchTemplateId.NotFound", "InvalidLaunchTemplateName.NotFoundException"
@@ -47,6 +49,10 @@ EC2 = [
     ("CreateLaunchTemplateVersion", LT | {"LaunchTemplateData": {"KeyName": "k"}}, NO_LT),
     ("CreateLaunchTemplateVersion", LT | LT_NAME | {"LaunchTemplateData": {"KeyName": "k"}}, "InvalidParameterCombination"),
     ("CreateManagedPrefixList", {"PrefixListName": "com.amazonaws.x", "MaxEntries": 1, "AddressFamily": "IPv4"}, "InvalidParameterValue"),
+    ("CreateNetworkAcl", {"VpcId": VPC}, "InvalidVpcID.NotFound"),
+    ("CreateNetworkAclEntry", {"NetworkAclId": ACL} | ACL_ENTRY, "InvalidNetworkAclID.NotFound"),
+    ("CreateNetworkAclEntry", {"NetworkAclId": "$acl"} | ACL_ENTRY, "NetworkAclEntryAlreadyExists"),
+    ("CreateNetworkAclEntry", {"NetworkAclId": "$acl"} | ACL_ENTRY | {"RuleNumber": 32767}, "InvalidParameterValue"),
     ("CreateNetworkInterface", {"SubnetId": SUBNET}, "InvalidSubnetID.NotFound"),
     ("CreateRoute", {"RouteTableId": RTB, "DestinationCidrBlock": "0.0.0.0/0", "GatewayId": IGW}, "InvalidRouteTableID.NotFound"),
     ("CreateRoute", {"RouteTableId": "$table", "DestinationCidrBlock": "0.0.0.0/0", "GatewayId": IGW}, "InvalidInternetGatewayID.NotFound"),
@@ -69,6 +75,9 @@ EC2 = [
     ("DeleteLaunchTemplate", {}, "MissingParameter"),
     ("DeleteLaunchTemplateVersions", LT_NAME | {"Versions": ["1"]}, NO_LT_NAME),
     ("DeleteManagedPrefixList", {"PrefixListId": PL}, "InvalidPrefixListID.NotFound"),
+    ("DeleteNetworkAcl", {"NetworkAclId": ACL}, "InvalidNetworkAclID.NotFound"),
+    ("DeleteNetworkAcl", {"NetworkAclId": "$acl"}, "InvalidParameterValue"),
+    ("DeleteNetworkAclEntry", {"NetworkAclId": "$acl", "RuleNumber": 7, "Egress": True}, "InvalidNetworkAclEntry.NotFound"),
     ("DeleteNetworkInterface", {"NetworkInterfaceId": ENI}, "InvalidNetworkInterfaceID.NotFound"),
     ("DeleteRoute", {"RouteTableId": "$table", "DestinationCidrBlock": "1.0.0.0/8"}, "InvalidRoute.NotFound"),
     ("DeleteRouteTable", {"RouteTableId": RTB}, "InvalidRouteTableID.NotFound"),
@@ -155,6 +164,8 @@ EC2 = [
     ("ModifyVpcAttribute", {"VpcId": VPC, "EnableDnsSupport": {"Value": True}}, "InvalidVpcID.NotFound"),
     ("RebootInstances", {"InstanceIds": [I]}, "InvalidInstanceID.NotFound"),
     ("ReleaseAddress", {"AllocationId": EIP}, "InvalidAllocationID.NotFound"),
+    ("ReplaceNetworkAclAssociation", {"AssociationId": "aclassoc-0123456789abcdef0", "NetworkAclId": "$acl"}, "InvalidAssociationID.NotFound"),
+    ("ReplaceNetworkAclEntry", {"NetworkAclId": "$acl"} | ACL_ENTRY | {"RuleNumber": 7}, "InvalidNetworkAclEntry.NotFound"),
     ("ReplaceRoute", {"RouteTableId": "$table", "DestinationCidrBlock": "1.0.0.0/8", "GatewayId": "$igw"}, ("InvalidParameterValue", "InvalidRoute.NotFound")),
     ("ReplaceRouteTableAssociation", {"AssociationId": "rtbassoc-0123456789abcdef0", "RouteTableId": "$table"}, "InvalidAssociationID.NotFound"),
     ("ResetInstanceAttribute", {"InstanceId": I, "Attribute": "sourceDestCheck"}, "InvalidInstanceID.NotFound"),
@@ -854,7 +865,7 @@ def things(lath):
         listener = lab.listener(service)
         yield {
             "$vpc": vpc, "$subnet": subnet, "$default": default, "$eni": eni, "$igw": igw, "$key": "errors-key",
-            "$group": lab.group(vpc), "$table": lab.main_table(vpc), "$image": lab.image(), "$log_group": "/errors",
+            "$group": lab.group(vpc), "$table": lab.main_table(vpc), "$acl": lab.default_acl(vpc), "$image": lab.image(), "$log_group": "/errors",
             "$zone": zone, "$network": network, "$service": service, "$listener": listener,
             "$network_name": lab.lattice.get_service_network(serviceNetworkIdentifier=network)["name"],
             "$service_name": lab.lattice.get_service(serviceIdentifier=service)["name"],

@@ -121,6 +121,29 @@ def test_changes_of_networks(lab):
     lab.ec2.delete_route(RouteTableId=main, DestinationCidrBlock="0.0.0.0/0")
 
 
+def test_network_acls(lab):
+    vpc, subnet, _ = lab.vpc("10.94.0.0/16", "10.94.1.0/24")
+    acl = lab.ec2.create_network_acl(VpcId=vpc)["NetworkAcl"]
+    assert not acl["IsDefault"] and {it["RuleAction"] for it in acl["Entries"]} == {"deny"}
+    acl = acl["NetworkAclId"]
+    lab.later(lab.ec2.delete_network_acl, NetworkAclId=acl)
+    entry = {"NetworkAclId": acl, "RuleNumber": 100, "Egress": False}
+    lab.ec2.create_network_acl_entry(Protocol="6", RuleAction="allow", CidrBlock="10.0.0.0/8", PortRange={"From": 80, "To": 81}, **entry)
+    lab.ec2.replace_network_acl_entry(
+        Protocol="1", RuleAction="deny", CidrBlock="10.0.0.0/8", IcmpTypeCode={"Type": 8, "Code": -1}, **entry)
+    mine = [{"Name": "association.subnet-id", "Values": [subnet]}]
+    find = lambda: lab.ec2.describe_network_acls(Filters=mine)["NetworkAcls"][0]
+    default = find()
+    association = default["Associations"][0]["NetworkAclAssociationId"]
+    association = lab.ec2.replace_network_acl_association(AssociationId=association, NetworkAclId=acl)["NewAssociationId"]
+    found = find()
+    assert found["NetworkAclId"] == acl
+    assert [it["IcmpTypeCode"] for it in found["Entries"] if it["RuleNumber"] == 100] == [{"Type": 8, "Code": -1}]
+    lab.ec2.replace_network_acl_association(AssociationId=association, NetworkAclId=default["NetworkAclId"])
+    lab.ec2.delete_network_acl_entry(**entry)
+    assert {it["RuleNumber"] for it in lab.ec2.describe_network_acls(NetworkAclIds=[acl])["NetworkAcls"][0]["Entries"]} == {32767}
+
+
 def test_descriptions_of_rules(lab, place):
     vpc, *_ = place
     def rule(text):

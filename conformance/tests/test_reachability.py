@@ -88,6 +88,39 @@ def test_egress_is_restricted_too(lab, plain):
     wait_for("the way out to be open", lambda: connects(lab, plain.friend, plain.address, 8001) == "open")
 
 
+def test_network_acls_judge_what_crosses_the_edge_of_a_subnet(lab, plain):
+    rule = allow("tcp", 8001, cidr="0.0.0.0/0")
+    lab.ec2.authorize_security_group_ingress(GroupId=plain.server_group, IpPermissions=[rule])
+    lab.later(lab.ec2.revoke_security_group_ingress, GroupId=plain.server_group, IpPermissions=[rule])
+    wait_for("the way to be open", lambda: plain.both(lab) == ("open", "open"))
+    acl = lab.ec2.create_network_acl(VpcId=plain.vpc)["NetworkAcl"]["NetworkAclId"]
+    lab.later(lab.ec2.delete_network_acl, NetworkAclId=acl)
+    mine = [{"Name": "association.subnet-id", "Values": [plain.subnet]}]
+    (default,) = lab.ec2.describe_network_acls(Filters=mine)["NetworkAcls"]
+    association = next(it["NetworkAclAssociationId"] for it in default["Associations"] if it["SubnetId"] == plain.subnet)
+    association = lab.ec2.replace_network_acl_association(AssociationId=association, NetworkAclId=acl)["NewAssociationId"]
+    lab.later(lab.ec2.replace_network_acl_association, AssociationId=association, NetworkAclId=default["NetworkAclId"])
+
+    def entry(number, egress, action, ports):
+        lab.ec2.create_network_acl_entry(
+            NetworkAclId=acl, RuleNumber=number, Egress=egress, RuleAction=action, Protocol="6", CidrBlock="10.60.0.0/16",
+            PortRange={"From": ports[0], "To": ports[1]})
+
+    def becomes(name, stranger):
+        # The friend is in the server's own subnet.
+        wait_for(name, lambda: plain.both(lab) == ("open", stranger))
+
+    becomes("a new ACL denies", "closed")
+    entry(100, False, "allow", (8001, 8001))
+    becomes("requests come in, and no answers go out", "closed")
+    entry(100, True, "allow", (1024, 65535))
+    becomes("requests come in, and answers go out", "open")
+    entry(99, False, "deny", (8000, 8002))
+    becomes("the lower number decides", "closed")
+    lab.ec2.delete_network_acl_entry(NetworkAclId=acl, RuleNumber=99, Egress=False)
+    becomes("the entry is gone", "open")
+
+
 def test_vpcs_with_equal_addresses_do_not_see_each_other(lab, plain):
     vpc, subnet, _ = lab.vpc("10.60.0.0/16", "10.60.1.0/24")
     group = lab.group(vpc, allow(cidr="0.0.0.0/0"))

@@ -164,6 +164,7 @@ fn vpc() -> Vpc {
         }),
         nat_gateways: BTreeMap::new(),
         endpoints: BTreeMap::new(),
+        network_acls: BTreeMap::new(),
     }
 }
 

@@ -76,6 +76,7 @@ fn vpc(id: &str, cidrs: &[&str], addresses: &[([u8; 4], Option<[u8; 4]>)]) -> Vp
         lattice: None,
         nat_gateways: Default::default(),
         endpoints: Default::default(),
+        network_acls: Default::default(),
     }
 }
 

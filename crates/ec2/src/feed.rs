@@ -6,12 +6,14 @@ use std::sync::Arc;
 use ipnet::{IpNet, Ipv4Net};
 use lath_control::{Cell, Contribute, Derive};
 use lath_feed::{
-    Attachment, Branch, Interface, InterfaceAddress, Peer, PrefixList, Route, RouteTable,
-    RouteTarget, SecurityGroup, SecurityRule, Snapshot, Subnet, Vpc,
+    AclEntry, Attachment, Branch, Interface, InterfaceAddress, NetworkAcl, Peer, PrefixList, Route,
+    RouteTable, RouteTarget, SecurityGroup, SecurityRule, Snapshot, Subnet, Vpc,
 };
 use lath_store::{Record, View};
 
-use crate::networks::{nat_gateways, prefix_lists, route_tables, transit, vpc_endpoints};
+use crate::networks::{
+    nat_gateways, network_acls, prefix_lists, route_tables, transit, vpc_endpoints,
+};
 use crate::records::{self, Destination, Direction, RuleSource, Target};
 
 /// Fills VPCs, prefix lists, security groups, instances and Transit Gateways. A VPC's Lattice association is left to
@@ -45,7 +47,8 @@ fn vpc(cell: &Cell, view: &View, id: &str, snapshot: &mut Snapshot) {
         let mut gateways = view.by::<records::InternetGateway>("vpc", id);
         vpc.internet_gateway = gateways.next().map(|gateway| gateway.id.clone());
         add_route_tables(cell, view, &mut vpc);
-        add_subnets(view, &mut vpc);
+        add_subnets(view, &record, &mut vpc);
+        add_network_acls(view, &mut vpc);
         add_interfaces(view, &mut vpc);
         add_managed(cell, view, &mut vpc);
         snapshot.vpcs.insert(key, Arc::new(vpc));
@@ -122,6 +125,7 @@ fn empty_vpc(vpc: &records::Vpc) -> Vpc {
         lattice: None,
         nat_gateways: Default::default(),
         endpoints: Default::default(),
+        network_acls: Default::default(),
     }
 }
 
@@ -185,7 +189,7 @@ fn feed_target(view: &View, table: &records::RouteTable, target: &Target) -> Rou
     }
 }
 
-fn add_subnets(view: &View, vpc: &mut Vpc) {
+fn add_subnets(view: &View, record: &records::Vpc, vpc: &mut Vpc) {
     for subnet in view.by::<records::Subnet>("vpc", vpc.id.as_str()) {
         if let Some(table) = route_tables::of_subnet(view, &subnet) {
             let feed = Subnet {
@@ -193,9 +197,33 @@ fn add_subnets(view: &View, vpc: &mut Vpc) {
                 cidr: subnet.cidr,
                 route_table: table.id.clone(),
                 availability_zone: subnet.availability_zone.clone(),
+                network_acl: Some(network_acls::of_subnet(record, &subnet).clone()),
             };
             vpc.subnets.insert(feed.id.clone(), feed);
         }
+    }
+}
+
+fn add_network_acls(view: &View, vpc: &mut Vpc) {
+    for acl in view.by::<records::NetworkAcl>("vpc", vpc.id.as_str()) {
+        let feed = feed_network_acl(&acl);
+        vpc.network_acls.insert(feed.id.clone(), feed);
+    }
+}
+
+fn feed_network_acl(acl: &records::NetworkAcl) -> NetworkAcl {
+    let entries = |direction| {
+        let entries = acl.of(direction).map(|entry| AclEntry {
+            allow: entry.allow,
+            traffic: entry.traffic,
+            cidr: entry.cidr,
+        });
+        entries.collect()
+    };
+    NetworkAcl {
+        id: acl.id.clone(),
+        ingress: entries(Direction::Ingress),
+        egress: entries(Direction::Egress),
     }
 }
 

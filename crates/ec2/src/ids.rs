@@ -17,6 +17,12 @@ pub(crate) const ROUTE_TABLE_ASSOCIATION: IdForm = ids(
     "InvalidAssociationID.NotFound",
     "The association ID '{}' does not exist",
 );
+pub(crate) const ACL_ASSOCIATION: IdForm = ids(
+    "aclassoc",
+    "InvalidNetworkAclAssociationID.Malformed",
+    "InvalidAssociationID.NotFound",
+    "The association ID '{}' does not exist",
+);
 pub(crate) const ATTACHMENT: IdForm = ids(
     "eni-attach",
     "InvalidNetworkInterfaceAttachmentId.Malformed",

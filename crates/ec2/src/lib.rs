@@ -40,6 +40,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 pub use feed::CONTRIBUTIONS;
+pub use networks::network_acls::complete as complete_network_acls;
 pub use networks::transit::SECTION;
 
 /// The service of one region.

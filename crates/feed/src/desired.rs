@@ -320,6 +320,7 @@ mod tests {
             lattice: None,
             nat_gateways: BTreeMap::new(),
             endpoints: BTreeMap::new(),
+            network_acls: BTreeMap::new(),
         };
         let workload = ManagedWorkload {
             id: plane.clone(),

@@ -39,6 +39,9 @@ pub struct Vpc {
     /// Its endpoints of type ServiceNetwork.
     #[serde(default)]
     pub endpoints: BTreeMap<VpcEndpointId, VpcEndpoint>,
+    /// Its network ACLs.
+    #[serde(default)]
+    pub network_acls: BTreeMap<NetworkAclId, NetworkAcl>,
 }
 
 /// A subnet.
@@ -52,6 +55,32 @@ pub struct Subnet {
     pub route_table: RouteTableId,
     /// Such as `us-east-1a`.
     pub availability_zone: String,
+    /// The network ACL that judges what crosses its edge; `None`: everything passes.
+    #[serde(default)]
+    pub network_acl: Option<NetworkAclId>,
+}
+
+/// A network ACL: rules without memory at the edge of its subnets. What no entry matches is denied
+/// (<https://docs.aws.amazon.com/vpc/latest/userguide/vpc-network-acls.html>).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NetworkAcl {
+    /// Its id.
+    pub id: NetworkAclId,
+    /// What judges packets that enter a subnet, in the order in which it is asked.
+    pub ingress: Vec<AclEntry>,
+    /// What judges packets that leave a subnet, in the order in which it is asked.
+    pub egress: Vec<AclEntry>,
+}
+
+/// An entry of a network ACL: the first one that matches a packet decides.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AclEntry {
+    /// Whether the packet passes.
+    pub allow: bool,
+    /// What it covers.
+    pub traffic: Traffic,
+    /// Where packets that enter come from, and packets that leave are bound.
+    pub cidr: IpNet,
 }
 
 /// A route table.

@@ -56,6 +56,7 @@ fn snapshot(vpc: &VpcId) -> Arc<Snapshot> {
         lattice: None,
         nat_gateways: Default::default(),
         endpoints: Default::default(),
+        network_acls: Default::default(),
     };
     Arc::new(Snapshot {
         vpcs: lath_feed::Items::from([(vpc.clone(), Arc::new(network))]),

@@ -48,6 +48,7 @@ fn world() -> (Snapshot, VpcId) {
         lattice: None,
         nat_gateways: Default::default(),
         endpoints: Default::default(),
+        network_acls: Default::default(),
     };
     let snapshot = Snapshot {
         region: "us-east-1".into(),

@@ -161,6 +161,7 @@ impl Control {
         let identity = Arc::new(identity);
         offer_directories(&cell, image_directories(config)).await?;
         pin_trust_policies(&cell).await;
+        complete_network_acls(&cell).await;
 
         let limits = Limits {
             log_bytes: config.log_bytes,
@@ -343,6 +344,18 @@ async fn pin_trust_policies(cell: &Cell) {
         ),
         Err(error) => {
             tracing::warn!(%error, "trust policies of older versions still match principals by name");
+        }
+    }
+}
+
+/// Gives the VPCs of older versions their default network ACLs. If the store cannot be written now, the next start tries
+/// again: until then everything crosses their subnets' edges, as those ACLs allow.
+async fn complete_network_acls(cell: &Cell) {
+    match lath_ec2::complete_network_acls(cell).await {
+        Ok(0) => {}
+        Ok(vpcs) => tracing::info!(vpcs, "made the default network ACLs of VPCs"),
+        Err(error) => {
+            tracing::warn!(%error, "VPCs of older versions still have no default network ACL");
         }
     }
 }

@@ -5,7 +5,7 @@ mod cidr_reservations;
 pub mod interfaces;
 mod internet_gateways;
 pub(crate) mod nat_gateways;
-mod network_acls;
+pub(crate) mod network_acls;
 pub(crate) mod prefix_lists;
 mod public_pool;
 mod reconcile;

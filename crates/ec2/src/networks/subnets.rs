@@ -3,7 +3,7 @@
 use ipnet::Ipv4Net;
 use lath_control::claims_on;
 use lath_feed::Observed;
-use lath_model::id::{SubnetId, random_suffix};
+use lath_model::id::SubnetId;
 use lath_service::{IdForm, Quota, Refuses, operations};
 use lath_store::{Tx, View};
 use lath_wire::ApiError;
@@ -19,7 +19,7 @@ use crate::instances::{PrivateDnsNameOptionsItem, changed_names};
 use crate::messages::{BooleanInput, Nothing};
 use crate::networks::reconcile::subnet_available;
 use crate::networks::vpcs;
-use crate::networks::{cidr_reservations, interfaces};
+use crate::networks::{cidr_reservations, interfaces, network_acls};
 use crate::records::{NetworkInterface, PrivateDnsNames, RouteTable, Subnet, Vpc};
 use crate::refusals::refused;
 use crate::resources::{ATTRIBUTES, Facts, Making as _, SUBNET, VPC, attributes};
@@ -206,7 +206,8 @@ fn create(app: &Ec2, tx: &mut Tx, op: CreateSubnet) -> Result<CreateSubnetResult
         availability_zone: zone(app, tx.view(), &op)?,
         default_for_az: false,
         map_public_ip_on_launch: false,
-        acl_association: format!("aclassoc-{}", random_suffix()),
+        acl_association: network_acls::association(),
+        network_acl: None,
         created_after: tx.view().revision(),
         available: false,
         names: PrivateDnsNames::default(),

@@ -8,6 +8,7 @@ mod interface;
 mod internet_gateway;
 mod key_pair;
 mod nat_gateway;
+mod network_acl;
 mod peer_transit;
 mod prefix_list;
 mod profile_association;
@@ -29,6 +30,7 @@ pub use interface::{Attachment, Manager, NetworkInterface, PrivateAddress, Publi
 pub use internet_gateway::InternetGateway;
 pub use key_pair::{KeyKind, KeyPair};
 pub use nat_gateway::{NatAddresses, NatGateway};
+pub use network_acl::{AclEntry, NetworkAcl};
 pub use peer_transit::{PeerTransit, ToldPeering, ToldTransit};
 pub use prefix_list::{ListEntry, ManagedPrefixList};
 pub use profile_association::{ProfileAssociation, RoleSession};

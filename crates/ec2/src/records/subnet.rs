@@ -1,5 +1,5 @@
 use ipnet::Ipv4Net;
-use lath_model::id::{SubnetId, VpcId};
+use lath_model::id::{NetworkAclId, SubnetId, VpcId};
 use lath_store::Record;
 use serde::{Deserialize, Serialize};
 
@@ -25,8 +25,11 @@ pub struct Subnet {
     /// The names of instances launched in it, where the launch does not say otherwise.
     #[serde(default)]
     pub names: PrivateDnsNames,
-    /// Its association with the VPC's network ACL, such as `aclassoc-...`.
+    /// Its association with its network ACL, such as `aclassoc-...`.
     pub acl_association: String,
+    /// Its network ACL; `None` is the VPC's default one.
+    #[serde(default)]
+    pub network_acl: Option<NetworkAclId>,
     /// The revision before the one that created it: a node that applied a later one knows it.
     pub created_after: u64,
     /// Whether a node was seen to have it. Never goes back.
@@ -40,7 +43,11 @@ impl Record for Subnet {
     }
 
     fn keys(&self) -> Vec<(&'static str, String)> {
-        let mut keys = vec![("vpc", self.vpc.to_string())];
+        let mut keys = vec![
+            ("vpc", self.vpc.to_string()),
+            ("acl-association", self.acl_association.clone()),
+        ];
+        keys.extend(self.network_acl.iter().map(|acl| ("acl", acl.to_string())));
         if !self.available {
             keys.push(("state", "pending".to_owned()));
         }

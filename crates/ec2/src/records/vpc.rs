@@ -17,7 +17,7 @@ pub struct Vpc {
     pub is_default: bool,
     /// The account's DHCP options: the VPC's resolver and the region's domain.
     pub dhcp_options: DhcpOptionsId,
-    /// Its default network ACL, which allows everything.
+    /// Its default network ACL.
     pub network_acl: NetworkAclId,
     /// Whether the VPC's resolver answers.
     pub dns_support: bool,
@@ -64,7 +64,7 @@ impl Record for Vpc {
     }
 
     fn keys(&self) -> Vec<(&'static str, String)> {
-        let mut keys = vec![("acl", self.network_acl.to_string())];
+        let mut keys = Vec::new();
         let blocks = self.cidrs.iter();
         keys.extend(blocks.map(|block| ("block", block.association.to_string())));
         if self.is_default {

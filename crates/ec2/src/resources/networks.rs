@@ -8,8 +8,8 @@ use lath_store::View;
 use super::{Facts, arn, fact, ids, own_id, resource_type};
 use crate::networks::{prefix_lists, vpcs};
 use crate::records::{
-    Address, InternetGateway, ManagedPrefixList, NatGateway, NetworkInterface, RouteTable,
-    SecurityGroup, Subnet, Vpc, VpcEndpoint,
+    Address, InternetGateway, ManagedPrefixList, NatGateway, NetworkAcl, NetworkInterface,
+    RouteTable, SecurityGroup, Subnet, Vpc, VpcEndpoint,
 };
 use crate::zones::zone_id;
 
@@ -138,7 +138,7 @@ pub(crate) const SECURITY_GROUP_RULE: Kind = Kind::within(
 );
 
 /// A network ACL.
-pub(crate) const NETWORK_ACL: Kind = Kind::within(
+pub(crate) const NETWORK_ACL: Kind = Kind::of::<NetworkAcl>(
     ids(
         "acl",
         "InvalidNetworkAclId.Malformed",
@@ -146,14 +146,13 @@ pub(crate) const NETWORK_ACL: Kind = Kind::within(
         "The networkAcl ID '{}' does not exist",
     ),
     resource_type!("network-acl", ["ec2:NetworkAclID", "ec2:Vpc"], |at, id| {
-        let vpc = at.view.by::<Vpc>("acl", id).next();
+        let acl = at.view.get::<NetworkAcl>(id);
         in_vpc(
             at,
             own_id("ec2:NetworkAclID", id),
-            vpc.map(|it| it.id.to_string()),
+            acl.map(|it| it.vpc.to_string()),
         )
     }),
-    has_acl,
 );
 
 /// A set of DHCP options.
@@ -259,10 +258,6 @@ fn has_rule(_: &Cell, view: &View, id: &str) -> bool {
     view.has::<SecurityGroup>("rule", id)
 }
 
-fn has_acl(_: &Cell, view: &View, id: &str) -> bool {
-    view.has::<Vpc>("acl", id)
-}
-
 fn is_options(cell: &Cell, _: &View, id: &str) -> bool {
     vpcs::options_id(cell).as_str() == id
 }
@@ -310,6 +305,10 @@ impl Resource for Vpc {
 
 impl Resource for Subnet {
     const RESOURCE: Kind = SUBNET;
+}
+
+impl Resource for NetworkAcl {
+    const RESOURCE: Kind = NETWORK_ACL;
 }
 
 impl Resource for RouteTable {

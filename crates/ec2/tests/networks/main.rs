@@ -8,6 +8,7 @@ mod groups;
 mod interfaces;
 mod lists;
 mod nat;
+mod network_acls;
 mod peering;
 mod routes;
 mod tags;

@@ -21,6 +21,8 @@ pub(super) struct VpcJoint<'a> {
     pub(super) zones: BTreeSet<&'a str>,
     /// The subnet whose route table packets from the gateway use: that of the first zone.
     pub(super) subnet: &'a Subnet,
+    /// Those that it is in, one of each zone.
+    pub(super) subnets: Vec<&'a Subnet>,
     pub(super) link: String,
 }
 
@@ -35,13 +37,15 @@ impl<'a> VpcView<'a> {
                 let subnets = subnets_in(vpc, attachment)?;
                 let zones = subnets.iter().map(|s| &*s.availability_zone).collect();
                 let subnet = subnets
-                    .into_iter()
+                    .iter()
+                    .copied()
                     .min_by_key(|s| (&s.availability_zone, &s.id))?;
                 Some(VpcJoint {
                     gateway: &gateway.id,
                     attachment,
                     zones,
                     subnet,
+                    subnets,
                     link: vpc_link(&attachment.id),
                 })
             })

@@ -126,7 +126,7 @@ impl VpcView<'_> {
 }
 
 /// All addresses of an endpoint, its resources' included.
-fn addresses_of(endpoint: &VpcEndpoint) -> impl Iterator<Item = (&SubnetId, Ipv4Addr)> {
+pub(super) fn addresses_of(endpoint: &VpcEndpoint) -> impl Iterator<Item = (&SubnetId, Ipv4Addr)> {
     let own = endpoint.addresses.iter();
     let own = own.map(|(subnet, (_, address))| (subnet, *address));
     let resources = endpoint.resources.values().flat_map(|it| &it.addresses);

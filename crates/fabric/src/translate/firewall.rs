@@ -2,8 +2,9 @@
 //!
 //! 1. `guard`: its source is its interface's own (or the interface forwards: its check is off).
 //! 2. `mark`: its route table, by its interface's subnet; without a mark it is not forwarded. `public_in`: a public address becomes private.
-//! 3. `forward`, `input` or `output`: answers pass; then the sender's groups, then the receiver's.
-//! 4. `public_out`: a private address becomes its public one.
+//! 3. `edge`, `edge_forward`, `edge_output`: network ACLs at the edges of subnets ([`super::acl`]), where one denies anything.
+//! 4. `forward`, `input` or `output`: answers pass; then the sender's groups, then the receiver's.
+//! 5. `public_out`: a private address becomes its public one.
 //!
 //! Maps by interface lead to the chain of its groups; a change of members, addresses or interfaces is
 //! thus a change of elements, and only a change of rules rewrites a chain.
@@ -31,10 +32,14 @@ use crate::plan::MARKED;
 
 const RAW: i32 = -300;
 const MANGLE: i32 = -150;
+/// Before destinations and ports are translated, when a packet has its mark.
+const EDGE: i32 = -120;
 /// Before a destination's port is translated.
 const ENTRY: i32 = -110;
 const DESTINATION_NAT: i32 = -100;
 const FILTER: i32 = 0;
+/// After the groups.
+const EDGE_INSIDE: i32 = 10;
 const SOURCE_NAT: i32 = 100;
 /// An Ethernet frame less IPv4's and TCP's headers.
 const SEGMENT: u16 = super::GATEWAY_MTU as u16 - 40;
@@ -47,7 +52,7 @@ pub(super) const RECEIVERS: &str = "receivers";
 const PUBLIC_IN: &str = "to_private";
 const PUBLIC_OUT: &str = "to_public";
 const MAPPED: &str = "mapped";
-const SERVICES: &str = "services";
+pub(super) const SERVICES: &str = "services";
 const BLOCKS: &str = "blocks";
 pub(super) const LATTICE: &str = "lattice";
 /// The router's links to transit gateways.
@@ -78,7 +83,7 @@ pub(crate) fn not_public(facts: &HostFacts) -> impl Iterator<Item = Ipv4Net> {
     blocks.chain(own)
 }
 
-const ICMP: u8 = 1;
+pub(super) const ICMP: u8 = 1;
 const TCP: u8 = 6;
 
 fn accept() -> Part {
@@ -104,6 +109,7 @@ impl VpcView<'_> {
         let nowhere = Set::of_blocks(not_public(self.facts));
         table.sets.insert(NOT_PUBLIC.into(), nowhere);
         let lattice = self.lattice_guard(&mut table);
+        self.edges(&mut table, tables);
         let ways = self.ways(&mut table, tables);
         for (name, chain) in base_chains(lattice, ways) {
             table.chains.insert(name.to_owned(), chain);
@@ -133,6 +139,22 @@ impl VpcView<'_> {
             resources: self.resource_ports(table),
             endpoint_resources: self.resource_guards(table),
             gateways: self.gateway_guards(table, beyond),
+        }
+    }
+
+    /// The chains that judge what crosses the edges of subnets, where a network ACL denies anything.
+    fn edges(&self, table: &mut Table, tables: &KernelTables<'_>) {
+        let edges = self.acl_rules(table, tables);
+        let chains = [
+            ("edge", Hook::Prerouting, EDGE, edges.before),
+            ("edge_forward", Hook::Forward, EDGE_INSIDE, edges.forward),
+            ("edge_output", Hook::Output, EDGE_INSIDE, edges.output),
+        ];
+        for (name, hook, priority, rules) in chains {
+            if !rules.is_empty() {
+                let chain = Chain::base(ChainKind::Filter, hook, priority, true, rules);
+                table.chains.insert(name.to_owned(), chain);
+            }
         }
     }
 

@@ -18,6 +18,7 @@
 //! | 169.254.102.1, 169.254.102.2 | a transit gateway's and the router's end of an attachment |
 //! | 169.254.100.1, 169.254.100.2 | the host's and the router's end of every uplink |
 
+mod acl;
 mod attachment;
 mod endpoint;
 pub(crate) mod firewall;

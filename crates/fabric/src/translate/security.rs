@@ -37,7 +37,7 @@ pub(super) fn list_set(id: &PrefixListId) -> String {
     format!("pl_{}", tail(id.as_str()))
 }
 
-fn tail(id: &str) -> &str {
+pub(super) fn tail(id: &str) -> &str {
     id.rsplit('-').next().unwrap_or(id)
 }
 
@@ -174,7 +174,7 @@ impl VpcView<'_> {
     }
 }
 
-fn ipv4(net: &IpNet) -> Option<Ipv4Net> {
+pub(super) fn ipv4(net: &IpNet) -> Option<Ipv4Net> {
     match net {
         IpNet::V4(net) => Some(net.trunc()),
         IpNet::V6(_) => None,
@@ -210,7 +210,7 @@ fn peer_set(way: Way, set: String) -> Part {
     }
 }
 
-fn traffic(traffic: Traffic) -> Vec<Part> {
+pub(super) fn traffic(traffic: Traffic) -> Vec<Part> {
     match traffic {
         Traffic::All => Vec::new(),
         Traffic::Tcp(first, last) => ports(TCP, first, last),

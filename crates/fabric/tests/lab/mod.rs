@@ -95,6 +95,7 @@ impl Draft {
             lattice: None,
             nat_gateways: Default::default(),
             endpoints: Default::default(),
+            network_acls: Default::default(),
         };
         self.snapshot.vpcs.insert(vpc.id.clone(), Arc::new(vpc));
         self.subnet(number, number, subnet, number)
@@ -106,6 +107,7 @@ impl Draft {
             cidr: cidr.parse().unwrap(),
             route_table: id("rtb", table),
             availability_zone: "us-east-1a".into(),
+            network_acl: None,
         };
         self.edit(vpc, |vpc| {
             drop(vpc.subnets.insert(subnet.id.clone(), subnet))

@@ -35,6 +35,7 @@ fn vpc(number: u64, network: Option<u64>) -> Vpc {
         lattice,
         nat_gateways: BTreeMap::new(),
         endpoints: BTreeMap::new(),
+        network_acls: BTreeMap::new(),
     }
 }
 

@@ -394,6 +394,7 @@ fn feed_vpc(vpc: &Vpc) -> lath_feed::Vpc {
         lattice: None,
         nat_gateways: Default::default(),
         endpoints: Default::default(),
+        network_acls: Default::default(),
     }
 }
 

@@ -20,6 +20,7 @@ fn subnet() -> Subnet {
         map_public_ip_on_launch: false,
         names: Default::default(),
         acl_association: "aclassoc-0bbbbbbbbbbbbbbbb".into(),
+        network_acl: None,
         created_after: 0,
         available: true,
     }

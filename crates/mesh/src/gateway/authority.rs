@@ -247,6 +247,7 @@ mod tests {
                 lattice: (index == 1).then_some(lattice),
                 nat_gateways: BTreeMap::new(),
                 endpoints: BTreeMap::new(),
+                network_acls: BTreeMap::new(),
             };
             snapshot.vpcs.insert(vpc.id.clone(), Arc::new(vpc));
         }

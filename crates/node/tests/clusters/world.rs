@@ -105,6 +105,7 @@ pub(crate) fn snapshot(version: u64) -> Snapshot {
                 cidr: "10.0.1.0/24".parse().unwrap(),
                 route_table: table.clone(),
                 availability_zone: "us-east-1a".into(),
+                network_acl: None,
             },
         )]
         .into(),
@@ -121,6 +122,7 @@ pub(crate) fn snapshot(version: u64) -> Snapshot {
         lattice: None,
         nat_gateways: BTreeMap::new(),
         endpoints: BTreeMap::new(),
+        network_acls: BTreeMap::new(),
     };
     snapshot.vpcs.insert(vpc.clone(), Arc::new(own));
     let guards = SecurityGroup {

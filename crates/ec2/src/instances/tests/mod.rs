@@ -105,6 +105,7 @@ impl Lab {
                 default_for_az: false,
                 map_public_ip_on_launch: false,
                 acl_association: "aclassoc-0".into(),
+                network_acl: None,
                 created_after: 0,
                 available: true,
                 names: PrivateDnsNames::default(),

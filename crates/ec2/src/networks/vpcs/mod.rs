@@ -24,7 +24,7 @@ use crate::messages::Nothing;
 use crate::networks::reconcile::vpc_available;
 use crate::networks::security_groups;
 use crate::records::{
-    CidrBlock, InternetGateway, NetworkInterface, RouteTable, SecurityGroup, Subnet,
+    CidrBlock, InternetGateway, NetworkAcl, NetworkInterface, RouteTable, SecurityGroup, Subnet,
     TableAssociation, Vpc,
 };
 use crate::refusals::refused;
@@ -79,6 +79,7 @@ fn create(app: &Ec2, tx: &mut Tx, op: CreateVpc) -> Result<CreateVpcResult, ApiE
         created_at: Timestamp::now(),
     };
     tx.put(main_table(&vpc));
+    tx.put(NetworkAcl::default_of(&vpc));
     tx.put(security_groups::default_group(&vpc));
     tags::put(tx, vpc.id.as_str(), tags);
     let vpc = tx.put(vpc);
@@ -133,6 +134,7 @@ fn delete(_app: &Ec2, tx: &mut Tx, op: DeleteVpc) -> Result<Nothing, ApiError> {
         security_groups::remove(tx, &group);
     }
     tags::forget(tx, vpc.network_acl.as_str());
+    tx.delete::<NetworkAcl>(vpc.network_acl.as_str());
     tags::forget(tx, vpc.id.as_str());
     tx.delete::<Vpc>(vpc.id.as_str());
     Ok(Nothing {})
@@ -148,6 +150,9 @@ fn has_dependents(view: &View, vpc: &Vpc) -> bool {
         || view.has::<NetworkInterface>("vpc", id)
         || view.has::<InternetGateway>("vpc", id)
         || view.by::<RouteTable>("vpc", id).any(|it| !it.is_main())
+        || view
+            .by::<NetworkAcl>("vpc", id)
+            .any(|it| it.id != vpc.network_acl)
         || view.by::<SecurityGroup>("vpc", id).any(|it| is_left(&it))
         || !claims_on(view, id).is_empty()
 }

@@ -54,6 +54,7 @@ fn world() -> World {
         lattice: None,
         nat_gateways: Default::default(),
         endpoints: Default::default(),
+        network_acls: Default::default(),
     };
     let security_group = SecurityGroup {
         id: group.clone(),
@@ -96,6 +97,7 @@ fn a_subnet(id: &SubnetId) -> Subnet {
         cidr: "10.0.1.0/24".parse().unwrap(),
         route_table: RouteTableId::random(),
         availability_zone: "us-east-1a".into(),
+        network_acl: None,
     }
 }
 

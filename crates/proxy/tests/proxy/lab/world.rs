@@ -227,6 +227,7 @@ fn a_vpc(id: &VpcId, network: &ServiceNetworkId) -> Vpc {
         }),
         nat_gateways: Default::default(),
         endpoints: Default::default(),
+        network_acls: Default::default(),
     }
 }
 

@@ -1,0 +1,266 @@
+//! Entries of network ACLs: as requests give them, as they are kept, and as answers show them.
+
+use ipnet::IpNet;
+use lath_feed::Traffic;
+use lath_service::Quota;
+use lath_store::Tx;
+use lath_wire::ApiError;
+
+use super::messages::*;
+use crate::Ec2;
+use crate::errors::{client, combination, invalid_parameter, invalid_value, missing, over};
+use crate::ids;
+use crate::messages::Nothing;
+use crate::records::{AclEntry, Direction, NetworkAcl};
+
+/// How many entries an ACL may have in a direction, besides the one that denies the rest.
+const MAX_ENTRIES: Quota<&str> =
+    Quota::new("network acl entries", "NetworkAclEntryLimitExceeded", 20);
+/// The number of the entry that denies what no other matches: answers show it, and no request changes it.
+pub(super) const LAST: i32 = 32_767;
+
+const ICMP: u8 = 1;
+const TCP: u8 = 6;
+const UDP: u8 = 17;
+const ICMPV6: u8 = 58;
+
+pub(super) fn create(
+    app: &Ec2,
+    tx: &mut Tx,
+    op: CreateNetworkAclEntry,
+) -> Result<Nothing, ApiError> {
+    let acl = ids::find::<NetworkAcl>(tx.view(), &op.network_acl_id)?;
+    let entry = read(&op)?;
+    let mut others = acl.of(entry.direction);
+    if others.any(|it| it.number == entry.number) {
+        return Err(client(
+            "NetworkAclEntryAlreadyExists",
+            format!(
+                "The network acl entry identified by {} already exists.",
+                entry.number
+            ),
+        ));
+    }
+    MAX_ENTRIES.check(&app.cell, acl.of(entry.direction).count() + 1, over)?;
+    tx.update::<NetworkAcl>(acl.id.as_str(), |acl| acl.put(entry));
+    Ok(Nothing {})
+}
+
+pub(super) fn replace(
+    _app: &Ec2,
+    tx: &mut Tx,
+    op: ReplaceNetworkAclEntry,
+) -> Result<Nothing, ApiError> {
+    let acl = ids::find::<NetworkAcl>(tx.view(), &op.network_acl_id)?;
+    let entry = read(&op.into())?;
+    if !acl.of(entry.direction).any(|it| it.number == entry.number) {
+        return Err(absent(entry.number));
+    }
+    tx.update::<NetworkAcl>(acl.id.as_str(), |acl| acl.put(entry));
+    Ok(Nothing {})
+}
+
+pub(super) fn delete(
+    _app: &Ec2,
+    tx: &mut Tx,
+    op: DeleteNetworkAclEntry,
+) -> Result<Nothing, ApiError> {
+    let acl = ids::find::<NetworkAcl>(tx.view(), &op.network_acl_id)?;
+    let number = checked_number(op.rule_number)?;
+    let direction = direction(op.egress);
+    if !acl.of(direction).any(|it| it.number == number) {
+        return Err(absent(number));
+    }
+    tx.update::<NetworkAcl>(acl.id.as_str(), |acl| {
+        acl.remove(direction, number);
+    });
+    Ok(Nothing {})
+}
+
+fn absent(number: i32) -> ApiError {
+    client(
+        "InvalidNetworkAclEntry.NotFound",
+        format!("The network acl entry identified by {number} does not exist."),
+    )
+}
+
+fn direction(egress: bool) -> Direction {
+    if egress {
+        Direction::Egress
+    } else {
+        Direction::Ingress
+    }
+}
+
+fn checked_number(number: i32) -> Result<i32, ApiError> {
+    if (1..LAST).contains(&number) {
+        return Ok(number);
+    }
+    Err(invalid_parameter(
+        "ruleNumber",
+        number,
+        "Must be between 1 and 32766.",
+    ))
+}
+
+fn read(op: &CreateNetworkAclEntry) -> Result<AclEntry, ApiError> {
+    let cidr = cidr(op)?;
+    Ok(AclEntry {
+        direction: direction(op.egress),
+        number: checked_number(op.rule_number)?,
+        allow: match op.rule_action.to_ascii_lowercase().as_str() {
+            "allow" => true,
+            "deny" => false,
+            _ => {
+                return Err(invalid_parameter(
+                    "ruleAction",
+                    &op.rule_action,
+                    "Must be one of: allow, deny.",
+                ));
+            }
+        },
+        traffic: traffic(op, &cidr)?,
+        cidr,
+    })
+}
+
+/// A block with its host bits cleared, as AWS keeps it.
+fn cidr(op: &CreateNetworkAclEntry) -> Result<IpNet, ApiError> {
+    let (text, is_v6) = match (&op.cidr_block, &op.ipv6_cidr_block) {
+        (Some(_), Some(_)) => {
+            return Err(combination(
+                "The parameters cidrBlock and ipv6CidrBlock cannot be used together.",
+            ));
+        }
+        (Some(text), None) => (text, false),
+        (None, Some(text)) => (text, true),
+        (None, None) => return Err(missing("cidrBlock or ipv6CidrBlock")),
+    };
+    let net = text.parse::<IpNet>().ok();
+    let net = net.filter(|net| matches!(net, IpNet::V6(_)) == is_v6);
+    net.map(|net| net.trunc()).ok_or_else(|| {
+        let parameter = if is_v6 { "ipv6CidrBlock" } else { "cidrBlock" };
+        let why = "This is not a valid CIDR block.";
+        invalid_parameter(parameter, text, why)
+    })
+}
+
+/// "If you specify -1 or a protocol number other than 6, 17 or 1, traffic on all ports is allowed, regardless of any ports
+/// or ICMP types or codes that you specify; with 58 and an IPv4 block, traffic of all ICMP types and codes"
+/// (<https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_CreateNetworkAclEntry.html>).
+fn traffic(op: &CreateNetworkAclEntry, cidr: &IpNet) -> Result<Traffic, ApiError> {
+    if op.protocol == "-1" {
+        return Ok(Traffic::All);
+    }
+    let number: u8 = op.protocol.parse().map_err(|_| {
+        invalid_value(format!(
+            "Invalid value '{}' for IP protocol. Unknown protocol.",
+            op.protocol
+        ))
+    })?;
+    match (number, cidr) {
+        (TCP, _) => ports(op).map(|(from, to)| Traffic::Tcp(from, to)),
+        (UDP, _) => ports(op).map(|(from, to)| Traffic::Udp(from, to)),
+        (ICMP, _) => icmp(op).map(|(kind, code)| Traffic::Icmp(kind, code)),
+        (ICMPV6, IpNet::V6(_)) => icmp(op).map(|(kind, code)| Traffic::Icmpv6(kind, code)),
+        (ICMPV6, IpNet::V4(_)) => Ok(Traffic::Icmpv6(None, None)),
+        _ => Ok(Traffic::Protocol(number)),
+    }
+}
+
+fn ports(op: &CreateNetworkAclEntry) -> Result<(u16, u16), ApiError> {
+    let given = op.port_range.unwrap_or_default();
+    let port = |name: &str, value: Option<i32>| {
+        let value = value.ok_or_else(|| missing(&format!("portRange.{name}")))?;
+        u16::try_from(value)
+            .map_err(|_| invalid_value(format!("TCP/UDP port ({value}) out of range")))
+    };
+    let (from, to) = (port("from", given.from)?, port("to", given.to)?);
+    if from > to {
+        return Err(invalid_value(format!(
+            "Invalid TCP/UDP port range ({from}:{to})"
+        )));
+    }
+    Ok((from, to))
+}
+
+/// Type and code; -1 is any.
+fn icmp(op: &CreateNetworkAclEntry) -> Result<(Option<u8>, Option<u8>), ApiError> {
+    let given = op.icmp_type_code.unwrap_or_default();
+    let part = |name: &str, value: Option<i32>| {
+        let value = value.ok_or_else(|| missing(&format!("icmpTypeCode.{name}")))?;
+        if value == -1 {
+            return Ok(None);
+        }
+        u8::try_from(value)
+            .map(Some)
+            .map_err(|_| invalid_value(format!("ICMP {name} ({value}) out of range")))
+    };
+    let (kind, code) = (part("type", given.kind)?, part("code", given.code)?);
+    if kind.is_none() && code.is_some() {
+        return Err(invalid_value(
+            "ICMP code (-1) must be used with ICMP type (-1)",
+        ));
+    }
+    Ok((kind, code))
+}
+
+/// The entries of an ACL, and what denies the rest in each direction: those of outbound packets first.
+pub(super) fn shown(acl: &NetworkAcl) -> Vec<EntryItem> {
+    let last = |direction| EntryItem {
+        cidr_block: Some("0.0.0.0/0".into()),
+        ipv6_cidr_block: None,
+        egress: direction == Direction::Egress,
+        icmp_type_code: None,
+        port_range: None,
+        protocol: "-1".into(),
+        rule_action: "deny".into(),
+        rule_number: LAST,
+    };
+    let directions = [Direction::Egress, Direction::Ingress].into_iter();
+    let all = directions.flat_map(|it| acl.of(it).map(item).chain([last(it)]));
+    all.collect()
+}
+
+fn item(entry: &AclEntry) -> EntryItem {
+    let (v4, v6) = match entry.cidr {
+        IpNet::V4(net) => (Some(net.to_string()), None),
+        IpNet::V6(net) => (None, Some(net.to_string())),
+    };
+    let (protocol, icmp_type_code, port_range) = shown_traffic(entry);
+    EntryItem {
+        cidr_block: v4,
+        ipv6_cidr_block: v6,
+        egress: entry.direction == Direction::Egress,
+        icmp_type_code,
+        port_range,
+        protocol,
+        rule_action: if entry.allow { "allow" } else { "deny" }.into(),
+        rule_number: entry.number,
+    }
+}
+
+fn shown_traffic(entry: &AclEntry) -> (String, Option<IcmpItem>, Option<PortsItem>) {
+    let ports = |from: u16, to: u16| {
+        let (from, to) = (i32::from(from), i32::from(to));
+        Some(PortsItem { from, to })
+    };
+    let icmp = |kind: Option<u8>, code: Option<u8>| {
+        let number = |it: Option<u8>| it.map_or(-1, i32::from);
+        Some(IcmpItem {
+            kind: number(kind),
+            code: number(code),
+        })
+    };
+    match entry.traffic {
+        Traffic::All => ("-1".into(), None, None),
+        Traffic::Tcp(from, to) => (TCP.to_string(), None, ports(from, to)),
+        Traffic::Udp(from, to) => (UDP.to_string(), None, ports(from, to)),
+        Traffic::Icmp(kind, code) => (ICMP.to_string(), icmp(kind, code), None),
+        Traffic::Icmpv6(kind, code) => {
+            let shown = icmp(kind, code).filter(|_| matches!(entry.cidr, IpNet::V6(_)));
+            (ICMPV6.to_string(), shown, None)
+        }
+        Traffic::Protocol(number) => (number.to_string(), None, None),
+    }
+}
