@@ -82,11 +82,13 @@ RUNNING = weakref.WeakSet()
 
 class Lath:
     """One `lath serve` with a data directory of its own; with regions, a supervisor and the processes of each. It may have
-    so many `descriptors` open. `environment` is added to that of `lath serve`."""
+    so many `descriptors` open. `environment` is added to that of `lath serve`;
+    without `LATH_DEFAULT_VPC` there it begins without default VPCs."""
 
     def __init__(self, *flags, directory=None, region="us-east-1", regions=None, descriptors=None, environment=None):
         self.descriptors = descriptors
-        self.environment = environment or {}
+        # Most tests count on what they made themselves.
+        self.environment = {"LATH_DEFAULT_VPC": "false"} | (environment or {})
         self.directory = pathlib.Path(directory or tempfile.mkdtemp(prefix="lath-lab-"))
         self.data = self.directory / "data"
         self.port, self.admin_port = free_port(), free_port()

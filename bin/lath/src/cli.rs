@@ -131,6 +131,9 @@ pub(crate) struct Serve {
     /// Lift AWS quotas and allow features that AWS does not have.
     #[arg(long, env = "LATH_EXTENDED")]
     pub(crate) extended: bool,
+    /// Whether a new data directory begins with a default VPC in each region [default: true].
+    #[arg(long, env = "LATH_DEFAULT_VPC", value_name = "BOOL")]
+    pub(crate) default_vpc: Option<bool>,
     /// On exit, leave instances and networks running.
     #[arg(long, env = "LATH_KEEP")]
     pub(crate) keep: bool,

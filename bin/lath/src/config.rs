@@ -28,6 +28,7 @@ pub(crate) struct Config {
     pub(crate) account: String,
     pub(crate) extended: bool,
     pub(crate) api_in_vpcs: bool,
+    pub(crate) default_vpc: bool,
     pub(crate) keep: bool,
     pub(crate) proxy_threads: usize,
     pub(crate) drain_seconds: u64,
@@ -53,7 +54,7 @@ const MAX_PROXY_THREADS: usize = 1024;
 pub(crate) const DEFAULT_AUTHORITIES: &str = "/etc/ssl/certs/ca-certificates.crt";
 
 /// The explanation of each key, with an example for keys without a value, for `--print-config`.
-const MEANINGS: [(&str, &str, Option<&str>); 23] = [
+const MEANINGS: [(&str, &str, Option<&str>); 24] = [
     (
         "data_dir",
         "State, keys, logs, instance file systems. Created with mode 0700.",
@@ -108,6 +109,11 @@ const MEANINGS: [(&str, &str, Option<&str>); 23] = [
     (
         "api_in_vpcs",
         "Answer programs in VPCs that call the AWS APIs at http://169.254.170.24, signed as everywhere.",
+        None,
+    ),
+    (
+        "default_vpc",
+        "Begin a new data directory with a default VPC in each region, as AWS begins an account.",
         None,
     ),
     (
@@ -178,6 +184,7 @@ impl Default for Config {
             account: "000000000000".into(),
             extended: false,
             api_in_vpcs: true,
+            default_vpc: true,
             keep: false,
             proxy_threads: 0,
             drain_seconds: 10,
@@ -257,6 +264,7 @@ impl Config {
             self.home.clone_from(&flags.home);
         }
         set(&mut self.account, &flags.account);
+        set(&mut self.default_vpc, &flags.default_vpc);
         set(&mut self.proxy_threads, &flags.proxy_threads);
         self.extended |= flags.extended;
         self.keep |= flags.keep;

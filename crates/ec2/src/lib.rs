@@ -42,6 +42,7 @@ use tokio_util::sync::CancellationToken;
 pub use feed::CONTRIBUTIONS;
 pub use networks::network_acls::complete as complete_network_acls;
 pub use networks::transit::SECTION;
+pub use networks::vpcs::default::furnish as furnish_default_vpc;
 
 /// The service of one region.
 #[derive(Clone)]

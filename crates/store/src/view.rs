@@ -126,6 +126,12 @@ impl View {
         self.revision
     }
 
+    /// Whether there is no record of any kind, as in a state that is new.
+    pub fn is_empty(&self) -> bool {
+        let mut tables = self.tables.values();
+        tables.all(|table| table.records.is_empty())
+    }
+
     /// The record with this id.
     pub fn get<R: Record>(&self, id: &str) -> Option<Arc<R>> {
         self.note(|| Read::Record(R::KIND, id.into()));

@@ -159,6 +159,10 @@ impl Control {
             .with_pods(token_issuers::pods(&cell))
             .with_resource_policies(resource_policy);
         let identity = Arc::new(identity);
+        // Before anything else is written: a state with a record is not new.
+        if config.default_vpc && lath_ec2::furnish_default_vpc(&cell).await? {
+            tracing::info!("made the default VPC of a new data directory");
+        }
         offer_directories(&cell, image_directories(config)).await?;
         pin_trust_policies(&cell).await;
         complete_network_acls(&cell).await;

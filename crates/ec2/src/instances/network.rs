@@ -19,7 +19,8 @@ use crate::ids;
 use crate::networks::interfaces::{
     self, NewInterface, add_addresses, create_primary, free_addresses, limits,
 };
-use crate::records::{Attachment, NetworkInterface, SecurityGroup, Subnet, Vpc};
+use crate::networks::vpcs;
+use crate::records::{Attachment, NetworkInterface, SecurityGroup, Subnet};
 use crate::refusals::refused;
 use crate::tags;
 
@@ -331,7 +332,7 @@ fn subnet(view: &View, op: &RunInstances, wanted: Option<&str>) -> Result<Arc<Su
 }
 
 fn default_subnet(view: &View, zone: Option<&str>) -> Result<Arc<Subnet>, ApiError> {
-    let Some(vpc) = view.by::<Vpc>("state", "default").next() else {
+    let Some(vpc) = vpcs::default::find(view) else {
         return Err(client(
             "VPCIdNotSpecified",
             "No default VPC for this user. GroupName is only supported for EC2-Classic and default VPC.",

@@ -1,7 +1,9 @@
 //! Subnets (<https://docs.aws.amazon.com/vpc/latest/userguide/configure-subnets.html>).
 
+use std::sync::Arc;
+
 use ipnet::Ipv4Net;
-use lath_control::claims_on;
+use lath_control::{Cell, claims_on};
 use lath_feed::Observed;
 use lath_model::id::SubnetId;
 use lath_service::{IdForm, Quota, Refuses, operations};
@@ -36,6 +38,9 @@ operations! {
         => on(&VPC, |op, _| op.vpc_id.clone())
             .creates(&SUBNET, |op| &op.tag_specifications)
         => refusing ["" CreateSubnet];
+    change CreateDefaultSubnet -> CreateSubnetResult = create_default, dry_run
+        => any()
+        => refusing ["" CreateDefaultSubnet];
     change DeleteSubnet -> Nothing = delete, dry_run
         => on(&SUBNET, |op, _| op.subnet_id.clone());
     read DescribeSubnets -> DescribeSubnetsResult = describe, dry_run => any();
@@ -62,6 +67,15 @@ pub(crate) struct CreateSubnet {
     ipv6_ipam_pool_id: Option<String>,
     ipv6_netmask_length: Option<i32>,
     dry_run: Option<bool>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct CreateDefaultSubnet {
+    availability_zone: Option<String>,
+    availability_zone_id: Option<String>,
+    dry_run: Option<bool>,
+    ipv6_native: Option<bool>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -251,10 +265,86 @@ fn checked_cidr(
     Ok(cidr)
 }
 
+/// A subnet of a zone, with the block that it would have, in the region's default VPC.
+fn create_default(
+    app: &Ec2,
+    tx: &mut Tx,
+    op: CreateDefaultSubnet,
+) -> Result<CreateSubnetResult, ApiError> {
+    op.refuse()?;
+    let zone = named_zone(&app.cell, &op.availability_zone, &op.availability_zone_id)?
+        .ok_or_else(|| missing("AvailabilityZone"))?;
+    let vpc = vpcs::default::find(tx.view()).ok_or_else(|| {
+        client(
+            "DefaultVpcDoesNotExist",
+            "No default VPC exists for this account in this region.",
+        )
+    })?;
+    let others: Vec<_> = tx.view().by::<Subnet>("vpc", vpc.id.as_str()).collect();
+    let mut there = others.iter().filter(|it| it.default_for_az);
+    if let Some(subnet) = there.find(|it| it.availability_zone == zone) {
+        return Err(client(
+            "DefaultSubnetAlreadyExistsInAvailabilityZone",
+            format!("'{}' is already the default subnet in {zone}.", subnet.id),
+        ));
+    }
+    MAX_SUBNETS.check(&app.cell, others.len() + 1, over)?;
+    let is_free = |block: &Ipv4Net| {
+        let overlaps = |other: Ipv4Net| other.contains(block) || block.contains(&other);
+        !others.iter().any(|other| overlaps(other.cidr))
+    };
+    let block = vpcs::default::blocks(&vpc).find(is_free).ok_or_else(|| {
+        client(
+            "InsufficientCidrBlocks",
+            format!("The default VPC '{}' has no free /20 CIDR block.", vpc.id),
+        )
+    })?;
+    let subnet = put_default(&app.cell, tx, &vpc, zone, block);
+    let observed = app.cell.observed.borrow();
+    let subnet = item(app, tx.view(), &observed, &subnet);
+    Ok(CreateSubnetResult { subnet })
+}
+
+/// Makes a default subnet: its instances get public addresses.
+pub(crate) fn put_default(
+    cell: &Cell,
+    tx: &mut Tx,
+    vpc: &Vpc,
+    availability_zone: String,
+    cidr: Ipv4Net,
+) -> Arc<Subnet> {
+    let created_after = tx.view().revision();
+    tx.put(Subnet {
+        id: SubnetId::random(),
+        vpc: vpc.id.clone(),
+        owner: cell.account.clone(),
+        cidr,
+        availability_zone,
+        default_for_az: true,
+        map_public_ip_on_launch: true,
+        acl_association: network_acls::association(),
+        network_acl: None,
+        created_after,
+        available: false,
+        names: PrivateDnsNames::default(),
+    })
+}
+
 /// The wanted zone, or the one with the fewest subnets of the VPC.
 fn zone(app: &Ec2, view: &View, op: &CreateSubnet) -> Result<String, ApiError> {
-    let zones = app.cell.availability_zones();
-    let (parameter, wanted, found) = match (&op.availability_zone, &op.availability_zone_id) {
+    let named = named_zone(&app.cell, &op.availability_zone, &op.availability_zone_id)?;
+    let zones = || app.cell.availability_zones();
+    Ok(named.unwrap_or_else(|| emptiest(view, &op.vpc_id, zones())))
+}
+
+/// The zone that a request names by its name or its id, if it does.
+fn named_zone(
+    cell: &Cell,
+    name: &Option<String>,
+    id: &Option<String>,
+) -> Result<Option<String>, ApiError> {
+    let zones = cell.availability_zones();
+    let (parameter, wanted, found) = match (name, id) {
         (Some(_), Some(_)) => {
             return Err(combination(
                 "The parameters AvailabilityZone and AvailabilityZoneId cannot be used together.",
@@ -269,9 +359,9 @@ fn zone(app: &Ec2, view: &View, op: &CreateSubnet) -> Result<String, ApiError> {
             let found = zones.iter().find(|it| zone_id(it) == *id);
             ("availabilityZoneId", id, found)
         }
-        (None, None) => return Ok(emptiest(view, &op.vpc_id, zones)),
+        (None, None) => return Ok(None),
     };
-    found.cloned().ok_or_else(|| {
+    found.cloned().map(Some).ok_or_else(|| {
         invalid_parameter(
             parameter,
             wanted,
@@ -471,6 +561,7 @@ fn describe(
 }
 
 refused! {
+    CreateDefaultSubnet { ipv6_native }
     CreateSubnet { ipv6_cidr_block, outpost_arn, ipv6_native, ipv4_ipam_pool_id, ipv4_netmask_length, ipv6_ipam_pool_id, ipv6_netmask_length }
     ModifySubnetAttribute { assign_ipv6_address_on_creation, map_customer_owned_ip_on_launch, customer_owned_ipv4_pool, enable_dns64, enable_resource_name_dns_aaaa_record_on_launch as "EnableResourceNameDnsAAAARecordOnLaunch", enable_lni_at_device_index, disable_lni_at_device_index }
 }

@@ -3,6 +3,7 @@
 mod addresses;
 mod api;
 mod cidr_reservations;
+mod default_vpc;
 mod feed;
 mod groups;
 mod interfaces;

@@ -26,6 +26,7 @@ use crate::errors::{client, dependency, invalid_parameter, invalid_value, missin
 use crate::filter::{Field, Filter};
 use crate::ids;
 use crate::messages::Done;
+use crate::networks::vpcs;
 use crate::records::{
     Direction, NetworkInterface, RuleSource, SecurityGroup, SecurityGroupRule, Vpc,
 };
@@ -210,9 +211,7 @@ fn check_text(parameter: &str, text: &str) -> Result<(), ApiError> {
 fn vpc_of(view: &View, id: Option<&str>) -> Result<Arc<Vpc>, ApiError> {
     match id {
         Some(id) => ids::find::<Vpc>(view, id),
-        None => view
-            .by::<Vpc>("state", "default")
-            .next()
+        None => vpcs::default::find(view)
             .ok_or_else(|| client("VPCIdNotSpecified", "No default VPC for this user")),
     }
 }
@@ -243,7 +242,7 @@ fn tagged_rules(specifications: &[TagSpecification]) -> Option<&'static str> {
 }
 
 fn in_default_vpc(view: &View, name: &str) -> Result<Arc<SecurityGroup>, ApiError> {
-    let vpc = view.by::<Vpc>("state", "default").next();
+    let vpc = vpcs::default::find(view);
     let shown = vpc
         .as_ref()
         .map_or_else(|| "null".to_owned(), |vpc| vpc.id.to_string());

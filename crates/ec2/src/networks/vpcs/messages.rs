@@ -48,6 +48,12 @@ impl Asks for EncryptionControlInput {
     }
 }
 
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct CreateDefaultVpc {
+    pub(crate) dry_run: Option<bool>,
+}
+
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct CreateVpcResult {

@@ -2,6 +2,7 @@
 
 mod attributes;
 mod cidrs;
+pub(crate) mod default;
 mod dhcp;
 mod messages;
 #[cfg(test)]
@@ -43,6 +44,7 @@ operations! {
     change CreateVpc -> CreateVpcResult = create, dry_run
         => creates(&VPC, |op| &op.tag_specifications)
         => refusing ["" CreateVpc];
+    change CreateDefaultVpc -> CreateVpcResult = default::create, dry_run => any();
     change DeleteVpc -> Nothing = delete, dry_run
         => on(&VPC, |op, _| op.vpc_id.clone());
     read DescribeVpcs -> DescribeVpcsResult = describe, dry_run => any();
