@@ -66,6 +66,12 @@ class Everything:
             PrefixListName=unique("list"), AddressFamily="IPv4", MaxEntries=3, Entries=[{"Cidr": "10.1.0.0/16"}])["PrefixList"]
         lab.later(ec2.delete_managed_prefix_list, PrefixListId=prefixes["PrefixListId"])
         self._ec2("prefix-list", prefixes["PrefixListId"], "PrefixListId")
+        peer, _, _ = lab.vpc("10.95.0.0/16", "10.95.1.0/24")
+        pcx = ec2.create_vpc_peering_connection(VpcId=vpc, PeerVpcId=peer)["VpcPeeringConnection"]["VpcPeeringConnectionId"]
+        lab.later(ec2.delete_vpc_peering_connection, VpcPeeringConnectionId=pcx)
+        self._ec2("vpc-peering-connection", pcx, "VpcPeeringConnectionId")
+        # The sides of one that is to be made, and the one that was asked.
+        self.values["ec2", "PeerVpcId"], self.peer_vpc = vpc, peer
         self.vpc_cidr = ec2.associate_vpc_cidr_block(VpcId=vpc, CidrBlock="10.91.0.0/16")["CidrBlockAssociation"]["AssociationId"]
 
     def _nat_deleted(self, nat):

@@ -129,6 +129,8 @@ ANOTHER = {
     ("iam:CreateServiceLinkedRole", "role"): "arn:aws:iam::{account}:role/aws-service-role/vpc-lattice.amazonaws.com/*",
     ("iam:DeleteServiceLinkedRole", "role"): "arn:aws:iam::{account}:role/aws-service-role/vpc-lattice.amazonaws.com/AWSServiceRoleForVpcLattice",
     ("iam:GetServiceLinkedRoleDeletionStatus", "role"): "arn:aws:iam::{account}:role/aws-service-role/vpc-lattice.amazonaws.com/AWSServiceRoleForVpcLattice",
+    # The side that is asked.
+    ("ec2:AcceptVpcPeeringConnection", "vpc"): "arn:aws:ec2:{region}:{account}:vpc/{peer_vpc}",
 }
 # What requests make before it has a name.
 MADE = {
@@ -141,6 +143,7 @@ MADE = {
     "ec2:CreateManagedPrefixList": {"prefix-list"},
     "ec2:CreateNatGateway": {"natgateway"},
     "ec2:CreateNetworkAcl": {"network-acl"},
+    "ec2:CreateVpcPeeringConnection": {"vpc-peering-connection"},
     "ec2:CreateNetworkInterface": {"network-interface"},
     "ec2:CreateRouteTable": {"route-table"},
     "ec2:CreateSecurityGroup": {"security-group"},

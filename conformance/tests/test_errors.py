@@ -14,6 +14,7 @@ VPC, SUBNET, IGW, RTB, SG = "vpc-0123456789abcdef0", "subnet-0123456789abcdef0",
 ENI, I, AMI, PL, EIP = "eni-0123456789abcdef0", "i-0123456789abcdef0", "ami-0123456789abcdef0", "pl-0123456789abcdef0", "eipalloc-0123456789abcdef0"
 ACL = "acl-0123456789abcdef0"
 ACL_ENTRY = {"RuleNumber": 100, "Protocol": "-1", "RuleAction": "allow", "Egress": True, "CidrBlock": "0.0.0.0/0"}
+PCX = "pcx-0123456789abcdef0"
 SN, SVC, TG, LISTENER, RULE = "sn-0123456789abcdef0", "svc-0123456789abcdef0", "tg-0123456789abcdef0", "listener-0123456789abcdef0", "rule-0123456789abcdef0"
 LT, LT_NAME = {"LaunchTemplateId": "lt-0123456789abcdef0"}, {"LaunchTemplateName": "no-such-template"}
 NO_LT, NO_LT_NAME = "InvalidLaunchTemplateId.NotFound", "InvalidLaunchTemplateName.NotFoundException"
@@ -28,6 +29,7 @@ BAD_FILTER = [{"Name": "no-such-filter", "Values": ["x"]}]
 
 # `$vpc`, `$subnet`, ... stand for things that exist, made once for the whole table.
 EC2 = [
+    ("AcceptVpcPeeringConnection", {"VpcPeeringConnectionId": PCX}, "InvalidVpcPeeringConnectionID.NotFound"),
     ("AllocateAddress", {"Domain": "moon"}, "InvalidParameterValue"),
     ("AllocateAddress", {"DryRun": True}, "DryRunOperation", 412),
     ("AssignPrivateIpAddresses", {"NetworkInterfaceId": ENI, "SecondaryPrivateIpAddressCount": 1}, "InvalidNetworkInterfaceID.NotFound"),
@@ -187,6 +189,15 @@ EC2 = [
     ("StopInstances", {"InstanceIds": [I]}, "InvalidInstanceID.NotFound"),
     ("TerminateInstances", {"InstanceIds": [I]}, "InvalidInstanceID.NotFound"),
     ("UnassignPrivateIpAddresses", {"NetworkInterfaceId": ENI, "PrivateIpAddresses": ["10.0.0.9"]}, "InvalidNetworkInterfaceID.NotFound"),
+    ("CreateRoute", {"RouteTableId": "$table", "DestinationCidrBlock": "1.0.0.0/8", "VpcPeeringConnectionId": PCX}, "InvalidVpcPeeringConnectionID.NotFound"),
+    ("CreateVpcPeeringConnection", {"VpcId": "$vpc", "PeerVpcId": "$vpc"}, "InvalidParameterValue"),
+    ("CreateVpcPeeringConnection", {"VpcId": "$vpc", "PeerVpcId": VPC}, "InvalidVpcID.NotFound"),
+    ("CreateVpcPeeringConnection", {"VpcId": "$vpc", "PeerVpcId": VPC, "PeerRegion": "eu-west-1"}, "UnsupportedOperation"),
+    ("DeleteVpcPeeringConnection", {"VpcPeeringConnectionId": PCX}, "InvalidVpcPeeringConnectionID.NotFound"),
+    ("DescribeVpcPeeringConnections", {"VpcPeeringConnectionIds": [PCX]}, "InvalidVpcPeeringConnectionID.NotFound"),
+    ("DescribeVpcPeeringConnections", {"VpcPeeringConnectionIds": ["pcx"]}, "InvalidVpcPeeringConnectionId.Malformed"),
+    ("ModifyVpcPeeringConnectionOptions", {"VpcPeeringConnectionId": PCX, "AccepterPeeringConnectionOptions": {"AllowDnsResolutionFromRemoteVpc": True}}, "InvalidVpcPeeringConnectionID.NotFound"),
+    ("RejectVpcPeeringConnection", {"VpcPeeringConnectionId": PCX}, "InvalidVpcPeeringConnectionID.NotFound"),
     ("UpdateSecurityGroupRuleDescriptionsEgress", {"GroupId": SG, "IpPermissions": ALL_TCP}, "InvalidGroup.NotFound"),
     ("UpdateSecurityGroupRuleDescriptionsIngress", {"GroupId": SG, "IpPermissions": ALL_TCP}, "InvalidGroup.NotFound"),
 ]

@@ -144,6 +144,47 @@ def test_network_acls(lab):
     assert {it["RuleNumber"] for it in lab.ec2.describe_network_acls(NetworkAclIds=[acl])["NetworkAcls"][0]["Entries"]} == {32767}
 
 
+def test_vpc_peering(lab):
+    vpc, _, _ = lab.vpc("10.96.0.0/16", "10.96.1.0/24")
+    peer, _, _ = lab.vpc("10.97.0.0/16", "10.97.1.0/24")
+
+    def asked():
+        made = lab.ec2.create_vpc_peering_connection(VpcId=vpc, PeerVpcId=peer)["VpcPeeringConnection"]
+        return made["VpcPeeringConnectionId"]
+
+    status = lambda it: lab.ec2.describe_vpc_peering_connections(
+        VpcPeeringConnectionIds=[it])["VpcPeeringConnections"][0]["Status"]["Code"]
+    refused = asked()
+    lab.ec2.reject_vpc_peering_connection(VpcPeeringConnectionId=refused)
+    assert status(refused) == "rejected"
+    made = asked()
+    lab.ec2.get_waiter("vpc_peering_connection_exists").wait(VpcPeeringConnectionIds=[made])
+    lab.ec2.accept_vpc_peering_connection(VpcPeeringConnectionId=made)
+    wait_for("the connection", lambda: status(made) == "active")
+    names = lab.ec2.modify_vpc_peering_connection_options(
+        VpcPeeringConnectionId=made, RequesterPeeringConnectionOptions={"AllowDnsResolutionFromRemoteVpc": True})
+    assert names["RequesterPeeringConnectionOptions"]["AllowDnsResolutionFromRemoteVpc"]
+    lab.ec2.delete_vpc_peering_connection(VpcPeeringConnectionId=made)
+    lab.ec2.get_waiter("vpc_peering_connection_deleted").wait(VpcPeeringConnectionIds=[made])
+
+
+def test_default_vpc(lab):
+    vpc = lab.ec2.create_default_vpc()["Vpc"]
+    assert vpc["IsDefault"] and vpc["CidrBlock"] == "172.31.0.0/16"
+    mine = [{"Name": "vpc-id", "Values": [vpc["VpcId"]]}]
+    subnets = lab.ec2.describe_subnets(Filters=mine)["Subnets"]
+    lab.ec2.delete_subnet(SubnetId=subnets[0]["SubnetId"])
+    again = lab.ec2.create_default_subnet(AvailabilityZone=subnets[0]["AvailabilityZone"])["Subnet"]
+    assert again["CidrBlock"] == subnets[0]["CidrBlock"]
+    # No other test counts on it.
+    for subnet in lab.ec2.describe_subnets(Filters=mine)["Subnets"]:
+        lab.ec2.delete_subnet(SubnetId=subnet["SubnetId"])
+    [gateway] = lab.ec2.describe_internet_gateways(Filters=[{"Name": "attachment.vpc-id", "Values": [vpc["VpcId"]]}])["InternetGateways"]
+    lab.ec2.detach_internet_gateway(InternetGatewayId=gateway["InternetGatewayId"], VpcId=vpc["VpcId"])
+    lab.ec2.delete_internet_gateway(InternetGatewayId=gateway["InternetGatewayId"])
+    lab.ec2.delete_vpc(VpcId=vpc["VpcId"])
+
+
 def test_descriptions_of_rules(lab, place):
     vpc, *_ = place
     def rule(text):

@@ -46,3 +46,25 @@ def test_a_stack_with_a_certificate_and_an_https_listener(own_lath, tmp_path):
     assert own_lath.aws("acm", "list-certificates")["CertificateSummaryList"] == []
     assert own_lath.aws("vpc-lattice", "list-services")["items"] == []
     assert own_lath.aws("route53", "list-hosted-zones")["HostedZones"] == []
+
+
+@pytest.mark.root
+def test_a_stack_of_networks(own_lath, tmp_path):
+    terraform = Terraform(STACKS / "network", tmp_path, own_lath.env() | {"PATH": os.environ["PATH"]})
+    terraform.apply()
+
+    def ports():
+        [acl] = own_lath.aws("ec2", "describe-network-acls", "--filters", "Name=tag:Name,Values=web")["NetworkAcls"]
+        return [it["PortRange"] for it in acl["Entries"] if it["RuleNumber"] == 100]
+
+    assert ports() == [{"From": 80, "To": 80}]
+    [peering] = own_lath.aws("ec2", "describe-vpc-peering-connections")["VpcPeeringConnections"]
+    assert peering["Status"]["Code"] == "active"
+    assert peering["AccepterVpcInfo"]["PeeringOptions"]["AllowDnsResolutionFromRemoteVpc"]
+    terraform.run("plan", "-detailed-exitcode")
+    terraform.run("plan", "-detailed-exitcode", want=DIFFERENCE, port=443)
+    terraform.apply(port=443)
+    assert ports() == [{"From": 443, "To": 443}]
+    terraform.run("destroy", "-auto-approve", port=443)
+    [left] = own_lath.aws("ec2", "describe-vpcs")["Vpcs"]
+    assert left["IsDefault"], "Terraform leaves the default VPC"

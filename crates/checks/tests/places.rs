@@ -165,6 +165,7 @@ fn vpc() -> Vpc {
         nat_gateways: BTreeMap::new(),
         endpoints: BTreeMap::new(),
         network_acls: BTreeMap::new(),
+        peerings: BTreeMap::new(),
     }
 }
 

@@ -77,6 +77,7 @@ fn vpc(id: &str, cidrs: &[&str], addresses: &[([u8; 4], Option<[u8; 4]>)]) -> Vp
         nat_gateways: Default::default(),
         endpoints: Default::default(),
         network_acls: Default::default(),
+        peerings: Default::default(),
     }
 }
 

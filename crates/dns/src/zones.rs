@@ -190,8 +190,12 @@ fn issuer(snapshot: &Snapshot, vpc: &Vpc, name: &str) -> Option<Place> {
     })
 }
 
-/// Whether a Transit Gateway that shares names joins the two VPCs.
+/// Whether a Transit Gateway or a peering connection that shares names joins the two VPCs.
 fn is_private_here(snapshot: &Snapshot, here: &Vpc, owner: &VpcId) -> bool {
+    let mut peers = here.peerings.values();
+    if peers.any(|peer| peer.vpc == *owner && peer.shares_names) {
+        return true;
+    }
     let gateways_of = |vpc: &VpcId| snapshot.name_sharing.get(vpc);
     let (Some(here), Some(there)) = (gateways_of(&here.id), gateways_of(owner)) else {
         return false;

@@ -12,7 +12,8 @@ use lath_feed::{
 use lath_store::{Record, View};
 
 use crate::networks::{
-    nat_gateways, network_acls, prefix_lists, route_tables, transit, vpc_endpoints,
+    self, nat_gateways, network_acls, prefix_lists, route_tables, transit, vpc_endpoints,
+    vpc_peering,
 };
 use crate::records::{self, Destination, Direction, RuleSource, Target};
 
@@ -51,6 +52,8 @@ fn vpc(cell: &Cell, view: &View, id: &str, snapshot: &mut Snapshot) {
         add_network_acls(view, &mut vpc);
         add_interfaces(view, &mut vpc);
         add_managed(cell, view, &mut vpc);
+        let peerings = vpc_peering::feed(view, &record.id).into_iter();
+        vpc.peerings = peerings.map(|peer| (peer.id.clone(), peer)).collect();
         snapshot.vpcs.insert(key, Arc::new(vpc));
     }
 }
@@ -126,6 +129,7 @@ fn empty_vpc(vpc: &records::Vpc) -> Vpc {
         nat_gateways: Default::default(),
         endpoints: Default::default(),
         network_acls: Default::default(),
+        peerings: Default::default(),
     }
 }
 
@@ -186,6 +190,7 @@ fn feed_target(view: &View, table: &records::RouteTable, target: &Target) -> Rou
         Target::Interface(id) => RouteTarget::Interface(id.clone()),
         Target::NatGateway(id) => RouteTarget::NatGateway(id.clone()),
         Target::TransitGateway(id) => RouteTarget::TransitGateway(id.clone()),
+        Target::VpcPeering(id) => RouteTarget::VpcPeering(id.clone()),
     }
 }
 
@@ -327,11 +332,11 @@ fn feed_rules(
         .collect()
 }
 
-/// Whether a rule counts: one that names a group of another VPC does while a Transit Gateway joins the two.
+/// Whether a rule counts: one that names a group of another VPC does while the two are joined.
 fn is_in_reach(view: &View, group: &records::SecurityGroup, source: &RuleSource) -> bool {
     let RuleSource::Group(id) = source else {
         return true;
     };
     let other = view.get::<records::SecurityGroup>(id.as_str());
-    other.is_none_or(|it| it.vpc == group.vpc || transit::joins(view, &it.vpc, &group.vpc))
+    other.is_none_or(|it| it.vpc == group.vpc || networks::joined(view, &it.vpc, &group.vpc))
 }

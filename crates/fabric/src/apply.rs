@@ -105,6 +105,7 @@ pub fn apply_changes(kernel: &mut dyn Kernel, plan: &HostPlan, known: &Known) ->
         run.space(name, space, joined);
     }
     run.tell_joints(plan);
+    run.tell_peerings(plan);
     if host {
         run.settle_host(plan);
     }

@@ -11,6 +11,7 @@ use ipnet::Ipv4Net;
 use lath_model::WorkloadId;
 use lath_model::id::{
     NatGatewayId, NetworkInterfaceId, TransitGatewayAttachmentId, TransitGatewayId, VpcId,
+    VpcPeeringConnectionId,
 };
 
 use crate::nft::Table;
@@ -27,6 +28,8 @@ pub struct HostPlan {
     pub spaces: BTreeMap<String, Namespace>,
     /// Which of the spaces are transit gateways, and what joins each to its attachments.
     pub transit: BTreeMap<TransitGatewayId, BTreeMap<TransitGatewayAttachmentId, Joint>>,
+    /// Which of the spaces are VPC peering connections, and the VPCs that each joins: they work when it does.
+    pub peerings: BTreeMap<VpcPeeringConnectionId, [VpcId; 2]>,
 }
 
 impl HostPlan {

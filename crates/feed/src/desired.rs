@@ -321,6 +321,7 @@ mod tests {
             nat_gateways: BTreeMap::new(),
             endpoints: BTreeMap::new(),
             network_acls: BTreeMap::new(),
+            peerings: BTreeMap::new(),
         };
         let workload = ManagedWorkload {
             id: plane.clone(),

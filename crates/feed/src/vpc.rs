@@ -42,6 +42,20 @@ pub struct Vpc {
     /// Its network ACLs.
     #[serde(default)]
     pub network_acls: BTreeMap<NetworkAclId, NetworkAcl>,
+    /// Its connections with other VPCs.
+    #[serde(default)]
+    pub peerings: BTreeMap<VpcPeeringConnectionId, VpcPeer>,
+}
+
+/// A VPC peering connection, as one of its sides sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VpcPeer {
+    /// Its id, which both sides know it by.
+    pub id: VpcPeeringConnectionId,
+    /// The VPC of the other side.
+    pub vpc: VpcId,
+    /// Whether public names of the other side resolve to private addresses on this one.
+    pub shares_names: bool,
 }
 
 /// A subnet.
@@ -115,6 +129,8 @@ pub enum RouteTarget {
     /// A Transit Gateway that the VPC is attached to. It takes packets only from availability zones in
     /// which the attachment has a subnet.
     TransitGateway(TransitGatewayId),
+    /// A peering connection of the VPC.
+    VpcPeering(VpcPeeringConnectionId),
     /// The target is gone: packets are dropped.
     Blackhole,
 }

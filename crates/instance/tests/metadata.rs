@@ -57,6 +57,7 @@ fn snapshot(vpc: &VpcId) -> Arc<Snapshot> {
         nat_gateways: Default::default(),
         endpoints: Default::default(),
         network_acls: Default::default(),
+        peerings: Default::default(),
     };
     Arc::new(Snapshot {
         vpcs: lath_feed::Items::from([(vpc.clone(), Arc::new(network))]),

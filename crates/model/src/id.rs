@@ -136,6 +136,8 @@ ids! {
     pub VolumeId = "vol";
     /// A set of DHCP options.
     pub DhcpOptionsId = "dopt";
+    /// A VPC peering connection.
+    pub VpcPeeringConnectionId = "pcx";
     /// A network access control list.
     pub NetworkAclId = "acl";
     /// A Lattice service network.

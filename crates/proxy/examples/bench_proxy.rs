@@ -122,6 +122,7 @@ fn vpc(id: &VpcId, network: &ServiceNetworkId) -> Vpc {
         nat_gateways: Default::default(),
         endpoints: Default::default(),
         network_acls: Default::default(),
+        peerings: Default::default(),
     }
 }
 

@@ -49,6 +49,7 @@ fn world() -> (Snapshot, VpcId) {
         nat_gateways: Default::default(),
         endpoints: Default::default(),
         network_acls: Default::default(),
+        peerings: Default::default(),
     };
     let snapshot = Snapshot {
         region: "us-east-1".into(),

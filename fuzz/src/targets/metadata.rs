@@ -88,6 +88,7 @@ fn world() -> (Snapshot, VpcId) {
         nat_gateways: Default::default(),
         endpoints: Default::default(),
         network_acls: Default::default(),
+        peerings: Default::default(),
     };
     let instances = both.map(|(host, id)| (id.clone(), Arc::new(instance(host, id, vpc.clone()))));
     let snapshot = Snapshot {

@@ -17,12 +17,22 @@ mod subnets;
 pub(crate) mod testing;
 pub mod transit;
 pub(crate) mod vpc_endpoints;
+pub(crate) mod vpc_peering;
 pub(crate) mod vpcs;
 
 pub use reconcile::reconcile;
 
+use lath_model::id::VpcId;
+use lath_store::View;
+
 use crate::parts::Part;
 use crate::resources::*;
+
+/// Whether rules of groups of one VPC may name groups of the other: a Transit Gateway that takes such references, or a peering
+/// connection, joins the two.
+pub(crate) fn joined(view: &View, one: &VpcId, other: &VpcId) -> bool {
+    transit::joins(view, one, other) || vpc_peering::joins(view, one, other)
+}
 
 /// What networks are made of: a line for each module's operations and the kinds of resources that they make.
 pub(crate) static PARTS: &[Part] = &[
@@ -50,4 +60,5 @@ pub(crate) static PARTS: &[Part] = &[
     ),
     Part::new(nat_gateways::register, &[&NAT_GATEWAY]),
     Part::new(vpc_endpoints::register, &[&VPC_ENDPOINT]),
+    Part::new(vpc_peering::register, &[&VPC_PEERING]),
 ];

@@ -19,6 +19,7 @@ mod tags;
 mod transit;
 mod vpc;
 mod vpc_endpoint;
+mod vpc_peering;
 
 pub use address::{Address, AddressAssociation};
 pub use image::DirectoryImage;
@@ -47,6 +48,7 @@ pub use vpc_endpoint::{
     EndpointDnsOptions, EndpointFailure, EndpointOf, EndpointResource, ResourceAtEndpoint,
     VpcEndpoint,
 };
+pub use vpc_peering::{PeeringSide, PeeringState, VpcPeering};
 
 use lath_store::Kinds;
 

@@ -3,7 +3,7 @@ use std::fmt;
 use ipnet::IpNet;
 use lath_model::id::{
     InternetGatewayId, NatGatewayId, NetworkInterfaceId, PrefixListId, RouteTableAssociationId,
-    RouteTableId, SubnetId, TransitGatewayId, VpcId,
+    RouteTableId, SubnetId, TransitGatewayId, VpcId, VpcPeeringConnectionId,
 };
 use lath_store::Record;
 use serde::{Deserialize, Serialize};
@@ -61,6 +61,8 @@ pub enum Target {
     NatGateway(NatGatewayId),
     /// A Transit Gateway that the VPC is attached to.
     TransitGateway(TransitGatewayId),
+    /// A VPC peering connection.
+    VpcPeering(VpcPeeringConnectionId),
 }
 
 impl fmt::Display for Destination {

@@ -9,7 +9,7 @@ use super::{Facts, arn, fact, ids, own_id, resource_type};
 use crate::networks::{prefix_lists, vpcs};
 use crate::records::{
     Address, InternetGateway, ManagedPrefixList, NatGateway, NetworkAcl, NetworkInterface,
-    RouteTable, SecurityGroup, Subnet, Vpc, VpcEndpoint,
+    RouteTable, SecurityGroup, Subnet, Vpc, VpcEndpoint, VpcPeering,
 };
 use crate::zones::zone_id;
 
@@ -234,6 +234,33 @@ pub(crate) const VPC_ENDPOINT: Kind = Kind::of::<VpcEndpoint>(
     ),
 );
 
+/// A VPC peering connection.
+pub(crate) const VPC_PEERING: Kind = Kind::of::<VpcPeering>(
+    ids(
+        "pcx",
+        "InvalidVpcPeeringConnectionId.Malformed",
+        "InvalidVpcPeeringConnectionID.NotFound",
+        "The vpcPeeringConnection ID '{}' does not exist",
+    ),
+    resource_type!(
+        "vpc-peering-connection",
+        [
+            "ec2:VpcPeeringConnectionID",
+            "ec2:AccepterVpc",
+            "ec2:RequesterVpc",
+        ],
+        |at, id| {
+            let mut facts = own_id("ec2:VpcPeeringConnectionID", id);
+            if let Some(peering) = at.view.get::<VpcPeering>(id) {
+                let vpc = |id: &lath_model::id::VpcId| arn(at, "vpc", id);
+                facts.push(fact("ec2:AccepterVpc", vpc(&peering.accepter.vpc)));
+                facts.push(fact("ec2:RequesterVpc", vpc(&peering.requester.vpc)));
+            }
+            facts
+        }
+    ),
+);
+
 /// A managed prefix list: of the account, or one of AWS's.
 pub(crate) const PREFIX_LIST: Kind = Kind::of::<ManagedPrefixList>(
     ids(
@@ -337,6 +364,10 @@ impl Resource for Address {
 
 impl Resource for NatGateway {
     const RESOURCE: Kind = NAT_GATEWAY;
+}
+
+impl Resource for VpcPeering {
+    const RESOURCE: Kind = VPC_PEERING;
 }
 
 impl Resource for VpcEndpoint {

@@ -13,10 +13,13 @@ fn snapshot(api: &Api) -> Snapshot {
 #[tokio::test]
 async fn a_default_vpc_is_whole_and_there_is_one() {
     let api = Api::new();
-    api.refuses(&[(
-        "Action=CreateDefaultSubnet&AvailabilityZone=us-east-1a",
-        "DefaultVpcDoesNotExist",
-    )])
+    api.refuses(&[
+        ("Action=CreateDefaultVpc&DryRun=true", "DryRunOperation"),
+        (
+            "Action=CreateDefaultSubnet&AvailabilityZone=us-east-1a",
+            "DefaultVpcDoesNotExist",
+        ),
+    ])
     .await;
     let vpc = api.get("vpcId", "Action=CreateDefaultVpc").await;
     let described = api.ok(&format!("Action=DescribeVpcs&VpcId.1={vpc}")).await;
@@ -60,7 +63,6 @@ async fn a_default_vpc_is_whole_and_there_is_one() {
     assert_eq!(api.get("vpcId", &form).await, vpc);
     api.refuses(&[
         ("Action=CreateDefaultVpc", "DefaultVpcAlreadyExists"),
-        ("Action=CreateDefaultVpc&DryRun=true", "DryRunOperation"),
         ("Action=CreateDefaultSubnet", "MissingParameter"),
         (
             "Action=CreateDefaultSubnet&AvailabilityZone=us-east-1a",

@@ -14,4 +14,5 @@ mod peering;
 mod routes;
 mod tags;
 mod transit;
+mod vpc_peering;
 mod vpcs;

@@ -59,6 +59,22 @@ impl Run<'_> {
         }
     }
 
+    /// A VPC is not as it should be while one of its peering connections is not.
+    pub(super) fn tell_peerings(&mut self, plan: &HostPlan) {
+        for (id, vpcs) in &plan.peerings {
+            let Some(Err(reason)) = self.report.spaces.get(id.as_str()) else {
+                continue;
+            };
+            let reason = format!("{id}: {reason}");
+            for vpc in vpcs {
+                let outcome = self.report.vpcs.get_mut(vpc).filter(|it| it.is_ok());
+                outcome
+                    .into_iter()
+                    .for_each(|outcome| *outcome = Err(reason.clone()));
+            }
+        }
+    }
+
     /// Checks that a link works at every end.
     fn whole(&self, ends: &[(String, String)]) -> Result<(), String> {
         let mut reasons = ends.iter().filter_map(|end| self.broken.get(end));

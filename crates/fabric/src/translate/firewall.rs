@@ -17,6 +17,7 @@ use lath_net::LATTICE_SOURCE;
 
 use super::endpoint::{ENDPOINTS, RESOURCE_POINTS};
 use super::nat::{NAT_PRIVATE, NAT_PUBLIC, translations};
+use super::peering::peer_link;
 use super::resource::{self, Beyond, GATEWAYS, RESOURCES};
 use super::security::Way;
 use super::tables::KernelTables;
@@ -55,7 +56,7 @@ const MAPPED: &str = "mapped";
 pub(super) const SERVICES: &str = "services";
 const BLOCKS: &str = "blocks";
 pub(super) const LATTICE: &str = "lattice";
-/// The router's links to transit gateways.
+/// The router's links to transit gateways and peering connections.
 pub(super) const TRANSIT: &str = "transit";
 const NOT_PUBLIC: &str = "not_public";
 
@@ -122,6 +123,8 @@ impl VpcView<'_> {
         let mut transit = Set::new(KeyType::Link);
         self.transit()
             .for_each(|joint| transit.insert(Key::Link(joint.link)));
+        self.peerings()
+            .for_each(|(peer, _)| transit.insert(Key::Link(peer_link(&peer.id))));
         let transit_too = !transit.elements.is_empty();
         let nat = self.nat_marks(table, tables);
         // A translation names the set.
@@ -185,6 +188,13 @@ impl VpcView<'_> {
             if let Some(known) = tables.get(joint.attachment.id.as_str()) {
                 let mark = Value::Mark(known.number);
                 marks.elements.insert(Key::Link(joint.link), mark);
+            }
+        }
+        for (peer, _) in self.peerings() {
+            if let Some(known) = tables.get(peer.id.as_str()) {
+                let mark = Value::Mark(known.number);
+                let link = Key::Link(peer_link(&peer.id));
+                marks.elements.insert(link, mark);
             }
         }
         let sets = [(OWN_SOURCES, own), (FORWARDERS, forwarders), (MARKS, marks)];

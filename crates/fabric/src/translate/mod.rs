@@ -15,7 +15,7 @@
 //! | 169.254.171.1 ([`lath_net::LATTICE_SOURCE`]) | where requests and probes to targets come from |
 //! | other of 169.254.171.0/24 | Lattice services |
 //! | 129.224.0.0/17 ([`lath_feed::RESOURCE_BLOCK`]) | Lattice resources |
-//! | 169.254.102.1, 169.254.102.2 | a transit gateway's and the router's end of an attachment |
+//! | 169.254.102.1, 169.254.102.2 | a transit gateway's and the router's end of an attachment, or a peering connection's and the router's end of that |
 //! | 169.254.100.1, 169.254.100.2 | the host's and the router's end of every uplink |
 
 mod acl;
@@ -24,6 +24,7 @@ mod endpoint;
 pub(crate) mod firewall;
 pub(crate) mod host;
 mod nat;
+mod peering;
 mod resource;
 mod router;
 mod security;
@@ -68,6 +69,7 @@ pub fn plan(snapshot: &Snapshot, facts: &HostFacts) -> HostPlan {
         plan.vpcs.insert(id.clone(), view.plan());
     }
     transit::plan(&mut plan, snapshot, facts);
+    peering::plan(&mut plan, snapshot, facts);
     plan.host = host::plan(snapshot, facts);
     plan
 }

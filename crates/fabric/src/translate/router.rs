@@ -31,6 +31,7 @@ impl VpcView<'_> {
             self.route_table(&mut router, table);
         }
         self.transit_links(&mut router, &tables);
+        self.peer_links(&mut router, &tables);
         self.endpoint_addresses(&mut router, &tables);
         self.resource_addresses(&mut router, &tables);
         router.table = Some(self.firewall(&tables));
@@ -150,7 +151,10 @@ impl VpcView<'_> {
         for route in table.routes.map_or(&[][..], |table| &table.routes) {
             let to = route.destination.trunc();
             router.route(number, to, self.target(route, table));
-            if matches!(route.target, RouteTarget::TransitGateway(_)) {
+            if matches!(
+                route.target,
+                RouteTarget::TransitGateway(_) | RouteTarget::VpcPeering(_)
+            ) {
                 router.fallback(number, to, RouteTo::Unreachable);
             }
         }
@@ -167,6 +171,7 @@ impl VpcView<'_> {
             RouteTarget::Blackhole | RouteTarget::NatGateway(_) => RouteTo::Blackhole,
             RouteTarget::TransitGateway(id) if table.unserved.contains(id) => RouteTo::Unreachable,
             RouteTarget::TransitGateway(id) => self.through_transit(id),
+            RouteTarget::VpcPeering(id) => self.through_peering(id),
             RouteTarget::InternetGateway(id) => {
                 if self.vpc.internet_gateway.as_ref() == Some(id) && self.has_gateway() {
                     RouteTo::via(WAN, UPLINK_HOST)

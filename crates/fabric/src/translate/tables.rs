@@ -51,6 +51,12 @@ impl<'a> VpcView<'a> {
             tables.insert(id.to_owned(), table);
             tables.insert(back(id), KernelTable::default());
         }
+        for (peer, _) in self.peerings() {
+            let id = peer.id.as_str();
+            // The VPC alone is reached from there: the main table knows it.
+            tables.insert(id.to_owned(), KernelTable::default());
+            tables.insert(back(id), KernelTable::default());
+        }
         for (nat, subnet) in self.nat_gateways() {
             let mut table = self.seen(&subnet.route_table, self.unserved(subnet));
             table.of_nat = true;

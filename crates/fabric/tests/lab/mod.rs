@@ -96,6 +96,7 @@ impl Draft {
             nat_gateways: Default::default(),
             endpoints: Default::default(),
             network_acls: Default::default(),
+            peerings: Default::default(),
         };
         self.snapshot.vpcs.insert(vpc.id.clone(), Arc::new(vpc));
         self.subnet(number, number, subnet, number)

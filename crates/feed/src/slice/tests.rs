@@ -36,6 +36,7 @@ fn vpc(number: u64, network: Option<u64>) -> Vpc {
         nat_gateways: BTreeMap::new(),
         endpoints: BTreeMap::new(),
         network_acls: BTreeMap::new(),
+        peerings: BTreeMap::new(),
     }
 }
 

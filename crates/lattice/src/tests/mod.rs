@@ -395,6 +395,7 @@ fn feed_vpc(vpc: &Vpc) -> lath_feed::Vpc {
         nat_gateways: Default::default(),
         endpoints: Default::default(),
         network_acls: Default::default(),
+        peerings: Default::default(),
     }
 }
 

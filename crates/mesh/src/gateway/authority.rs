@@ -248,6 +248,7 @@ mod tests {
                 nat_gateways: BTreeMap::new(),
                 endpoints: BTreeMap::new(),
                 network_acls: BTreeMap::new(),
+                peerings: BTreeMap::new(),
             };
             snapshot.vpcs.insert(vpc.id.clone(), Arc::new(vpc));
         }

@@ -123,6 +123,7 @@ pub(crate) fn snapshot(version: u64) -> Snapshot {
         nat_gateways: BTreeMap::new(),
         endpoints: BTreeMap::new(),
         network_acls: BTreeMap::new(),
+        peerings: BTreeMap::new(),
     };
     snapshot.vpcs.insert(vpc.clone(), Arc::new(own));
     let guards = SecurityGroup {

@@ -80,6 +80,7 @@ pub(crate) struct RouteItem {
     pub(crate) nat_gateway_id: Option<String>,
     pub(crate) network_interface_id: Option<String>,
     pub(crate) transit_gateway_id: Option<String>,
+    pub(crate) vpc_peering_connection_id: Option<String>,
     pub(crate) origin: String,
     pub(crate) state: String,
 }

@@ -22,7 +22,7 @@ use crate::filter::Field;
 use crate::idempotency;
 use crate::ids;
 use crate::messages::{Done, Nothing};
-use crate::networks::{nat_gateways, prefix_lists, transit};
+use crate::networks::{nat_gateways, prefix_lists, transit, vpc_peering};
 use crate::records::{
     Destination, Instance, InstanceState, InternetGateway, NetworkInterface, Route, RouteTable,
     Subnet, TableAssociation, Target, Vpc,
@@ -89,6 +89,7 @@ pub(crate) fn is_alive(view: &View, table: &RouteTable, target: &Target) -> bool
             .is_some_and(|interface| has_running_instance(view, &interface)),
         Target::NatGateway(id) => nat_gateways::is_alive(view, &table.vpc, id),
         Target::TransitGateway(id) => transit::reaches(view, &table.vpc, id.as_str()),
+        Target::VpcPeering(id) => vpc_peering::is_alive(view, &table.vpc, id),
     }
 }
 
@@ -224,6 +225,7 @@ fn route_item(view: &View, table: &RouteTable, route: &Route) -> RouteItem {
         Target::InternetGateway(id) => item.gateway_id = Some(id.to_string()),
         Target::NatGateway(id) => item.nat_gateway_id = Some(id.to_string()),
         Target::TransitGateway(id) => item.transit_gateway_id = Some(id.to_string()),
+        Target::VpcPeering(id) => item.vpc_peering_connection_id = Some(id.to_string()),
         Target::Interface(id) => {
             let interface = view.get::<NetworkInterface>(id.as_str());
             item.network_interface_id = Some(id.to_string());
@@ -305,7 +307,9 @@ impl Listed for TableItem {
         ("route.transit-gateway-id", |it| {
             routes_by(it, |it| it.transit_gateway_id.clone())
         }),
-        ("route.vpc-peering-connection-id", |_| vec![]),
+        ("route.vpc-peering-connection-id", |it| {
+            routes_by(it, |it| it.vpc_peering_connection_id.clone())
+        }),
     ];
     fn id(&self) -> &str {
         &self.route_table_id

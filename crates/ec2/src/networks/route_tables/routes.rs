@@ -10,7 +10,7 @@ use crate::Ec2;
 use crate::errors::{client, combination, invalid_value, missing, over};
 use crate::ids::{self, Ids as _};
 use crate::messages::{Done, Nothing};
-use crate::networks::{nat_gateways, prefix_lists, transit, vpcs};
+use crate::networks::{nat_gateways, prefix_lists, transit, vpc_peering, vpcs};
 use crate::records::{
     Destination, InternetGateway, NetworkInterface, Route, RouteTable, Subnet, Target, Vpc,
 };
@@ -25,12 +25,7 @@ const RESERVED: ([u8; 4], u8) = ([169, 254, 168, 0], 22);
 
 /// The members of a request that name the target, and what is said when nothing has such an id. Lath
 /// has no such resources, so that the answer is the truth.
-const ABSENT: [(&str, &str, &str); 4] = [
-    (
-        "pcx-",
-        "InvalidVpcPeeringConnectionID.NotFound",
-        "vpcPeeringConnection ID",
-    ),
+const ABSENT: [(&str, &str, &str); 3] = [
     ("eigw-", "InvalidGatewayID.NotFound", "eigw ID"),
     ("vpce-", "InvalidVpcEndpointId.NotFound", "Vpc Endpoint Id"),
     ("vgw-", "InvalidGatewayID.NotFound", "gateway ID"),
@@ -232,7 +227,8 @@ struct Targets<'a> {
     interface: Option<&'a str>,
     nat: Option<&'a str>,
     transit: Option<&'a str>,
-    absent: [Option<&'a str>; 3],
+    peering: Option<&'a str>,
+    absent: [Option<&'a str>; 2],
 }
 
 macro_rules! targets {
@@ -243,8 +239,8 @@ macro_rules! targets {
             interface: $op.network_interface_id.as_deref(),
             nat: $op.nat_gateway_id.as_deref(),
             transit: $op.transit_gateway_id.as_deref(),
+            peering: $op.vpc_peering_connection_id.as_deref(),
             absent: [
-                $op.vpc_peering_connection_id.as_deref(),
                 $op.egress_only_internet_gateway_id.as_deref(),
                 $op.vpc_endpoint_id.as_deref(),
             ],
@@ -268,6 +264,7 @@ impl<'a> Targets<'a> {
             self.interface,
             self.nat,
             self.transit,
+            self.peering,
         ];
         known.iter().chain(&self.absent).flatten().count()
     }
@@ -294,6 +291,10 @@ fn target(view: &View, table: &RouteTable, targets: &Targets<'_>) -> Result<Targ
     }
     if let Some(id) = targets.transit {
         return transit_gateway(view, table, id);
+    }
+    if let Some(id) = targets.peering {
+        let peering = vpc_peering::target(view, &table.vpc, id)?;
+        return Ok(Target::VpcPeering(peering.id.clone()));
     }
     let id = targets.absent.iter().flatten().next();
     Err(absent(id.copied().unwrap_or_default()))

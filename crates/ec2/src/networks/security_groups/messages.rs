@@ -150,6 +150,10 @@ pub(crate) struct GroupPairInput {
     pub(crate) group_id: Option<String>,
     pub(crate) vpc_id: Option<String>,
     pub(crate) vpc_peering_connection_id: Option<String>,
+    #[expect(
+        dead_code,
+        reason = "what answers say of a connection, requests cannot change"
+    )]
     pub(crate) peering_status: Option<String>,
 }
 

@@ -10,9 +10,9 @@ use super::messages::{
     GroupPair, GroupPairInput, Ipv6Range, Permission, PermissionInput, PrefixListRef, Range,
     RangeInput,
 };
-use crate::errors::{client, combination, invalid_value, missing, unsupported};
+use crate::errors::{client, combination, invalid_value, missing};
 use crate::ids::{self, Ids as _};
-use crate::networks::{prefix_lists, transit};
+use crate::networks::{self, prefix_lists, vpc_peering};
 use crate::records::{Direction, RuleSource, SecurityGroup, SecurityGroupRule};
 use crate::resources::{PREFIX_LIST, SECURITY_GROUP};
 
@@ -196,8 +196,8 @@ fn group_source(
     group: &SecurityGroup,
     pair: &GroupPairInput,
 ) -> Result<RuleSource, ApiError> {
-    if pair.vpc_peering_connection_id.is_some() || pair.peering_status.is_some() {
-        return Err(unsupported("Groups of peered VPCs are not supported."));
+    if let Some(id) = &pair.vpc_peering_connection_id {
+        vpc_peering::target(view, &group.vpc, id)?;
     }
     let named = match (&pair.group_id, &pair.group_name) {
         (Some(id), _) => id.clone(),
@@ -217,14 +217,20 @@ fn group_source(
     Ok(source)
 }
 
-/// A group of the same VPC, or of one that a Transit Gateway with references joins to it.
+/// A group of the same VPC, or of one that is joined to it.
 pub(super) fn source_group(
     view: &View,
     group: &SecurityGroup,
     id: &str,
 ) -> Result<RuleSource, ApiError> {
     let other = ids::find::<SecurityGroup>(view, id)?;
-    if other.vpc != group.vpc && !transit::joins(view, &group.vpc, &other.vpc) {
+    // What names a group that nothing joins any more can still be revoked.
+    let is_named = |rule: &SecurityGroupRule| match &rule.source {
+        RuleSource::Group(id) => *id == other.id,
+        _ => false,
+    };
+    let known = other.vpc == group.vpc || group.rules.iter().any(is_named);
+    if !known && !networks::joined(view, &group.vpc, &other.vpc) {
         return Err(different_networks());
     }
     Ok(RuleSource::Group(other.id.clone()))

@@ -26,7 +26,7 @@ use crate::networks::reconcile::vpc_available;
 use crate::networks::security_groups;
 use crate::records::{
     CidrBlock, InternetGateway, NetworkAcl, NetworkInterface, RouteTable, SecurityGroup, Subnet,
-    TableAssociation, Vpc,
+    TableAssociation, Vpc, VpcPeering,
 };
 use crate::refusals::refused;
 use crate::resources::{ATTRIBUTES, Making as _, VPC};
@@ -151,6 +151,7 @@ fn has_dependents(view: &View, vpc: &Vpc) -> bool {
     view.has::<Subnet>("vpc", id)
         || view.has::<NetworkInterface>("vpc", id)
         || view.has::<InternetGateway>("vpc", id)
+        || view.has::<VpcPeering>("vpc", id)
         || view.by::<RouteTable>("vpc", id).any(|it| !it.is_main())
         || view
             .by::<NetworkAcl>("vpc", id)

@@ -55,6 +55,7 @@ fn world() -> World {
         nat_gateways: Default::default(),
         endpoints: Default::default(),
         network_acls: Default::default(),
+        peerings: Default::default(),
     };
     let security_group = SecurityGroup {
         id: group.clone(),

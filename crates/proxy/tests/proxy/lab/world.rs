@@ -228,6 +228,7 @@ fn a_vpc(id: &VpcId, network: &ServiceNetworkId) -> Vpc {
         nat_gateways: Default::default(),
         endpoints: Default::default(),
         network_acls: Default::default(),
+        peerings: Default::default(),
     }
 }
 
