@@ -20,10 +20,10 @@ spec: {controllerName: lath.dev/gateway-api-controller}
 
 
 class Gateways(Cluster):
-    """A cluster of one node whose ports are open to its VPC and to Lattice."""
+    """A cluster, of one node unless more are wanted, whose ports are open to its VPC and to Lattice."""
 
-    def __init__(self, kubernetes, lath, directory, name, region="us-east-1", ports=(80,)):
-        super().__init__(kubernetes, lath, directory, name=name, region=region, nodes=1, instance_type="m5.large")
+    def __init__(self, kubernetes, lath, directory, name, region="us-east-1", ports=(80,), nodes=1):
+        super().__init__(kubernetes, lath, directory, name=name, region=region, nodes=nodes, instance_type="m5.large")
         for port in ports:
             self.admit(port)
         self.client = self.place.launch("client")

@@ -23,6 +23,9 @@ def test_the_chart_has_what_the_manifest_has():
     manifest, rights, deployment = (
         lines(path) for path in (GATEWAY / "controller.yaml", CHART / "templates" / "rights.yaml", CHART / "templates" / "deployment.yaml"))
     assert rules(rights) == rules(manifest) != []
+    # Secrets are read in extended mode alone.
+    secrets = [rules(lines(path)) for path in (GATEWAY / "extended" / "secrets.yaml", CHART / "templates" / "secrets.yaml")]
+    assert secrets[0] == secrets[1] != []
     same = [line for line in manifest if line.startswith(SAME)]
     assert len(same) >= len(SAME)
     assert [line for line in same if line not in deployment] == []

@@ -116,9 +116,10 @@ pub(crate) fn protocol(listener: &Listener) -> Option<Protocol> {
     }
 }
 
-/// The kinds of routes that Lattice serves on a listener: gRPC wants HTTP/2, which it speaks behind TLS alone.
-pub(crate) fn kinds_for(protocol: Protocol) -> &'static [RouteKind] {
+/// The kinds of routes that Lattice serves on a listener: gRPC wants HTTP/2, which it speaks behind TLS alone. Entrances speak it without.
+pub(crate) fn kinds_for(protocol: Protocol, entrance: bool) -> &'static [RouteKind] {
     match protocol {
+        Protocol::Http if entrance => &[RouteKind::Http, RouteKind::Grpc],
         Protocol::Http => &[RouteKind::Http],
         Protocol::Https => &[RouteKind::Http, RouteKind::Grpc],
         Protocol::Tls => &[RouteKind::Tls],
@@ -126,8 +127,8 @@ pub(crate) fn kinds_for(protocol: Protocol) -> &'static [RouteKind] {
 }
 
 /// The kinds of routes that a listener takes: those that it can have, as far as its `allowedRoutes` names them.
-pub(crate) fn kinds_of(listener: &Listener) -> Vec<RouteKind> {
-    let all = protocol(listener).map_or(&[][..], kinds_for);
+pub(crate) fn kinds_of(listener: &Listener, entrance: bool) -> Vec<RouteKind> {
+    let all = protocol(listener).map_or(&[][..], |it| kinds_for(it, entrance));
     let named = listener.allowed_routes.as_ref().map(|it| &it.kinds);
     let named = named.filter(|kinds| !kinds.is_empty());
     let allowed = |kind: &RouteKind| {
@@ -179,7 +180,7 @@ fn namespace_allowed(world: &World, gateway: &Name, listener: &Listener, route: 
 }
 
 /// Whether a listener's hostname and one of a route have a name in common.
-fn meet(listener: &str, route: &str) -> bool {
+pub(crate) fn meet(listener: &str, route: &str) -> bool {
     let covers = |wild: &str, name: &str| {
         wild.strip_prefix('*').is_some_and(|suffix| {
             name.len() > suffix.len()
@@ -205,6 +206,7 @@ fn attach(
     (gateway_name, gateway): (&Name, &Gateway),
     reference: &ParentRef,
     (kind, name, route): (RouteKind, &Name, &Route),
+    entrance: bool,
 ) -> (Verdict, Vec<usize>) {
     let listeners = gateway.spec.listeners.iter().enumerate();
     let mut left: Vec<_> = listeners
@@ -221,11 +223,11 @@ fn attach(
         return (Verdict::bad("NoMatchingParent", message), Vec::new());
     }
     left.retain(|(_, it)| {
-        kinds_of(it).contains(&kind) && namespace_allowed(world, gateway_name, it, name)
+        kinds_of(it, entrance).contains(&kind) && namespace_allowed(world, gateway_name, it, name)
     });
     if left.is_empty() {
         let mut message = format!("no listener of Gateway {gateway_name} takes this route");
-        if kind == RouteKind::Grpc {
+        if kind == RouteKind::Grpc && !entrance {
             message += "; VPC Lattice has gRPC on HTTPS listeners only";
         }
         return (Verdict::bad("NotAllowedByListeners", message), Vec::new());
@@ -270,6 +272,7 @@ pub(crate) fn parents(
             (&gateway_name, gateway),
             reference,
             (kind, name, route),
+            settings.has_entrances(&controller),
         );
         parents.push(Parent {
             reference: reference.clone(),

@@ -15,6 +15,8 @@ use serde_json::{Value, json};
 use crate::attach;
 use crate::condition::{Verdict, merged};
 use crate::desired::key;
+use crate::entrance::Entered;
+use crate::features;
 use crate::guards::{self, Guard, Target};
 use crate::kinds;
 use crate::lattice::{Fault, Lattice};
@@ -55,6 +57,10 @@ pub(crate) struct App {
     pub(crate) queue: Queue<Key>,
     pub(crate) lattice: Lattice,
     pub(crate) metrics: Arc<Metrics>,
+    /// What is in Lattice for Gateways with an address.
+    pub(crate) entered: Mutex<BTreeMap<Name, Entered>>,
+    /// Secrets that ACM refuses, with the content and why.
+    pub(crate) refused: Mutex<BTreeMap<Name, (String, String)>>,
     /// In which version each kind is served, by its plural name.
     served: Mutex<BTreeMap<String, ApiResource>>,
     recorder: Recorder,
@@ -78,6 +84,8 @@ impl App {
             queue: Queue::new(),
             metrics: lattice.metrics(),
             lattice,
+            entered: Mutex::default(),
+            refused: Mutex::default(),
             served: Mutex::default(),
             endpoints: Mutex::default(),
         }
@@ -154,6 +162,7 @@ impl App {
             .chain(world.exports.keys().cloned().map(Key::Export))
             .chain(world.networks.keys().cloned().map(Key::Network))
             .chain(policies)
+            .chain(self.settings.extended.then_some(Key::Certificates))
             .collect();
         drop(world);
         keys.into_iter().for_each(|key| self.queue.add(key));
@@ -175,6 +184,7 @@ impl App {
                 Key::Import(name) => self.import(name).await,
                 Key::Gates(name) => self.gates(name).await,
                 Key::GroupPolicy(name) => self.group_policy(name).await,
+                Key::Certificates => self.certificates().await,
             };
             match result {
                 Ok(()) => {
@@ -336,17 +346,24 @@ impl App {
             None => Verdict::good("Accepted"),
             Some(_) => Verdict::bad("InvalidParameters", "this controller takes no parameters"),
         };
-        let known = class.status.clone().unwrap_or_default().conditions;
+        let status = class.status.clone().unwrap_or_default();
+        let known = status.conditions;
+        let extended = self.settings.has_entrances(&class.spec.controller_name);
+        let features = if extended {
+            features::supported()
+        } else {
+            Vec::new()
+        };
         let generation = class.metadata.generation.unwrap_or_default();
         let conditions = merged(
             &known,
             vec![verdict.condition("Accepted", generation)],
             &["Accepted"],
         );
-        if conditions != known {
+        if conditions != known || features != status.supported_features {
             let form = self.form(kinds::gateway_class());
-            self.set_status(&form, &*class, json!({"conditions": conditions}))
-                .await?;
+            let status = json!({"conditions": conditions, "supportedFeatures": features});
+            self.set_status(&form, &*class, status).await?;
         }
         Ok(())
     }

@@ -57,6 +57,8 @@ pub(crate) struct Service {
     pub(crate) tags: Tags,
     pub(crate) custom_domain: Option<String>,
     pub(crate) certificate: Option<String>,
+    /// Whether only entrances of Gateways lead to it: then it has no name of its own, and what name it may have had stays.
+    pub(crate) has_entrance: bool,
     /// The names of the service networks that it is in.
     pub(crate) networks: BTreeSet<String>,
     pub(crate) listeners: Vec<Listener>,
@@ -122,6 +124,8 @@ pub(crate) struct Condition {
     pub(crate) method: Option<String>,
     /// Names in lower case, and the exact values.
     pub(crate) headers: BTreeMap<String, String>,
+    /// What Lath is asked to look at besides, in extended mode: the text of the tag `lath:match`.
+    pub(crate) more: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -223,6 +227,13 @@ pub(crate) fn service_names(route: &Name) -> (String, Option<String>) {
         cut(&route.namespace, 11)
     );
     (name, Some(other))
+}
+
+/// The name of a Gateway's service.
+pub(crate) fn entrance_name(managed_by: &str, gateway: &Name) -> String {
+    let letters = letters(&[managed_by, &gateway.namespace, &gateway.name]);
+    let (name, namespace) = (cut(&gateway.name, 13), cut(&gateway.namespace, 9));
+    format!("gw-{name}-{namespace}-{letters}")
 }
 
 /// A listener's name, as AWS's controller gives it.

@@ -1,19 +1,34 @@
 //! Gateways: the service networks that they stand for, and what their status says.
 
-use kube::ResourceExt as _;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{MutexGuard, PoisonError};
 
-use crate::attach::{controller_of, has_class, kinds_of, parents, protocol};
+use kube::ResourceExt as _;
+use serde_json::Value;
+
+use crate::attach::{controller_of, has_class, kinds_of, parents};
 use crate::condition::{Verdict, merged};
 use crate::controller::{App, Undone};
 use crate::desired::key;
+use crate::entrance::{self, Entered};
 use crate::guards::Target;
 use crate::kinds::{
-    self, Address, GATEWAY_GROUP, Gateway, GatewayStatus, GroupKind, Listener, ListenerStatus,
+    self, Address, Condition, GATEWAY_GROUP, Gateway, GatewayStatus, GroupKind, ListenerStatus,
 };
 use crate::lattice::Fault;
+use crate::listeners::{self, Certificate, Judged};
 use crate::routes::DOMAIN_NAME;
 use crate::settings::{AWS_CONTROLLER, OWN_CONTROLLER, Settings};
-use crate::world::{Name, World};
+use crate::world::{Key, Name, World};
+
+/// The types of conditions that are this controller's in listeners.
+const OF_LISTENERS: [&str; 5] = [
+    "Accepted",
+    "ResolvedRefs",
+    "Programmed",
+    "Conflicted",
+    "OverlappingTLSConfig",
+];
 
 /// What came of the service network that a Gateway stands for.
 pub(crate) enum Network {
@@ -21,48 +36,6 @@ pub(crate) enum Network {
     There(String),
     /// It is not, or cannot be had, for this reason.
     Missing(String),
-}
-
-/// The listener's own verdict: whether Lattice has such listeners.
-fn accepted(listeners: &[Listener], at: usize) -> Verdict {
-    let listener = &listeners[at];
-    let Some(protocol) = protocol(listener) else {
-        let message =
-            "VPC Lattice has HTTP, HTTPS that ends at the listener, and TLS that is passed through";
-        return Verdict::bad("UnsupportedProtocol", message);
-    };
-    let earlier = listeners[..at].iter().find(|it| it.port == listener.port);
-    match earlier.and_then(self::protocol) {
-        Some(other) if other != protocol => {
-            let message = format!("port {} speaks {} already", listener.port, other.as_str());
-            Verdict::bad("PortUnavailable", message)
-        }
-        _ => Verdict::good("Accepted"),
-    }
-}
-
-fn resolved(listener: &Listener) -> Verdict {
-    let named = listener
-        .allowed_routes
-        .as_ref()
-        .map_or(0, |it| it.kinds.len());
-    if named > kinds_of(listener).len() {
-        return Verdict::bad(
-            "InvalidRouteKinds",
-            "VPC Lattice does not have all of these routes on such a listener",
-        );
-    }
-    let tls = listener.tls.as_ref();
-    let verdict = Verdict::good("ResolvedRefs");
-    match tls {
-        Some(tls) if !tls.certificate_refs.is_empty() => {
-            let option = key("certificate-arn");
-            verdict.saying(format!(
-                "certificateRefs are not read: the option {option} names a certificate of ACM"
-            ))
-        }
-        _ => verdict,
-    }
 }
 
 /// How many routes a listener has.
@@ -98,36 +71,80 @@ fn addresses(world: &World, gateway: &Name) -> Vec<Address> {
     name.into_iter().collect()
 }
 
+/// What of a Gateway's listeners can be had, and where it is.
+pub(crate) struct Found {
+    pub(crate) network: Network,
+    pub(crate) judged: Vec<Judged>,
+    /// Where it has an address: what is in Lattice for it, or why it is not.
+    pub(crate) entered: Option<Result<Entered, String>>,
+}
+
+/// The conditions of a listener.
+fn conditions(
+    judged: &Judged,
+    programmed: &Result<String, String>,
+    generation: i64,
+) -> Vec<Condition> {
+    let programmed = match (&judged.accepted, programmed) {
+        (Verdict { good: false, .. }, _) => {
+            Verdict::bad("Invalid", judged.accepted.message.clone())
+        }
+        _ if !judged.resolved.good => Verdict::bad("Invalid", judged.resolved.message.clone()),
+        (_, Ok(_)) => Verdict::good("Programmed"),
+        (_, Err(why)) => Verdict::bad("Pending", why.clone()),
+    };
+    let all = [
+        (Some(&judged.accepted), "Accepted"),
+        (Some(&judged.resolved), "ResolvedRefs"),
+        (Some(&programmed), "Programmed"),
+        (judged.conflicted.as_ref(), "Conflicted"),
+        (judged.overlapping.as_ref(), "OverlappingTLSConfig"),
+    ];
+    let all = all.into_iter();
+    all.filter_map(|(verdict, kind)| Some(verdict?.clone().condition(kind, generation)))
+        .collect()
+}
+
+/// Why a Gateway cannot be had as it is.
+fn refused(gateway: &Gateway, entrance: bool) -> Option<Verdict> {
+    let infrastructure = gateway.spec.infrastructure.as_ref();
+    let parameters = infrastructure.and_then(|it| it.get("parametersRef"));
+    if entrance && parameters.is_some_and(|it| !it.is_null()) {
+        let message = "this controller takes no parameters";
+        return Some(Verdict::bad("InvalidParameters", message));
+    }
+    // One without a value asks for what every Gateway gets.
+    let given = |it: &Value| {
+        let text = |name: &str| it.get(name).and_then(Value::as_str).unwrap_or_default();
+        !entrance || !text("value").is_empty() || !matches!(text("type"), "" | "IPAddress")
+    };
+    gateway.spec.addresses.iter().any(given).then(|| {
+        let message = "VPC Lattice gives every service addresses of its own";
+        Verdict::bad("UnsupportedAddress", message)
+    })
+}
+
 /// A Gateway's status.
 pub(crate) fn status(
     world: &World,
     settings: &Settings,
     name: &Name,
     gateway: &Gateway,
-    network: &Network,
+    found: &Found,
 ) -> GatewayStatus {
     let generation = gateway.metadata.generation.unwrap_or_default();
     let known = gateway.status.clone().unwrap_or_default();
     let listeners = &gateway.spec.listeners;
+    let entrance = found.entered.is_some();
+    // What all listeners wait for.
+    let there = match (&found.network, &found.entered) {
+        (Network::Missing(why), _) | (_, Some(Err(why))) => Err(why.clone()),
+        (Network::There(arn), _) => Ok(arn.clone()),
+    };
     let mut statuses = Vec::new();
-    let mut bad = 0;
-    for (at, listener) in listeners.iter().enumerate() {
-        let accepted = accepted(listeners, at);
-        let resolved = resolved(listener);
-        let programmed = match (&accepted, network) {
-            (Verdict { good: false, .. }, _) => Verdict::bad("Invalid", accepted.message.clone()),
-            _ if !resolved.good => Verdict::bad("Invalid", resolved.message.clone()),
-            (_, Network::There(_)) => Verdict::good("Programmed"),
-            (_, Network::Missing(why)) => Verdict::bad("Pending", why.clone()),
-        };
-        bad += usize::from(!accepted.good || !resolved.good);
-        let kinds = kinds_of(listener).into_iter();
+    for (at, (listener, judged)) in listeners.iter().zip(&found.judged).enumerate() {
+        let kinds = kinds_of(listener, entrance).into_iter();
         let before = known.listeners.iter().find(|it| it.name == listener.name);
-        let new = vec![
-            accepted.condition("Accepted", generation),
-            resolved.condition("ResolvedRefs", generation),
-            programmed.condition("Programmed", generation),
-        ];
         let before = before.map_or(&[][..], |it| &it.conditions);
         statuses.push(ListenerStatus {
             name: listener.name.clone(),
@@ -138,14 +155,16 @@ pub(crate) fn status(
                 })
                 .collect(),
             attached_routes: attached(world, settings, name, at),
-            conditions: merged(before, new, &["Accepted", "ResolvedRefs", "Programmed"]),
+            conditions: merged(
+                before,
+                conditions(judged, &there, generation),
+                &OF_LISTENERS,
+            ),
         });
     }
-    let accepted = if !gateway.spec.addresses.is_empty() {
-        Verdict::bad(
-            "UnsupportedAddress",
-            "VPC Lattice gives every service addresses of its own",
-        )
+    let bad = found.judged.iter().filter(|it| !it.is_good()).count();
+    let accepted = if let Some(verdict) = refused(gateway, entrance) {
+        verdict
     } else if bad == listeners.len() {
         Verdict::bad("ListenersNotValid", "no listener can be had in VPC Lattice")
     } else if bad > 0 {
@@ -153,19 +172,22 @@ pub(crate) fn status(
     } else {
         Verdict::good("Accepted")
     };
-    let programmed = match network {
+    let programmed = match &there {
         _ if !accepted.good => Verdict::bad("Invalid", accepted.message.clone()),
-        Network::There(arn) => {
-            Verdict::good("Programmed").saying(format!("service network: {arn}"))
-        }
-        Network::Missing(why) => Verdict::bad("Pending", why.clone()),
+        Ok(arn) => Verdict::good("Programmed").saying(format!("service network: {arn}")),
+        Err(why) => Verdict::bad("Pending", why.clone()),
     };
     let new = vec![
         accepted.condition("Accepted", generation),
         programmed.condition("Programmed", generation),
     ];
     GatewayStatus {
-        addresses: addresses(world, name),
+        addresses: match &found.entered {
+            None => addresses(world, name),
+            Some(Ok(entered)) => own_addresses(entered),
+            // What was there may be there still.
+            Some(Err(_)) => known.addresses,
+        },
         conditions: merged(
             &known.conditions,
             new,
@@ -173,6 +195,17 @@ pub(crate) fn status(
         ),
         listeners: statuses,
     }
+}
+
+/// The address of a Gateway's own service, and its name.
+fn own_addresses(entered: &Entered) -> Vec<Address> {
+    let address = |kind: &str, value: &str| Address {
+        kind: Some(kind.to_owned()),
+        value: value.to_owned(),
+    };
+    let own = entered.address.iter().map(|it| address("IPAddress", it));
+    let name = Some(&entered.domain_name).filter(|it| !it.is_empty());
+    own.chain(name.map(|it| address("Hostname", it))).collect()
 }
 
 impl App {
@@ -211,6 +244,12 @@ impl App {
             let own = |it: &str| {
                 it == FINALIZER || (it == THEIRS && self.settings.answers_to(AWS_CONTROLLER))
             };
+            if held && self.settings.extended {
+                let (service, identity) = entrance::service_of(&self.settings, name);
+                self.entered_now().remove(name);
+                self.queue.add(Key::Certificates);
+                self.lattice.withdraw_entrance(&service, &identity).await?;
+            }
             if held {
                 let default = self.settings.default_service_network.as_deref() == Some(&network);
                 if !shared && !default {
@@ -242,7 +281,7 @@ impl App {
                 .await
                 .map(|it| it.map(|it| it.arn)),
         };
-        let (network, undone) = match found {
+        let (network, mut undone) = match found {
             Ok(Some(arn)) => (Network::There(arn), None),
             Ok(None) => {
                 let why = format!("there is no service network {network}");
@@ -250,14 +289,123 @@ impl App {
             }
             Err(fault) => (Network::Missing(fault.to_string()), Some(fault)),
         };
-        let status = status(&self.look(), &self.settings, name, &gateway, &network);
-        let address = status.addresses.first().map(|it| it.value.clone());
+        let entrance = controller.is_some_and(|it| self.settings.has_entrances(&it));
+        let found = match (entrance, &network) {
+            (true, Network::There(_)) => {
+                let (judged, entered) = self.enter(name, &gateway).await;
+                let (entered, fault) = match entered {
+                    Ok(entered) => (Ok(entered), None),
+                    Err(fault) => (Err(fault.to_string()), Some(fault)),
+                };
+                undone = undone.or(fault);
+                Found {
+                    network,
+                    judged,
+                    entered: Some(entered),
+                }
+            }
+            _ => Found {
+                network,
+                judged: self.judged(name, &gateway, entrance),
+                entered: entrance.then(|| Err("its service network is not there".to_owned())),
+            },
+        };
+        let status = status(&self.look(), &self.settings, name, &gateway, &found);
         if gateway.status.as_ref() != Some(&status) {
             let status = serde_json::to_value(&status).unwrap_or_default();
             self.set_status(&form, &*gateway, status).await?;
         }
+        let names = status.addresses.iter();
+        let mut names = names.filter(|it| it.kind.as_deref() == Some("Hostname"));
+        let address = names.next().map(|it| it.value.clone());
         self.annotate(&form, &*gateway, &[(DOMAIN_NAME, address.as_deref())])
             .await?;
         undone.map_or(Ok(()), |fault| Err(fault.into()))
+    }
+
+    pub(crate) fn entered_now(&self) -> MutexGuard<'_, BTreeMap<Name, Entered>> {
+        self.entered.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What becomes of a Gateway's listeners, with what ACM has said of Secrets.
+    fn judged(&self, name: &Name, gateway: &Gateway, entrance: bool) -> Vec<Judged> {
+        let world = self.look();
+        let refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        let current = refused.iter().filter(|(name, (hash, _))| {
+            let secret = world.secrets.get(*name);
+            secret.is_some_and(|it| it.hash == *hash)
+        });
+        let current = current.map(|(name, (_, why))| (name.clone(), why.clone()));
+        listeners::judge(&world, (name, gateway), entrance, &current.collect())
+    }
+
+    /// Brings a Gateway's certificates and its own service to what they should be.
+    async fn enter(&self, name: &Name, gateway: &Gateway) -> (Vec<Judged>, Result<Entered, Fault>) {
+        let mut arns = BTreeMap::new();
+        let mut judged = self.judged(name, gateway, true);
+        if refused(gateway, true).is_some() {
+            return (judged, Ok(Entered::default()));
+        }
+        let certificates = judged.iter().flat_map(|it| &it.certificates);
+        let secrets: BTreeSet<_> = certificates
+            .filter_map(|it| match it {
+                Certificate::Secret(name) => Some(name.clone()),
+                Certificate::Acm(_) => None,
+            })
+            .collect();
+        let mut fault = None;
+        for at in secrets {
+            let Some(secret) = self.look().secrets.get(&at).cloned() else {
+                continue;
+            };
+            match self.lattice.certificate(&at, &secret).await {
+                Ok(arn) => drop(arns.insert(at, arn)),
+                Err(Fault::Failed(why)) => {
+                    let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+                    refused.insert(at, (secret.hash.clone(), why));
+                }
+                Err(other) => fault = Some(other),
+            }
+        }
+        judged = self.judged(name, gateway, true);
+        let desired = entrance::entrance(&self.settings, (name, gateway), &judged, &arns);
+        let guards = |target: &Target| self.guard(target);
+        let entered = match fault {
+            // What has a certificate by now serves meanwhile.
+            Some(fault) => self
+                .lattice
+                .ensure_entrance(&desired, &guards)
+                .await
+                .and(Err(fault)),
+            None => self.lattice.ensure_entrance(&desired, &guards).await,
+        };
+        if let Ok(entered) = &entered {
+            let before = self.entered_now().insert(name.clone(), entered.clone());
+            if before.is_none_or(|it| it.doors != entered.doors) {
+                let routes = self.look().routes_of(name);
+                routes.into_iter().for_each(|key| self.queue.add(key));
+            }
+            self.queue.add(Key::Certificates);
+        }
+        (judged, entered)
+    }
+
+    /// Deletes the certificates that no Gateway names any more.
+    pub(crate) async fn certificates(&self) -> Result<(), Undone> {
+        let keep = {
+            let world = self.look();
+            if !world.read.contains(&kinds::gateway().plural) || world.has_unreadable_gateways() {
+                // What is not known is not absent.
+                return Ok(());
+            }
+            let gateways = world.gateways.iter();
+            let own = gateways.filter(|(_, it)| {
+                !has_class(&world, it) || controller_of(&world, &self.settings, it).is_some()
+            });
+            let own = own.filter(|(_, it)| it.metadata.deletion_timestamp.is_none());
+            own.flat_map(|(name, it)| World::secrets_of(name, it))
+                .collect()
+        };
+        Ok(self.lattice.delete_certificates(&keep).await?)
     }
 }

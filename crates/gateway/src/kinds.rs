@@ -23,7 +23,7 @@ fn resource(group: &str, version: &str, kind: &str, plural: &str) -> ApiResource
     }
 }
 
-pub(crate) type GatewayClass = Object<GatewayClassSpec, Status>;
+pub(crate) type GatewayClass = Object<GatewayClassSpec, ClassStatus>;
 pub(crate) type Gateway = Object<GatewaySpec, GatewayStatus>;
 pub(crate) type Route = Object<RouteSpec, RouteStatus>;
 pub(crate) type ReferenceGrant = Object<ReferenceGrantSpec, Value>;
@@ -248,6 +248,24 @@ pub(crate) struct Condition {
     pub(crate) last_transition_time: String,
 }
 
+/// What a GatewayClass says. What cannot be read is as good as none.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(from = "Value")]
+pub(crate) struct ClassStatus {
+    pub(crate) conditions: Vec<Condition>,
+    pub(crate) supported_features: Vec<Value>,
+}
+
+impl From<Value> for ClassStatus {
+    fn from(value: Value) -> Self {
+        let features = field(&value, "supportedFeatures", &mut Vec::new());
+        Self {
+            conditions: Status::from(value).conditions,
+            supported_features: features.unwrap_or_default(),
+        }
+    }
+}
+
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct GatewaySpec {
@@ -257,6 +275,7 @@ pub(crate) struct GatewaySpec {
     pub(crate) listeners: Vec<Listener>,
     #[serde(default)]
     pub(crate) addresses: Vec<Value>,
+    pub(crate) infrastructure: Option<Value>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]

@@ -10,6 +10,8 @@ mod condition;
 mod controller;
 mod desired;
 mod dns_endpoints;
+mod entrance;
+mod features;
 #[doc(hidden)]
 pub mod fuzzing;
 mod gates;
@@ -20,6 +22,8 @@ mod imports;
 mod kinds;
 mod lattice;
 mod lease;
+mod listeners;
+mod long_tags;
 mod matching;
 mod metrics;
 mod plan;
@@ -28,6 +32,7 @@ mod probes;
 mod queue;
 pub mod report;
 mod routes;
+mod secrets;
 mod service_networks;
 mod settings;
 #[cfg(test)]

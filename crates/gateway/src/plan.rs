@@ -11,17 +11,21 @@ use crate::desired::{
     ROUTE_NAMESPACE, ROUTE_TYPE, SERVICE_NAME, SERVICE_NAMESPACE, SOURCE_TYPE, Service, Source,
     Tags, group, key, listener_name, service_names, session_name, tags,
 };
+use crate::entrance::{self, Place};
 use crate::group_policies::Of;
 use crate::kinds::{BackendRef, Policy, Route, RouteKind, Rule, ServiceExport};
 use crate::matching;
 use crate::settings::Settings;
-use crate::traffic::{self, Traffic};
+use crate::traffic::{self, Beside, Traffic};
 use crate::world::{BackendKind, Name, ServicePort, World, backend_of, backing};
 
 /// How many groups a rule may forward to.
 const MOST_GROUPS: usize = 10;
 /// How many rules have a priority in a listener.
-pub(crate) const MOST_RULES: i32 = 100;
+pub(crate) fn most_rules(extended: bool) -> i32 {
+    if extended { 2000 } else { 100 }
+}
+
 /// The largest weight in Lattice; the Gateway API's goes to a million.
 const LARGEST_WEIGHT: i64 = 999;
 
@@ -36,6 +40,8 @@ pub(crate) struct Plan {
     pub(crate) left_out: Option<String>,
     /// What should be in Lattice; `None` when no parent accepts the route.
     pub(crate) service: Option<Service>,
+    /// Which entrances lead to it.
+    pub(crate) place: Place,
 }
 
 /// How a ServiceImport finds the target group that another cluster, or anything else, has made.
@@ -179,11 +185,11 @@ impl Builder<'_> {
     fn deed(&mut self, at: usize, rule: &Rule) -> Result<(Action, Option<Traffic>), String> {
         if !self.settings.extended || self.kind == RouteKind::Tls {
             let action = matching::lacking(rule).map_or_else(|| self.action(rule), Err)?;
-            return Ok((action, None));
+            return Ok((action.0, None));
         }
         let session = session_name(self.name, at);
         let asked = traffic::asked(rule, &session)?;
-        let action = self.action(rule)?;
+        let (action, beside) = self.action(rule)?;
         let mut mirrors = Vec::new();
         for (backend, percent) in &asked.mirrors {
             match self.backend(backend) {
@@ -192,43 +198,64 @@ impl Builder<'_> {
             }
         }
         let forwards = matches!(action, Action::Forward(_));
-        let traffic = asked.traffic(forwards, mirrors)?;
+        let traffic = asked.traffic(forwards, mirrors, beside)?;
         Ok((action, traffic))
     }
 
-    /// The groups of a rule. The error says what Lattice has no means for.
-    fn action(&mut self, rule: &Rule) -> Result<Action, String> {
+    /// The groups of a rule, and what else its backends ask for. The error says what Lattice has no means for.
+    fn action(&mut self, rule: &Rule) -> Result<(Action, Beside), String> {
         let mut weights: BTreeMap<GroupRef, i64> = BTreeMap::new();
+        let mut beside = Beside::default();
         for backend in &rule.backend_refs {
-            if let Some(filter) = backend.filters.first() {
-                return Err(format!("the filter {} of a backend", filter.kind));
-            }
+            let filters = match backend.filters.first() {
+                Some(filter) if !self.settings.extended => {
+                    return Err(format!("the filter {} of a backend", filter.kind));
+                }
+                _ => traffic::of_backend(rule, backend)?,
+            };
+            let weight = i64::from(backend.weight.unwrap_or(1).max(0));
             match self.backend(backend) {
                 Ok(group) => {
-                    let weight = i64::from(backend.weight.unwrap_or(1).max(0));
+                    let twice = weights.contains_key(&group);
+                    let mut known = beside.groups.iter();
+                    let before = known.find(|(it, _)| *it == group);
+                    let before = before.map(|(_, filters)| filters.clone());
+                    if twice && before.unwrap_or_default() != filters {
+                        return Err("one backend twice, with different filters".to_owned());
+                    }
+                    if !twice && !filters.is_empty() {
+                        beside.groups.push((group.clone(), filters));
+                    }
                     *weights.entry(group).or_default() += weight;
                 }
-                Err(verdict) => self.unresolved.push(verdict),
+                Err(verdict) => {
+                    beside.failing += weight;
+                    self.unresolved.push(verdict);
+                }
             }
         }
         if weights.len() > MOST_GROUPS {
             return Err(format!("more than {MOST_GROUPS} backends in a rule"));
         }
-        let most = weights.values().copied().max().unwrap_or_default();
-        if most == 0 {
-            return Ok(Action::Fixed(500));
+        if weights.values().all(|it| *it == 0) {
+            return Ok((Action::Fixed(500), beside));
         }
+        if !self.settings.extended {
+            // Lattice has no such share: the others get it.
+            beside.failing = 0;
+        }
+        let most = weights.values().copied().max().unwrap_or_default();
+        let most = most.max(beside.failing);
         let scaled = |weight: i64| match weight {
             0 => 0,
             _ if most <= LARGEST_WEIGHT => weight,
             _ => (weight * LARGEST_WEIGHT / most).max(1),
         };
+        beside.failing = scaled(beside.failing);
         let weights = weights.into_iter();
-        Ok(Action::Forward(
-            weights
-                .map(|(group, weight)| (group, i32::try_from(scaled(weight)).unwrap_or(1)))
-                .collect(),
-        ))
+        let weights =
+            weights.map(|(group, weight)| (group, i32::try_from(scaled(weight)).unwrap_or(1)));
+        Ok((Action::Forward(weights.collect()), beside))
     }
 }
 
@@ -402,7 +429,7 @@ pub(crate) fn route(
     let mut passed_on = None;
     let mut served = false;
     for (at, rule) in route.spec.rules.iter().enumerate() {
-        let conditions = match matching::conditions(kind, rule) {
+        let conditions = match matching::conditions(kind, rule, settings.extended) {
             Ok(conditions) => conditions,
             Err(what) => {
                 left_out.push(format!("Dropped Rule {at}: VPC Lattice has no {what}"));
@@ -446,20 +473,29 @@ pub(crate) fn route(
     let (priorities, wrong) = priorities(route);
     left_out.extend(wrong);
     let mut rules = matching::in_order(rules, &priorities);
-    let most = usize::try_from(MOST_RULES).unwrap_or(usize::MAX);
+    let most = usize::try_from(most_rules(settings.extended)).unwrap_or(usize::MAX);
     if rules.len() > most {
         left_out.push(format!(
             "Dropped Rules: VPC Lattice has no more than {most} rules in a listener"
         ));
         rules.truncate(most);
     }
-    let plain = route.spec.hostnames.iter().find(|it| !it.starts_with('*'));
-    for hostname in route.spec.hostnames.iter().filter(|it| Some(*it) != plain) {
-        left_out.push(format!(
-            "Dropped hostname {hostname}: a service of VPC Lattice has one name, without wildcards"
-        ));
+    let mut accepting = parents.iter().filter(|it| it.accepted.good).peekable();
+    let has_entrance =
+        accepting.peek().is_some() && accepting.all(|it| settings.has_entrances(&it.controller));
+    let mut plain = route.spec.hostnames.iter().find(|it| !it.starts_with('*'));
+    let mut unnamed =
+        plain.is_none() && (kind == RouteKind::Tls || !route.spec.hostnames.is_empty());
+    if has_entrance {
+        // Its hostnames are the entrances' business.
+        (plain, unnamed) = (None, false);
+    } else {
+        for hostname in route.spec.hostnames.iter().filter(|it| Some(*it) != plain) {
+            left_out.push(format!(
+                "Dropped hostname {hostname}: a service of VPC Lattice has one name, without wildcards"
+            ));
+        }
     }
-    let unnamed = plain.is_none() && (kind == RouteKind::Tls || !route.spec.hostnames.is_empty());
     if whole || unnamed {
         let message = match unnamed {
             true => "a service of VPC Lattice needs a hostname without wildcards here".to_owned(),
@@ -477,6 +513,11 @@ pub(crate) fn route(
             Protocol::Http | Protocol::Https => listener.rules.clone_from(&rules),
         }
     }
+    if has_entrance {
+        // A connection has no other answer than that nothing listens.
+        listeners
+            .retain(|it| it.protocol != Protocol::Tls || matches!(it.default, Action::Forward(_)));
+    }
     let accepted = parents.iter().any(|it| it.accepted.good);
     let names = service_names_of(name, route.annotations());
     left_out.extend(names.wrong);
@@ -490,13 +531,16 @@ pub(crate) fn route(
         custom_domain: plain.cloned(),
         // A name that Lattice gives has a certificate of Lattice's, and takes no other.
         certificate: plain.and_then(|_| certificate(&parents)),
+        has_entrance,
         networks: networks(settings, route, &parents),
         listeners,
         groups: builder.groups.into_values().collect(),
     });
     let resolved = builder.unresolved.into_iter().next();
+    let place = entrance::place(settings, name, route, &parents);
     Plan {
         kind,
+        place,
         parents,
         resolved: resolved.unwrap_or_else(|| Verdict::good("ResolvedRefs")),
         left_out: (!left_out.is_empty()).then(|| left_out.join("; ")),

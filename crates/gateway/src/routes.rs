@@ -114,10 +114,16 @@ impl App {
         }
         let guards = |target: &Target| self.guard(target);
         let target = Target::Route(kind, name.clone());
-        let result = self
+        let mut result = self
             .lattice
             .deploy(service, &self.sources(kind, name), (&target, &guards))
             .await;
+        if self.settings.extended
+            && let Ok(deployed) = &result
+            && let Err(fault) = self.lead_to(&deployed.arn, &plan).await
+        {
+            result = Err(fault);
+        }
         self.look_at_gates_of(name, &route);
         self.report(&form, &route, &plan, Some(&result)).await?;
         let deployed = result?;
@@ -128,8 +134,18 @@ impl App {
             ];
             self.annotate(&form, &*route, &annotations).await?;
         }
-        let hostname = service.custom_domain.as_deref();
-        self.dns_endpoint(&form, (name, &route), hostname, &deployed.domain_name)
+        let gateway = plan.place.attachments.first().filter(|_| service.has_entrance);
+        let entered = gateway.and_then(|it| self.entered_now().get(&it.gateway).cloned());
+        // Where a Gateway has an address, hostnames of routes are at the Gateway's.
+        let (hostname, target) = match &entered {
+            Some(entered) => {
+                let mut names = route.spec.hostnames.iter();
+                let plain = names.find(|it| !it.starts_with('*'));
+                (plain.map(String::as_str), &entered.domain_name)
+            }
+            None => (service.custom_domain.as_deref(), &deployed.domain_name),
+        };
+        self.dns_endpoint(&form, (name, &route), hostname, target)
             .await;
         match deployed.leftovers {
             true => Err(Fault::Waits("groups that are no longer used still go".to_owned()).into()),
@@ -137,6 +153,16 @@ impl App {
             false if imports.len() < all => Err(Fault::Waits(plan.resolved.message.clone()).into()),
             false => Ok(()),
         }
+    }
+
+    /// Says at a route's service which entrances lead to it.
+    async fn lead_to(&self, arn: &str, plan: &Plan) -> Result<(), Fault> {
+        let text = plan.place.text(&self.entered_now());
+        let text = text.map_err(|gateway| {
+            // Its Gateway's work brings this one back.
+            Fault::Waits(format!("Gateway {gateway} has no listener for it yet"))
+        })?;
+        self.lattice.attach(arn, &text).await
     }
 
     /// Brings a route's own groups alone to what they should be: the change that cannot wait.

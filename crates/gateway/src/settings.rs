@@ -53,6 +53,11 @@ impl Settings {
         self.controller_names.iter().any(|it| it == name)
     }
 
+    /// Whether Gateways of a controller name have an address of their own: a Lath in extended mode can make one.
+    pub(crate) fn has_entrances(&self, controller: &str) -> bool {
+        self.extended && controller == OWN_CONTROLLER
+    }
+
     /// The name of the service network that a Gateway stands for.
     pub(crate) fn network_of<'a>(&'a self, gateway: &'a str) -> &'a str {
         match &self.default_service_network {

@@ -2,6 +2,7 @@
 
 mod auth;
 pub(crate) mod bench;
+mod entrance;
 pub(crate) mod fake;
 mod group_policies;
 mod lattice;
@@ -19,8 +20,9 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use crate::desired::{Action, GroupRef, Path, Protocol, key};
-use crate::gateway::{Network, status};
+use crate::gateway::{Found, Network, status};
 use crate::kinds::{Route, RouteKind};
+use crate::listeners;
 use crate::plan::{self, Imports, Plan};
 use crate::settings::{AWS_CONTROLLER, Settings};
 use crate::world::{Key, Name, Service, ServicePort, Slice, World};
@@ -414,8 +416,12 @@ fn a_gateway_counts_its_routes_and_says_where_they_are() {
     routes.insert(name, Arc::new(route));
     let name = Name::new("default", "gw");
     let gateway = Arc::clone(&world.gateways[&name]);
-    let there = Network::There("arn:sn".into());
-    let status = status(&world, &settings(), &name, &gateway, &there);
+    let found = Found {
+        network: Network::There("arn:sn".into()),
+        judged: listeners::judge(&world, (&name, &gateway), false, &BTreeMap::new()),
+        entered: None,
+    };
+    let status = status(&world, &settings(), &name, &gateway, &found);
     assert_eq!(status.addresses[0].value, "r.on.aws");
     let said = |kind: &str| {
         let condition = status.conditions.iter().find(|it| it.kind == kind).unwrap();

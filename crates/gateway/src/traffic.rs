@@ -7,15 +7,10 @@ use serde_json::{Map, Value, json};
 
 use crate::desired::{GroupRef, Tags};
 use crate::kinds::{BackendRef, Filter, RequestMirror, Rule};
+use crate::long_tags;
 
-/// The tag with a policy's text, which goes on in `-2`, `-3` and so on.
+/// The tag with a policy's text.
 const TAG: &str = "lath:traffic-policy";
-
-/// A tag's value has as many characters at most.
-const PART: usize = 256;
-
-/// In as many tags at most.
-const MOST_PARTS: usize = 16;
 
 /// In each list of header edits.
 const MOST_EDITS: usize = 16;
@@ -33,6 +28,34 @@ pub(crate) struct Traffic {
     policy: Map<String, Value>,
     /// Groups that get copies, and the share of requests in percent.
     pub(crate) mirrors: Vec<(GroupRef, i64)>,
+    /// What is done to requests of one group and their answers, after what is done to all.
+    pub(crate) groups: Vec<(GroupRef, Map<String, Value>)>,
+}
+
+/// What of a rule's backends is no group and weight.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Beside {
+    /// The weight of backends that are not there, whose share of requests is answered 500.
+    pub(crate) failing: i64,
+    /// The filters of single backends.
+    pub(crate) groups: Vec<(GroupRef, Map<String, Value>)>,
+}
+
+/// The filters of one backend. The error says what cannot be had.
+pub(crate) fn of_backend(rule: &Rule, backend: &BackendRef) -> Result<Map<String, Value>, String> {
+    let mut asked = Asked::default();
+    for filter in &backend.filters {
+        let fitting = [
+            "RequestHeaderModifier",
+            "ResponseHeaderModifier",
+            "URLRewrite",
+        ];
+        if !fitting.contains(&filter.kind.as_str()) {
+            return Err(format!("the filter {} of a backend", filter.kind));
+        }
+        asked.filter(rule, filter)?;
+    }
+    Ok(asked.policy)
 }
 
 /// What a rule asks for, with the backends of its mirrors.
@@ -64,6 +87,7 @@ impl Asked {
             "ResponseHeaderModifier" => ("responseHeaders", "responseHeaderModifier"),
             "RequestRedirect" => ("redirect", "requestRedirect"),
             "URLRewrite" => ("urlRewrite", "urlRewrite"),
+            "CORS" => ("cors", "cors"),
             "RequestMirror" => {
                 let mirror = filter.mirror.as_ref().ok_or_else(unknown)?;
                 self.mirrors
@@ -77,6 +101,7 @@ impl Asked {
             "requestHeaders" | "responseHeaders" if !changes_headers(given) => return Ok(()),
             "redirect" => url(rule, given, &["scheme", "hostname", "port", "statusCode"])?,
             "urlRewrite" => url(rule, given, &["hostname"])?,
+            "cors" => cors(given)?,
             _ => headers(given)?,
         };
         match self.policy.insert(member.to_owned(), value) {
@@ -181,16 +206,21 @@ impl Asked {
         mut self,
         forwards: bool,
         mirrors: Vec<(GroupRef, i64)>,
+        beside: Beside,
     ) -> Result<Option<Traffic>, String> {
         let forwards = forwards && !self.policy.contains_key("redirect");
         if !forwards {
-            let answered = ["redirect", "responseHeaders"];
+            let answered = ["redirect", "responseHeaders", "cors"];
             self.policy
                 .retain(|key, _| answered.contains(&key.as_str()));
+        } else if beside.failing > 0 {
+            let failure = json!({"weight": beside.failing, "statusCode": 500});
+            self.policy.insert("failure".to_owned(), failure);
         }
         let traffic = Traffic {
             policy: self.policy,
             mirrors: if forwards { mirrors } else { Vec::new() },
+            groups: if forwards { beside.groups } else { Vec::new() },
         };
         if traffic.mirrors.len() > 4 {
             return Err("more than 4 mirrors of a rule".to_owned());
@@ -198,26 +228,42 @@ impl Asked {
         // An id is no longer than this.
         let longest = GroupRef::Existing("tg-0123456789abcdef0".to_owned());
         let mut whole = traffic.clone();
-        whole
-            .mirrors
-            .iter_mut()
-            .for_each(|it| it.0 = longest.clone());
-        if whole.text().chars().count() > PART * MOST_PARTS {
+        whole.groups_mut().for_each(|it| it.clone_from(&longest));
+        if !long_tags::fits(&whole.text(), long_tags::FEW_PARTS) {
             return Err("filters of that size".to_owned());
         }
-        let is_empty = traffic.policy.is_empty() && traffic.mirrors.is_empty();
+        let is_empty =
+            traffic.policy.is_empty() && traffic.mirrors.is_empty() && traffic.groups.is_empty();
         Ok((!is_empty).then_some(traffic))
     }
 }
 
 impl Traffic {
+    /// The groups that it names beside those of the rule's action.
+    pub(crate) fn groups_mut(&mut self) -> impl Iterator<Item = &mut GroupRef> {
+        let mirrors = self.mirrors.iter_mut().map(|(group, _)| group);
+        mirrors.chain(self.groups.iter_mut().map(|(group, _)| group))
+    }
+
     /// The policy's text. Its groups are known by their ids.
     pub(crate) fn text(&self) -> String {
-        let mut policy = self.policy.clone();
-        let mirrors = self.mirrors.iter().map(|(group, percent)| {
+        let id = |group: &GroupRef| {
             let (GroupRef::Existing(id) | GroupRef::Own(id)) = group;
-            json!({"targetGroupIdentifier": id, "percent": percent})
-        });
+            id.clone()
+        };
+        let mut policy = self.policy.clone();
+        let mirrors = self.mirrors.iter().map(
+            |(group, percent)| json!({"targetGroupIdentifier": id(group), "percent": percent}),
+        );
+        let mut groups = Vec::new();
+        for (group, filters) in &self.groups {
+            let mut filters = filters.clone();
+            filters.insert("targetGroupIdentifier".to_owned(), id(group).into());
+            groups.push(Value::from(filters));
+        }
+        if !groups.is_empty() {
+            policy.insert("targetGroups".to_owned(), groups.into());
+        }
         let mirrors: Vec<_> = mirrors.collect();
         if !mirrors.is_empty() {
             policy.insert("mirrors".to_owned(), mirrors.into());
@@ -228,30 +274,17 @@ impl Traffic {
 
 /// The tags that hold a policy's text.
 pub(crate) fn tags(text: &str) -> Tags {
-    let letters: Vec<char> = text.chars().collect();
-    let parts = letters.chunks(PART).enumerate();
-    parts
-        .map(|(at, part)| (key(at), part.iter().collect()))
-        .collect()
-}
-
-fn key(at: usize) -> String {
-    match at {
-        0 => TAG.to_owned(),
-        at => format!("{TAG}-{}", at + 1),
-    }
+    long_tags::tags(TAG, text)
 }
 
 /// The tag that all parts go with.
 pub(crate) fn first_key() -> String {
-    key(0)
+    TAG.to_owned()
 }
 
 /// The text that a rule's tags hold.
 pub(crate) fn text_of(tags: &Tags) -> Option<String> {
-    let parts = (0..MOST_PARTS).map_while(|at| tags.get(&key(at)));
-    let text: String = parts.map(String::as_str).collect();
-    (!text.is_empty()).then_some(text)
+    long_tags::text_of(TAG, tags)
 }
 
 /// Whether header edits change anything: Lath refuses those that do not.
@@ -317,6 +350,27 @@ fn headers(given: &Value) -> Result<Value, String> {
         edits.insert("remove".to_owned(), names.into());
     }
     Ok(edits.into())
+}
+
+/// A CORS filter: its members have the same names.
+fn cors(given: &Value) -> Result<Value, String> {
+    let mut cors = Map::new();
+    let members = [
+        "allowOrigins",
+        "allowMethods",
+        "allowHeaders",
+        "exposeHeaders",
+        "allowCredentials",
+        "maxAge",
+    ];
+    let given = given.as_object().ok_or("such a CORS filter")?;
+    for (member, value) in given.iter().filter(|(_, value)| !value.is_null()) {
+        if !members.contains(&member.as_str()) {
+            return Err(format!("CORS filter with {member}"));
+        }
+        cors.insert(member.clone(), value.clone());
+    }
+    Ok(cors.into())
 }
 
 /// Whether Lath takes it as a header's value.

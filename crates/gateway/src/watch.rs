@@ -21,10 +21,12 @@ use crate::controller::App;
 use crate::gates::{self, Gated, PODS, Pod};
 use crate::kinds::{self, PolicyKind, RouteKind};
 use crate::routes::service_of;
+use crate::secrets::{self, Secret};
 use crate::world::{BackendKind, Key, Name, Service, Slice, Table, World};
 
 /// How often the API server is asked whether it has a kind by now.
 const LOOK: Duration = Duration::from_secs(3);
+const SECRETS: &str = "secrets";
 /// The versions that routes are served in, the best first.
 pub(crate) const VERSIONS: [&str; 3] = ["v1", "v1alpha3", "v1alpha2"];
 
@@ -157,7 +159,7 @@ type Opened<F, K> = fn(F) -> DeserializeGuard<K>;
 /// Follows a kind, whose objects come in a form that may be one of objects that cannot be read.
 async fn follow<F, K, T>(
     app: Arc<App>,
-    (api, opened): (Api<F>, Opened<F, K>),
+    (api, opened, config): (Api<F>, Opened<F, K>, watcher::Config),
     kept: Kept<K, T>,
     (plural, mut ticket): (String, Ticket),
 ) where
@@ -165,7 +167,7 @@ async fn follow<F, K, T>(
     K: Resource + Send + 'static,
     T: Send + Sync + 'static,
 {
-    let stream = watcher(api, watcher::Config::default()).default_backoff();
+    let stream = watcher(api, config).default_backoff();
     futures::pin_mut!(stream);
     let mut listed: Option<BTreeSet<Name>> = None;
     while let Some(event) = stream.next().await {
@@ -201,6 +203,12 @@ async fn follow<F, K, T>(
                 kept.remove(&app, &name);
             }
             Err(error) => {
+                if plural == SECRETS && forbidden(&error) {
+                    tracing::warn!(
+                        "listeners have no certificates of Secrets until the role allows to get, list and watch secrets"
+                    );
+                    ticket.punch();
+                }
                 if plural == PODS && forbidden(&error) {
                     // A role that was written before pods were read: all but their gates can be had without.
                     tracing::warn!(
@@ -295,7 +303,8 @@ fn resource<P, U>(
         app.serves(&form);
         let api = Api::all_with(app.client.clone(), &form);
         let opened: Opened<DeserializeGuard<Object<P, U>>, _> = |it| it;
-        follow(app, (api, opened), kept, (form.plural, ticket)).await;
+        let all = watcher::Config::default();
+        follow(app, (api, opened, all), kept, (form.plural, ticket)).await;
     });
 }
 
@@ -306,12 +315,26 @@ where
     K::DynamicType: Default,
     T: Send + Sync + 'static,
 {
+    some(app, unread, (api, watcher::Config::default()), kept);
+}
+
+/// The objects of such a kind that a watch is configured for.
+fn some<K, T>(
+    app: &Arc<App>,
+    unread: &Arc<Unread>,
+    (api, config): (Api<K>, watcher::Config),
+    kept: Kept<K, T>,
+) where
+    K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
+    K::DynamicType: Default,
+    T: Send + Sync + 'static,
+{
     let ticket = Ticket(Some(Arc::clone(unread)));
     let plural = K::plural(&K::DynamicType::default()).into_owned();
     let opened: Opened<K, K> = |it| DeserializeGuard(Ok(it));
     tokio::spawn(follow(
         Arc::clone(app),
-        (api, opened),
+        (api, opened, config),
         kept,
         (plural, ticket),
     ));
@@ -331,9 +354,10 @@ fn pods(app: &Arc<App>, unread: &Arc<Unread>) {
     let ticket = Ticket(Some(Arc::clone(unread)));
     let api = Api::all_with(app.client.clone(), &gates::pods());
     let opened: Opened<DeserializeGuard<Gated>, _> = |it| it;
+    let all = watcher::Config::default();
     tokio::spawn(follow(
         Arc::clone(app),
-        (api, opened),
+        (api, opened, all),
         kept,
         (PODS.to_owned(), ticket),
     ));
@@ -387,7 +411,7 @@ where
 /// Begins all watches.
 pub(crate) fn begin(app: &Arc<App>) -> Arc<Unread> {
     let unread = &Arc::new(Unread {
-        left: AtomicUsize::new(17),
+        left: AtomicUsize::new(17 + usize::from(app.settings.extended)),
         none: Notify::new(),
     });
     let forms = |kind: RouteKind| {
@@ -501,5 +525,15 @@ pub(crate) fn begin(app: &Arc<App>) -> Arc<Unread> {
         differ: |_, _, a, b| a != b,
     };
     plain(app, unread, Api::all(app.client.clone()), namespaces);
+    if app.settings.extended {
+        let kept = Kept {
+            convert: |it: core::Secret| Some(Secret::from(it)),
+            table: |it| &mut it.secrets,
+            touched: |world, name, _| world.touched_by_secret(name),
+            differ: |_, _, a, b| a != b,
+        };
+        let config = watcher::Config::default().fields(secrets::TLS);
+        some(app, unread, (all(&app.client), config), kept);
+    }
     Arc::clone(unread)
 }

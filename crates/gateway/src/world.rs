@@ -14,6 +14,7 @@ use crate::kinds::{
     self, AWS_GROUP, BackendRef, GATEWAY_GROUP, Gateway, GatewayClass, ParentRef, Policy,
     PolicyKind, ReferenceGrant, Route, RouteKind, ServiceExport, ServiceImport, ServiceNetwork,
 };
+use crate::secrets::{Secret, SecretRef};
 
 /// An object's name in its namespace, which is empty where a kind has none.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -63,6 +64,8 @@ pub(crate) enum Key {
     Gates(Name),
     /// A TargetGroupPolicy.
     GroupPolicy(Name),
+    /// The certificates that no Gateway names any more.
+    Certificates,
 }
 
 impl Key {
@@ -78,11 +81,17 @@ impl Key {
             Self::Import(_) => "ServiceImport",
             Self::Gates(_) => "Pods",
             Self::GroupPolicy(_) => "TargetGroupPolicy",
+            Self::Certificates => "Certificates",
         }
     }
 
     fn name(&self) -> &Name {
+        static NONE: Name = Name {
+            namespace: String::new(),
+            name: String::new(),
+        };
         match self {
+            Self::Certificates => &NONE,
             Self::Class(name)
             | Self::Gateway(name)
             | Self::Route(_, name)
@@ -220,6 +229,8 @@ pub(crate) struct World {
     /// Of namespaces: their labels.
     pub(crate) namespaces: Table<BTreeMap<String, String>>,
     pub(crate) grants: Table<ReferenceGrant>,
+    /// With certificates, where Gateways have addresses.
+    pub(crate) secrets: Table<Secret>,
     pub(crate) exports: Table<ServiceExport>,
     pub(crate) imports: Table<ServiceImport>,
     pub(crate) networks: Table<ServiceNetwork>,
@@ -232,6 +243,12 @@ pub(crate) struct World {
 }
 
 impl World {
+    /// Whether a Gateway is there and cannot be read.
+    pub(crate) fn has_unreadable_gateways(&self) -> bool {
+        let plural = kinds::gateway().plural;
+        self.unreadable.iter().any(|(of, _)| *of == plural)
+    }
+
     /// Whether a Gateway of a name, in any namespace, is there and cannot be read.
     pub(crate) fn has_unreadable_gateway(&self, name: &str) -> bool {
         let plural = kinds::gateway().plural;
@@ -407,12 +424,16 @@ impl World {
             .collect()
     }
 
-    /// What a grant changes: the routes of the namespaces that it names.
+    /// What a grant changes: the routes and Gateways of the namespaces that it names.
     pub(crate) fn touched_by_grant(&self, grant: &ReferenceGrant) -> Vec<Key> {
-        self.routes_where(|name, _| {
+        let names = |name: &Name| {
             let mut from = grant.spec.from.iter();
             from.any(|from| from.namespace == name.namespace)
-        })
+        };
+        let mut keys = self.routes_where(|name, _| names(name));
+        let gateways = self.gateways.keys().filter(|name| names(name));
+        keys.extend(gateways.cloned().map(Key::Gateway));
+        keys
     }
 
     /// The Services of a namespace.
@@ -462,26 +483,61 @@ impl World {
         to: BackendKind,
         name: &Name,
     ) -> bool {
-        if from == name.namespace {
-            return true;
-        }
-        let (group, to) = match to {
+        let to = match to {
             BackendKind::Service => ("", "Service"),
             BackendKind::Import => (AWS_GROUP, "ServiceImport"),
         };
+        self.is_granted((kind.kind(), from), to, name)
+    }
+
+    /// Whether a reference from an object of a kind in a namespace to one of a group and kind is granted, where that is in another
+    /// namespace.
+    pub(crate) fn is_granted(
+        &self,
+        (kind, from): (&str, &str),
+        (group, to): (&str, &str),
+        name: &Name,
+    ) -> bool {
+        if from == name.namespace {
+            return true;
+        }
         let grants = self.grants.iter();
         grants
             .filter(|(grant, _)| grant.namespace == name.namespace)
             .any(|(_, grant)| {
                 let mut froms = grant.spec.from.iter();
                 let mut tos = grant.spec.to.iter();
-                froms.any(|it| {
-                    it.group == GATEWAY_GROUP && it.kind == kind.kind() && it.namespace == from
-                }) && tos.any(|it| {
-                    it.group == group
-                        && it.kind == to
-                        && it.name.as_ref().is_none_or(|only| *only == name.name)
-                })
+                froms.any(|it| it.group == GATEWAY_GROUP && it.kind == kind && it.namespace == from)
+                    && tos.any(|it| {
+                        it.group == group
+                            && it.kind == to
+                            && it.name.as_ref().is_none_or(|only| *only == name.name)
+                    })
             })
+    }
+
+    /// The Secrets that a Gateway names.
+    pub(crate) fn secrets_of<'a>(
+        name: &'a Name,
+        gateway: &'a Gateway,
+    ) -> impl Iterator<Item = Name> + 'a {
+        let tls = gateway
+            .spec
+            .listeners
+            .iter()
+            .filter_map(|it| it.tls.as_ref());
+        let references = tls.flat_map(|it| &it.certificate_refs).map(SecretRef::of);
+        references.filter(SecretRef::is_to_secret).map(|it| {
+            let namespace = it.namespace.as_ref().unwrap_or(&name.namespace);
+            Name::new(namespace, &it.name)
+        })
+    }
+
+    /// What a Secret changes.
+    pub(crate) fn touched_by_secret(&self, secret: &Name) -> Vec<Key> {
+        let gateways = self.gateways.iter();
+        let naming = gateways
+            .filter(|(name, gateway)| Self::secrets_of(name, gateway).any(|it| it == *secret));
+        naming.map(|(name, _)| Key::Gateway(name.clone())).collect()
     }
 }

@@ -7,8 +7,8 @@ use aws_sdk_vpclattice::types::{ListenerProtocol, RuleUpdate};
 use super::rules::{Changes, Known, Retag, changes};
 use super::{Fault, Lattice, sent, shape};
 use crate::desired::{Action, Listener, Rule};
-use crate::plan::MOST_RULES;
-use crate::traffic;
+use crate::plan::most_rules;
+use crate::{long_tags, matching, traffic};
 
 impl Lattice {
     /// Makes a service's listeners what they should be, and deletes the others.
@@ -141,11 +141,12 @@ impl Lattice {
                         .rule_identifier(&id)
                         .send()
                         .await?;
-                    let content = (
-                        shape::condition(rule.r#match.as_ref()),
-                        shape::action(rule.action.as_ref()),
-                        self.policy_of(&arn).await?,
-                    );
+                    let mut condition = shape::condition(rule.r#match.as_ref());
+                    let (more, policy) = self.texts_of(&arn).await?;
+                    if let Some(condition) = &mut condition {
+                        condition.more = more;
+                    }
+                    let content = (condition, shape::action(rule.action.as_ref()), policy);
                     self.remembered().insert(arn.clone(), content.clone());
                     content
                 }
@@ -164,7 +165,7 @@ impl Lattice {
 
     async fn fit_rules(&self, service: &str, listener: &str, wanted: &[Rule]) -> Result<(), Fault> {
         let known = self.rules(service, listener).await?;
-        let Some(changes) = changes(&known, wanted, MOST_RULES) else {
+        let Some(changes) = changes(&known, wanted, most_rules(self.extended)) else {
             return Err(Fault::Failed(format!(
                 "there is no room for {} rules",
                 wanted.len()
@@ -190,7 +191,10 @@ impl Lattice {
                 .r#match(shape::rule_match(&rule.condition)?)
                 .action(shape::rule_action(&rule.action)?);
             let policy = rule.policy();
-            let tags = policy.as_deref().map(traffic::tags).unwrap_or_default();
+            let mut tags = policy.as_deref().map(traffic::tags).unwrap_or_default();
+            if let Some(more) = &rule.condition.more {
+                tags.extend(long_tags::tags(matching::TAG, more));
+            }
             let tags = (!tags.is_empty()).then(|| tags.into_iter().collect());
             let made = create.set_tags(tags).send().await?;
             if let Some(arn) = made.arn {
@@ -208,12 +212,14 @@ impl Lattice {
         Ok(())
     }
 
-    /// The text of a rule's traffic policy.
-    async fn policy_of(&self, arn: &str) -> Result<Option<String>, Fault> {
+    /// What of a rule's condition is in its tags, and the text of its traffic policy.
+    async fn texts_of(&self, arn: &str) -> Result<(Option<String>, Option<String>), Fault> {
         if !self.extended {
-            return Ok(None);
+            return Ok((None, None));
         }
-        Ok(traffic::text_of(&self.tags_of(arn).await?))
+        let tags = self.tags_of(arn).await?;
+        let more = long_tags::text_of(matching::TAG, &tags);
+        Ok((more, traffic::text_of(&tags)))
     }
 
     /// Gives rules other traffic policies. The first part of a text replaces all parts of the one before.
@@ -270,25 +276,27 @@ impl Lattice {
             .iter()
             .map(|(id, _, _)| format!("/rule/{id}"))
             .collect();
-        let mut policies = BTreeMap::new();
-        self.remembered().retain(|arn, (_, _, policy)| {
+        let mut texts = BTreeMap::new();
+        self.remembered().retain(|arn, (condition, _, policy)| {
             let is_changed = changed.iter().any(|it| arn.ends_with(it));
             if is_changed {
-                policies.insert(arn.clone(), policy.take());
+                // Only a rule without such a text becomes another.
+                let more = condition.as_mut().and_then(|it| it.more.take());
+                texts.insert(arn.clone(), (more, policy.take()));
             }
             !is_changed
         });
         let answer = answer?;
         for rule in answer.successful() {
             if let Some(arn) = rule.arn() {
-                let Some(policy) = policies.remove(arn) else {
+                let Some((more, policy)) = texts.remove(arn) else {
                     continue;
                 };
-                let content = (
-                    shape::condition(rule.r#match()),
-                    shape::action(rule.action()),
-                    policy,
-                );
+                let mut condition = shape::condition(rule.r#match());
+                if let Some(condition) = &mut condition {
+                    condition.more = more;
+                }
+                let content = (condition, shape::action(rule.action()), policy);
                 self.remembered().insert(arn.to_owned(), content);
             }
         }

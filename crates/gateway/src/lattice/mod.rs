@@ -4,6 +4,8 @@
 //! a resource that is not what is remembered makes a call fail, which forgets it, and all of it is forgotten now and then.
 
 mod auth;
+mod certificates;
+mod entrance;
 mod group;
 mod listener;
 mod network;
@@ -152,6 +154,9 @@ impl Intercept for Fence {
 /// Conditions and actions, as far as this controller makes such, by ARN.
 type Contents = HashMap<String, (Option<Condition>, Option<Action>, Option<String>)>;
 
+/// Long texts in tags, by ARN and name.
+type Texts = HashMap<(String, String), Option<String>>;
+
 /// VPC Lattice, and what is remembered of it.
 pub(crate) struct Lattice {
     client: Client,
@@ -161,6 +166,11 @@ pub(crate) struct Lattice {
     vpc: String,
     /// Whether rules may have traffic policies.
     extended: bool,
+    acm: aws_sdk_acm::Client,
+    /// Certificates of Secrets that were imported; `None` before they are listed.
+    certificates: Mutex<Option<certificates::KnownCertificates>>,
+    /// Long texts in tags, by ARN and name.
+    texts: Lock<Texts>,
     /// By name.
     services: Mutex<Option<HashMap<String, KnownService>>>,
     groups: Mutex<KnownGroups>,
@@ -170,11 +180,8 @@ pub(crate) struct Lattice {
     rules: Lock<Contents>,
 }
 
-/// How Lattice is reached: with the credentials of the environment.
-pub(crate) async fn config(
-    region: &str,
-    endpoint_url: Option<&str>,
-) -> aws_sdk_vpclattice::config::Builder {
+/// How AWS's APIs are reached: with the credentials of the environment.
+async fn sdk(region: &str, endpoint_url: Option<&str>) -> aws_config::SdkConfig {
     let timeouts = TimeoutConfig::builder().operation_timeout(PATIENCE).build();
     let mut config = aws_config::defaults(BehaviorVersion::latest())
         .retry_config(RetryConfig::standard().with_max_attempts(4))
@@ -185,22 +192,38 @@ pub(crate) async fn config(
     if let Some(url) = endpoint_url {
         config = config.endpoint_url(url);
     }
-    aws_sdk_vpclattice::config::Builder::from(&config.load().await)
+    config.load().await
+}
+
+/// How Lattice is reached.
+pub(crate) async fn config(
+    region: &str,
+    endpoint_url: Option<&str>,
+) -> aws_sdk_vpclattice::config::Builder {
+    aws_sdk_vpclattice::config::Builder::from(&sdk(region, endpoint_url).await)
 }
 
 impl Lattice {
     /// A client with the credentials of the environment, which sends nothing outside of the term.
     pub(crate) async fn new(settings: &Settings, term: Arc<Term>) -> Self {
-        let config = config(&settings.region, settings.endpoint_url.as_deref()).await;
-        Self::with(config, settings, term)
+        let sdk = sdk(&settings.region, settings.endpoint_url.as_deref()).await;
+        let acm = aws_sdk_acm::config::Builder::from(&sdk);
+        let lattice = aws_sdk_vpclattice::config::Builder::from(&sdk);
+        Self::with((lattice, acm), settings, term)
     }
 
     fn with(
-        config: aws_sdk_vpclattice::config::Builder,
+        (config, acm): (
+            aws_sdk_vpclattice::config::Builder,
+            aws_sdk_acm::config::Builder,
+        ),
         settings: &Settings,
         term: Arc<Term>,
     ) -> Self {
         let metrics = Arc::<Metrics>::default();
+        let acm = acm
+            .interceptor(Fence(Arc::clone(&term)))
+            .interceptor(Counted(Arc::clone(&metrics)));
         let config = config
             .interceptor(Fence(term))
             .interceptor(Counted(Arc::clone(&metrics)));
@@ -211,6 +234,9 @@ impl Lattice {
             account: settings.account_id.clone(),
             vpc: settings.vpc_id.clone(),
             extended: settings.extended,
+            acm: aws_sdk_acm::Client::from_conf(acm.build()),
+            certificates: Mutex::default(),
+            texts: Lock::default(),
             services: Mutex::new(None),
             groups: Mutex::default(),
             guards: Mutex::default(),
@@ -227,13 +253,20 @@ impl Lattice {
     #[cfg(test)]
     pub(crate) fn in_term(url: &str, settings: &Settings, term: Arc<Term>) -> Self {
         use aws_sdk_vpclattice::config::{Config, Credentials};
+        let credentials = Credentials::new("key", "secret", None, None, "tests");
         let config = Config::builder()
             .behavior_version(BehaviorVersion::latest())
             .region(Region::new("us-east-1"))
-            .credentials_provider(Credentials::new("key", "secret", None, None, "tests"))
+            .credentials_provider(credentials.clone())
             .retry_config(RetryConfig::disabled())
             .endpoint_url(url);
-        Self::with(config, settings, term)
+        let acm = aws_sdk_acm::Config::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .region(Region::new("us-east-1"))
+            .credentials_provider(credentials)
+            .retry_config(RetryConfig::disabled())
+            .endpoint_url(url);
+        Self::with((config, acm), settings, term)
     }
 
     /// Where requests are counted.
@@ -247,6 +280,14 @@ impl Lattice {
         *self.groups.lock().await = KnownGroups::default();
         self.guards.lock().await.clear();
         self.remembered().clear();
+        *self.certificates.lock().await = None;
+        self.texts().clear();
+    }
+
+    fn texts(&self) -> std::sync::MutexGuard<'_, Texts> {
+        self.texts
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     /// Whether an ARN is one of the controller's account: lists have also what others share with it.

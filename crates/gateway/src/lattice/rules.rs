@@ -50,9 +50,12 @@ pub(super) fn changes(known: &[Known], desired: &[Rule], most: i32) -> Option<Ch
         pairs.push(at.map(|at| left.remove(at)));
     }
     for (pair, rule) in pairs.iter_mut().zip(desired) {
-        // What has a policy becomes no other rule: for a moment, one's policy would be the other's.
-        let plain = left.iter().position(|it| it.policy.is_none());
-        if pair.is_none() && rule.traffic.is_none() {
+        // What has a text in tags becomes no other rule: for a moment, one's text would be the other's.
+        let plain = left.iter().position(|it| {
+            let more = it.condition.as_ref().and_then(|it| it.more.as_ref());
+            it.policy.is_none() && more.is_none()
+        });
+        if pair.is_none() && rule.traffic.is_none() && rule.condition.more.is_none() {
             *pair = plain.map(|at| left.remove(at));
         }
     }
@@ -101,6 +104,7 @@ mod tests {
                 path: Path::Prefix(path.into()),
                 method: None,
                 headers: Default::default(),
+                more: None,
             },
             action: Action::Fixed(status),
             traffic: None,
@@ -151,7 +155,7 @@ mod tests {
             let rule = serde_json::from_value(rule).unwrap();
             crate::traffic::asked(&rule, "lath-session")
                 .unwrap()
-                .traffic(false, Vec::new())
+                .traffic(false, Vec::new(), crate::traffic::Beside::default())
                 .unwrap()
         };
         let with = |rule: Rule, value: &str| Rule {

@@ -99,8 +99,8 @@ impl Lattice {
             listener.default = with_ids(&listener.default);
             for rule in &mut listener.rules {
                 rule.action = with_ids(&rule.action);
-                let mirrors = rule.traffic.iter_mut().flat_map(|it| &mut it.mirrors);
-                for (group, _) in mirrors {
+                let groups = rule.traffic.iter_mut().flat_map(|it| it.groups_mut());
+                for group in groups {
                     if let GroupRef::Own(name) = group {
                         let id = ids.get(name).cloned().unwrap_or_default();
                         *group = GroupRef::Existing(id);
@@ -128,7 +128,7 @@ impl Lattice {
     }
 
     /// The service of a name, of the controller's account.
-    async fn find_service(&self, name: &str) -> Result<Option<KnownService>, Fault> {
+    pub(super) async fn find_service(&self, name: &str) -> Result<Option<KnownService>, Fault> {
         let mut services = self.services.lock().await;
         if services.is_none() {
             let list = self.client.list_services().into_paginator().items().send();
@@ -197,7 +197,7 @@ impl Lattice {
         Ok(())
     }
 
-    async fn remember_service(&self, name: &str, service: Option<KnownService>) {
+    pub(super) async fn remember_service(&self, name: &str, service: Option<KnownService>) {
         if let Some(services) = &mut *self.services.lock().await {
             match service {
                 Some(service) => services.insert(name.to_owned(), service),
@@ -333,7 +333,7 @@ impl Lattice {
                 return Err(Fault::Waits(format!("service {name} is {status}")));
             }
         }
-        if service.custom_domain_name != desired.custom_domain {
+        if !desired.has_entrance && service.custom_domain_name != desired.custom_domain {
             return Err(Fault::Failed(format!(
                 "the custom domain name of a service cannot change, and that of {name} is {}: delete the route and make it anew",
                 service.custom_domain_name.as_deref().unwrap_or("none"),
@@ -409,7 +409,7 @@ impl Lattice {
         ))
     }
 
-    async fn ensure_associations(
+    pub(super) async fn ensure_associations(
         &self,
         service: &str,
         networks: &BTreeSet<String>,
@@ -515,7 +515,7 @@ impl Lattice {
         self.delete_groups(sources, &BTreeSet::new()).await
     }
 
-    async fn delete_service(&self, name: &str, identity: &Tags) -> Result<(), Fault> {
+    pub(super) async fn delete_service(&self, name: &str, identity: &Tags) -> Result<(), Fault> {
         let Some(known) = self.find_service(name).await? else {
             return Ok(());
         };

@@ -59,6 +59,7 @@ pub(super) fn condition(rule: Option<&RuleMatch>) -> Option<Condition> {
         path,
         method: http.method().map(str::to_owned),
         headers,
+        more: None,
     })
 }
 

@@ -232,7 +232,7 @@ impl Bench {
             Key::Network(name) => self.app.service_network(name).await,
             Key::Import(name) => self.app.import(name).await,
             Key::GroupPolicy(name) => self.app.group_policy(name).await,
-            Key::Class(_) => panic!("{key}"),
+            Key::Class(_) | Key::Certificates => panic!("{key}"),
         };
         self.sync();
         result
