@@ -47,7 +47,9 @@ def main(arguments):
                 hold(cluster)
                 return
             report = directory / "report.yaml"
-            outcomes = cluster.run(*PROJECT, f"--version={version()}", f"--report-output={report}", *arguments)
+            # A report of a part would say that the rest passed.
+            about = () if arguments else (*PROJECT, f"--version={version()}", f"--report-output={report}")
+            outcomes = cluster.run(*about, *arguments)
             good = tell(cluster, outcomes, whole=not arguments)
             if report.exists():
                 shutil.copyfile(report, os.environ.get("LATH_GATEWAY_REPORT") or keep / "report.yaml")

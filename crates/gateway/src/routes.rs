@@ -134,7 +134,11 @@ impl App {
             ];
             self.annotate(&form, &*route, &annotations).await?;
         }
-        let gateway = plan.place.attachments.first().filter(|_| service.has_entrance);
+        let gateway = plan
+            .place
+            .attachments
+            .first()
+            .filter(|_| service.has_entrance);
         let entered = gateway.and_then(|it| self.entered_now().get(&it.gateway).cloned());
         // Where a Gateway has an address, hostnames of routes are at the Gateway's.
         let (hostname, target) = match &entered {
