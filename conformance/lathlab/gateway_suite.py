@@ -38,6 +38,18 @@ def unpassed():
     return found
 
 
+def has_entrances(lath):
+    """Whether a Lath can give Gateways an address."""
+    lattice = lath.client("vpc-lattice")
+    try:
+        made = lattice.create_service(name="probe-of-entrances", tags={"lath:gateway-routes": "none"})
+    except lattice.exceptions.ValidationException:
+        return True
+    # To one that cannot it is a tag like others.
+    lattice.delete_service(serviceIdentifier=made["id"])
+    return False
+
+
 class Suite(Gateways):
     """A cluster with the controller and its class, and what the suite needs."""
 
@@ -48,7 +60,7 @@ class Suite(Gateways):
         self.place.ec2.authorize_security_group_ingress(GroupId=group, IpPermissions=OPEN)
         self.kubectl("apply", "--server-side", "-f", str(programs / "crds"), "-f", str(KINDS))
         # A VPC is associated with one service network: all Gateways stand for it, and services of all routes are in it.
-        self.begin("--extended", "--default-service-network", name, "--service-network-override")
+        self.begin("--extended", "--gateway-addresses", "--default-service-network", name, "--service-network-override")
         self.apply(CLASS)
         wait_for("the class to be accepted",
                  lambda: self.said("gatewayclass", GATEWAY_CLASS, "Accepted") == ("True", "Accepted"), patience=PATIENCE)

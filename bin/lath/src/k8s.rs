@@ -96,6 +96,9 @@ struct Controller {
     /// The API is a Lath's with --extended: give it filters, timeouts and retries of routes, which AWS's Lattice does not have.
     #[arg(long, env = "LATH_EXTENDED")]
     extended: bool,
+    /// Give Gateways of lath.dev/gateway-api-controller an address, at which all of their routes are.
+    #[arg(long, env = "LATH_GATEWAY_ADDRESSES", requires = "extended")]
+    gateway_addresses: bool,
     /// Write only while holding a Lease, so that several may run.
     #[arg(long)]
     leader_elect: bool,
@@ -185,6 +188,7 @@ fn control(flags: &Controller) -> anyhow::Result<()> {
         default_service_network: given(&flags.default_service_network),
         service_network_override: flags.service_network_override,
         extended: flags.extended,
+        gateway_addresses: flags.gateway_addresses,
         leader_elect: flags.leader_elect,
         lease_namespace: flags.lease_namespace.clone(),
         workers: flags.workers,

@@ -59,8 +59,6 @@ pub(crate) struct App {
     pub(crate) metrics: Arc<Metrics>,
     /// What is in Lattice for Gateways with an address.
     pub(crate) entered: Mutex<BTreeMap<Name, Entered>>,
-    /// Secrets that ACM refuses, with the content and why.
-    pub(crate) refused: Mutex<BTreeMap<Name, (String, String)>>,
     /// In which version each kind is served, by its plural name.
     served: Mutex<BTreeMap<String, ApiResource>>,
     recorder: Recorder,
@@ -85,7 +83,6 @@ impl App {
             metrics: lattice.metrics(),
             lattice,
             entered: Mutex::default(),
-            refused: Mutex::default(),
             served: Mutex::default(),
             endpoints: Mutex::default(),
         }
@@ -162,7 +159,7 @@ impl App {
             .chain(world.exports.keys().cloned().map(Key::Export))
             .chain(world.networks.keys().cloned().map(Key::Network))
             .chain(policies)
-            .chain(self.settings.extended.then_some(Key::Certificates))
+            .chain(self.settings.has_addresses().then_some(Key::Certificates))
             .collect();
         drop(world);
         keys.into_iter().for_each(|key| self.queue.add(key));

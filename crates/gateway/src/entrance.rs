@@ -1,4 +1,4 @@
-//! Gateways with an address: in extended mode, a Gateway is a service of its own, whose listeners are entrances to the services of the
+//! Gateways with an address, where they are asked for: a Gateway is a service of its own, whose listeners are entrances to the services of the
 //! routes that are attached to it.
 //!
 //! What of routes is behind an entrance, and in which order, is known to Lath alone: a Gateway's service names its listeners'
@@ -13,9 +13,9 @@ use serde_json::{Value, json};
 use crate::attach::{Parent, protocol};
 use crate::desired::{self, MANAGED_BY, Protocol, Tags, key, tags};
 use crate::kinds::{Gateway, Route};
-use crate::listeners::{Certificate, Judged};
+use crate::listeners::{self, Certificate, Judged};
 use crate::settings::Settings;
-use crate::world::Name;
+use crate::world::{Name, World};
 
 /// The tag of a listener of a Gateway's service.
 pub(crate) const GATEWAY_TAG: &str = "lath:gateway";
@@ -32,6 +32,8 @@ const GATEWAY_NAMESPACE: &str = "GatewayNamespace";
 pub(crate) struct Door {
     pub(crate) port: i32,
     pub(crate) protocol: Protocol,
+    /// The names of the Gateway's listeners.
+    pub(crate) names: BTreeSet<String>,
     /// The text of its tag.
     pub(crate) text: String,
 }
@@ -51,8 +53,8 @@ pub(crate) struct Entered {
     pub(crate) domain_name: String,
     /// The address in the VPCs of its networks.
     pub(crate) address: Option<String>,
-    /// The ARNs of listeners.
-    pub(crate) doors: BTreeMap<(i32, Protocol), String>,
+    /// The ARNs of listeners, and the names of the Gateway's listeners that each stands for.
+    pub(crate) doors: BTreeMap<(i32, Protocol), (String, BTreeSet<String>)>,
 }
 
 /// Where an entrance leads to a route.
@@ -76,20 +78,35 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    /// The text of the tag of the route's service. The error names a Gateway whose listeners are not there yet.
-    pub(crate) fn text(&self, entered: &BTreeMap<Name, Entered>) -> Result<String, Name> {
-        let mut entries = Vec::new();
+    /// The text of the tag of the route's service, and a Gateway that lacks a listener still. The error is a Gateway of which nothing is
+    /// known yet: what the tag says of it has to stay until then.
+    pub(crate) fn text(
+        &self,
+        entered: &BTreeMap<Name, Entered>,
+    ) -> Result<(String, Option<Name>), Name> {
+        let (mut entries, mut lacking) = (Vec::new(), None);
         for it in &self.attachments {
-            let doors = entered.get(&it.gateway).map(|it| &it.doors);
-            let arn = doors.and_then(|doors| doors.get(&(it.port, it.protocol)));
-            let arn = arn.ok_or_else(|| it.gateway.clone())?;
+            let known = entered.get(&it.gateway);
+            let doors = &known.ok_or_else(|| it.gateway.clone())?.doors;
+            let door = doors.get(&(it.port, it.protocol));
+            let Some((arn, _)) = door.filter(|(_, names)| names.contains(&it.listener)) else {
+                lacking = Some(it.gateway.clone());
+                continue;
+            };
             let mut entry = json!({"listener": arn, "name": it.listener, "order": self.order});
             if !it.hosts.is_empty() {
                 entry["hosts"] = json!(it.hosts);
             }
             entries.push(entry);
         }
-        Ok(Value::from(entries).to_string())
+        Ok((Value::from(entries).to_string(), lacking))
+    }
+
+    /// The first name, without wildcards, under which a Gateway leads to the route.
+    pub(crate) fn hostname(&self, gateway: &Name) -> Option<&String> {
+        let of_it = self.attachments.iter().filter(|it| it.gateway == *gateway);
+        let mut hosts = of_it.flat_map(|it| &it.hosts);
+        hosts.find(|it| !it.starts_with('*'))
     }
 }
 
@@ -125,7 +142,8 @@ pub(crate) fn entrance(
                 Certificate::Acm(arn) => Some(arn),
                 Certificate::Secret(name) => arns.get(name),
             });
-            let arns: Vec<_> = arns.collect();
+            let mut seen = BTreeSet::new();
+            let arns: Vec<_> = arns.filter(|it| seen.insert(*it)).collect();
             if arns.is_empty() {
                 continue;
             }
@@ -150,6 +168,10 @@ pub(crate) fn entrance(
             .map(|((port, protocol), entries)| Door {
                 port,
                 protocol,
+                names: entries
+                    .iter()
+                    .filter_map(|it| it["name"].as_str().map(str::to_owned))
+                    .collect(),
                 text: json!({"listeners": entries}).to_string(),
             })
             .collect(),
@@ -168,14 +190,20 @@ fn common(listener: Option<&str>, route: &str) -> String {
     narrower.to_ascii_lowercase()
 }
 
-/// A route's place behind the entrances of its parents.
-pub(crate) fn place(settings: &Settings, name: &Name, route: &Route, parents: &[Parent]) -> Place {
+/// A route's place behind the entrances of its parents: of those of their listeners that serve.
+pub(crate) fn place(
+    world: &World,
+    settings: &Settings,
+    (name, route): (&Name, &Route),
+    parents: &[Parent],
+) -> Place {
     let mut attachments = BTreeSet::new();
     let accepted = parents.iter().filter(|it| it.accepted.good);
     for parent in accepted.filter(|it| settings.has_entrances(&it.controller)) {
+        let judged = listeners::judge(world, (&parent.name, &parent.gateway), true);
         for at in &parent.listeners {
             let listener = &parent.gateway.spec.listeners[*at];
-            let Some(protocol) = protocol(listener) else {
+            let Some(protocol) = protocol(listener).filter(|_| judged[*at].serves()) else {
                 continue;
             };
             let hostname = listener.hostname.as_deref();

@@ -9,13 +9,12 @@ use serde_json::Value;
 use crate::attach::{controller_of, has_class, kinds_of, parents};
 use crate::condition::{Verdict, merged};
 use crate::controller::{App, Undone};
-use crate::desired::key;
 use crate::entrance::{self, Entered};
 use crate::guards::Target;
 use crate::kinds::{
     self, Address, Condition, GATEWAY_GROUP, Gateway, GatewayStatus, GroupKind, ListenerStatus,
 };
-use crate::lattice::Fault;
+use crate::lattice::{self, Fault};
 use crate::listeners::{self, Certificate, Judged};
 use crate::routes::DOMAIN_NAME;
 use crate::settings::{AWS_CONTROLLER, OWN_CONTROLLER, Settings};
@@ -244,11 +243,8 @@ impl App {
             let own = |it: &str| {
                 it == FINALIZER || (it == THEIRS && self.settings.answers_to(AWS_CONTROLLER))
             };
-            if held && self.settings.extended {
-                let (service, identity) = entrance::service_of(&self.settings, name);
-                self.entered_now().remove(name);
-                self.queue.add(Key::Certificates);
-                self.lattice.withdraw_entrance(&service, &identity).await?;
+            if held {
+                self.leave(name, self.settings.has_addresses()).await?;
             }
             if held {
                 let default = self.settings.default_service_network.as_deref() == Some(&network);
@@ -290,6 +286,10 @@ impl App {
             Err(fault) => (Network::Missing(fault.to_string()), Some(fault)),
         };
         let entrance = controller.is_some_and(|it| self.settings.has_entrances(&it));
+        if held && !entrance {
+            // It may have had an address before this controller was told otherwise.
+            self.leave(name, false).await?;
+        }
         let found = match (entrance, &network) {
             (true, Network::There(_)) => {
                 let (judged, entered) = self.enter(name, &gateway).await;
@@ -306,7 +306,7 @@ impl App {
             }
             _ => Found {
                 network,
-                judged: self.judged(name, &gateway, entrance),
+                judged: listeners::judge(&self.look(), (name, &gateway), entrance),
                 entered: entrance.then(|| Err("its service network is not there".to_owned())),
             },
         };
@@ -323,29 +323,41 @@ impl App {
         undone.map_or(Ok(()), |fault| Err(fault.into()))
     }
 
+    /// Takes away a Gateway's own service, if it has one; `surely`: whatever is remembered of it.
+    async fn leave(&self, name: &Name, surely: bool) -> Result<(), Fault> {
+        let (service, identity) = entrance::service_of(&self.settings, name);
+        self.entered_now().remove(name);
+        if !surely && !self.lattice.has_entrance(&service, &identity).await? {
+            return Ok(());
+        }
+        self.queue.add(Key::Certificates);
+        self.lattice.withdraw_entrance(&service, &identity).await
+    }
+
     pub(crate) fn entered_now(&self) -> MutexGuard<'_, BTreeMap<Name, Entered>> {
         self.entered.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What becomes of a Gateway's listeners, with what ACM has said of Secrets.
-    fn judged(&self, name: &Name, gateway: &Gateway, entrance: bool) -> Vec<Judged> {
-        let world = self.look();
-        let refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
-        let current = refused.iter().filter(|(name, (hash, _))| {
-            let secret = world.secrets.get(*name);
-            secret.is_some_and(|it| it.hash == *hash)
-        });
-        let current = current.map(|(name, (_, why))| (name.clone(), why.clone()));
-        listeners::judge(&world, (name, gateway), entrance, &current.collect())
+    /// Learns which certificates of ACM are of which Secrets, where Gateways have addresses.
+    pub(crate) async fn know_certificates(&self) -> Result<(), Fault> {
+        if self.settings.has_addresses() {
+            let imported = self.lattice.imported_certificates().await?;
+            if self.look().imported != imported {
+                self.world().imported = imported;
+            }
+        }
+        Ok(())
     }
 
-    /// Brings a Gateway's certificates and its own service to what they should be.
-    async fn enter(&self, name: &Name, gateway: &Gateway) -> (Vec<Judged>, Result<Entered, Fault>) {
-        let mut arns = BTreeMap::new();
-        let mut judged = self.judged(name, gateway, true);
-        if refused(gateway, true).is_some() {
-            return (judged, Ok(Entered::default()));
-        }
+    /// Imports the certificates of the Secrets that a Gateway names. Gives the ARNs, those of former contents where the new ones are
+    /// refused, and what kept one from being imported.
+    async fn import_certificates(
+        &self,
+        name: &Name,
+        gateway: &Gateway,
+    ) -> (BTreeMap<Name, String>, Option<Fault>) {
+        let unknown = self.know_certificates().await.err();
+        let judged = listeners::judge(&self.look(), (name, gateway), true);
         let certificates = judged.iter().flat_map(|it| &it.certificates);
         let secrets: BTreeSet<_> = certificates
             .filter_map(|it| match it {
@@ -353,41 +365,69 @@ impl App {
                 Certificate::Acm(_) => None,
             })
             .collect();
-        let mut fault = None;
-        for at in secrets {
-            let Some(secret) = self.look().secrets.get(&at).cloned() else {
+        if secrets.is_empty() {
+            return (BTreeMap::new(), None);
+        }
+        let mut fault = unknown;
+        for at in &secrets {
+            let (secret, refused) = {
+                let world = self.look();
+                (
+                    world.secrets.get(at).cloned(),
+                    world.refused.get(at).cloned(),
+                )
+            };
+            let is_refused = |hash: &String| refused.as_ref().is_some_and(|(it, _)| it == hash);
+            let Some(secret) = secret.filter(|it| it.fault.is_none() && !is_refused(&it.hash))
+            else {
                 continue;
             };
-            match self.lattice.certificate(&at, &secret).await {
-                Ok(arn) => drop(arns.insert(at, arn)),
-                Err(Fault::Failed(why)) => {
-                    let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
-                    refused.insert(at, (secret.hash.clone(), why));
+            match self.lattice.certificate(at, &secret).await {
+                Ok(_) => {}
+                Err(Fault::Failed(why)) if lattice::is_refused(&Fault::Failed(why.clone())) => {
+                    let mut world = self.world();
+                    world.refused.insert(at.clone(), (secret.hash.clone(), why));
                 }
                 Err(other) => fault = Some(other),
             }
         }
-        judged = self.judged(name, gateway, true);
+        fault = self.know_certificates().await.err().or(fault);
+        let world = self.look();
+        let arns = world.imported.iter();
+        let arns = arns.filter(|(_, name)| secrets.contains(*name));
+        (
+            arns.map(|(arn, name)| (name.clone(), arn.clone()))
+                .collect(),
+            fault,
+        )
+    }
+
+    /// Brings a Gateway's certificates and its own service to what they should be.
+    async fn enter(&self, name: &Name, gateway: &Gateway) -> (Vec<Judged>, Result<Entered, Fault>) {
+        if refused(gateway, true).is_some() {
+            let judged = listeners::judge(&self.look(), (name, gateway), true);
+            return (judged, Ok(Entered::default()));
+        }
+        let (arns, fault) = self.import_certificates(name, gateway).await;
+        let judged = listeners::judge(&self.look(), (name, gateway), true);
         let desired = entrance::entrance(&self.settings, (name, gateway), &judged, &arns);
         let guards = |target: &Target| self.guard(target);
-        let entered = match fault {
-            // What has a certificate by now serves meanwhile.
-            Some(fault) => self
-                .lattice
-                .ensure_entrance(&desired, &guards)
-                .await
-                .and(Err(fault)),
-            None => self.lattice.ensure_entrance(&desired, &guards).await,
-        };
+        let entered = self.lattice.ensure_entrance(&desired, &guards).await;
         if let Ok(entered) = &entered {
             let before = self.entered_now().insert(name.clone(), entered.clone());
             if before.is_none_or(|it| it.doors != entered.doors) {
                 let routes = self.look().routes_of(name);
                 routes.into_iter().for_each(|key| self.queue.add(key));
             }
-            self.queue.add(Key::Certificates);
+            if !self.look().imported.is_empty() {
+                self.queue.add(Key::Certificates);
+            }
         }
-        (judged, entered)
+        // What has a certificate by now serves meanwhile.
+        match fault {
+            Some(fault) => (judged, entered.and(Err(fault))),
+            None => (judged, entered),
+        }
     }
 
     /// Deletes the certificates that no Gateway names any more.
@@ -402,7 +442,9 @@ impl App {
             let own = gateways.filter(|(_, it)| {
                 !has_class(&world, it) || controller_of(&world, &self.settings, it).is_some()
             });
-            let own = own.filter(|(_, it)| it.metadata.deletion_timestamp.is_none());
+            let own = own.filter(|(_, it)| {
+                self.settings.has_addresses() && it.metadata.deletion_timestamp.is_none()
+            });
             own.flat_map(|(name, it)| World::secrets_of(name, it))
                 .collect()
         };

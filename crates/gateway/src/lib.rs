@@ -202,6 +202,7 @@ async fn lead(app: &Arc<App>) {
         tokio::select! {
             _ = resync.tick() => {
                 app.lattice.forget().await;
+                app.world().refused.clear();
                 app.enqueue_all();
             }
             Some(ended) = all.join_next() => {

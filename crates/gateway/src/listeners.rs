@@ -7,7 +7,6 @@ use crate::desired::{Protocol, key};
 use crate::kinds::{Gateway, Listener};
 use crate::secrets::SecretRef;
 use crate::world::{Name, World};
-use std::collections::BTreeMap;
 
 /// A certificate that a listener names.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,9 +35,11 @@ impl Judged {
         self.accepted.good && self.resolved.good
     }
 
-    /// Whether requests can come in: also where one of several certificates is not there.
+    /// Whether requests can come in: also where one of several certificates, or of the kinds of routes, cannot be had.
     pub(crate) fn serves(&self) -> bool {
-        self.accepted.good && (self.resolved.good || !self.certificates.is_empty())
+        let certified = self.resolved.reason != "InvalidCertificateRef"
+            && self.resolved.reason != "RefNotPermitted";
+        self.accepted.good && (certified || !self.certificates.is_empty())
     }
 }
 
@@ -124,36 +125,37 @@ fn overlapping(listeners: &[Listener], at: usize) -> Option<Verdict> {
     })
 }
 
-/// What a reference to a certificate leads to.
+/// What a reference to a certificate leads to, and what is wrong with it. While a Secret's new content is refused, the certificate
+/// of the former one stays.
 fn certificate(
     world: &World,
     gateway: &Name,
     reference: &SecretRef,
-    refused: &BTreeMap<Name, String>,
-) -> Result<Certificate, Verdict> {
-    let invalid = |message: String| Verdict::bad("InvalidCertificateRef", message);
+) -> (Option<Certificate>, Option<Verdict>) {
+    let invalid = |message: String| Some(Verdict::bad("InvalidCertificateRef", message));
     if !reference.is_to_secret() {
         let message = format!("certificateRef {} is not to a Secret", reference.name);
-        return Err(invalid(message));
+        return (None, invalid(message));
     }
     let namespace = reference.namespace.as_deref().unwrap_or(&gateway.namespace);
     let name = Name::new(namespace, &reference.name);
     if !world.is_granted(("Gateway", &gateway.namespace), ("", "Secret"), &name) {
         let message = format!("no ReferenceGrant lets this Gateway refer to Secret {name}");
-        return Err(Verdict::bad("RefNotPermitted", message));
+        return (None, Some(Verdict::bad("RefNotPermitted", message)));
     }
     let Some(secret) = world.secrets.get(&name) else {
-        return Err(invalid(format!(
-            "there is no Secret {name} of type kubernetes.io/tls"
-        )));
+        let message = format!("there is no Secret {name} of type kubernetes.io/tls");
+        return (None, invalid(message));
     };
-    if let Some(fault) = secret.fault {
-        return Err(invalid(format!("Secret {name}: {fault}")));
-    }
-    if let Some(why) = refused.get(&name) {
-        return Err(invalid(format!("Secret {name}: {why}")));
-    }
-    Ok(Certificate::Secret(name))
+    let refused = world.refused.get(&name);
+    let refused = refused.filter(|(hash, _)| *hash == secret.hash);
+    let why = secret.fault.or(refused.map(|(_, why)| why.as_str()));
+    let Some(why) = why else {
+        return (Some(Certificate::Secret(name)), None);
+    };
+    let verdict = invalid(format!("Secret {name}: {why}"));
+    let former = world.is_imported(&name);
+    (former.then_some(Certificate::Secret(name)), verdict)
 }
 
 /// Whether a listener's references lead somewhere, and to which certificates.
@@ -162,28 +164,34 @@ fn resolved(
     gateway: &Name,
     listener: &Listener,
     entrance: bool,
-    refused: &BTreeMap<Name, String>,
 ) -> (Verdict, Vec<Certificate>) {
     let option = key("certificate-arn");
     let mut certificates = Vec::new();
     let mut verdict = Verdict::good("ResolvedRefs");
     let tls = listener.tls.as_ref();
     let references = tls.map_or(&[][..], |it| &it.certificate_refs);
-    let named = tls.and_then(|it| it.options.get(&option));
-    certificates.extend(named.cloned().map(Certificate::Acm));
+    if let Some(arn) = tls.and_then(|it| it.options.get(&option)) {
+        match world.may_present(gateway, arn) {
+            true => certificates.push(Certificate::Acm(arn.clone())),
+            false => {
+                let message = format!("no ReferenceGrant lets this Gateway present {arn}");
+                verdict = Verdict::bad("RefNotPermitted", message);
+            }
+        }
+    }
     if entrance && protocol(listener) == Some(Protocol::Https) {
         for reference in references {
-            match certificate(world, gateway, &SecretRef::of(reference), refused) {
-                Ok(found) => certificates.push(found),
-                Err(bad) if verdict.good => verdict = bad,
-                Err(_) => {}
+            let (found, wrong) = certificate(world, gateway, &SecretRef::of(reference));
+            certificates.extend(found);
+            if let Some(wrong) = wrong.filter(|_| verdict.good) {
+                verdict = wrong;
             }
         }
         if certificates.is_empty() && verdict.good {
             let message = format!("neither certificateRefs nor the option {option}");
             verdict = Verdict::bad("InvalidCertificateRef", message);
         }
-    } else if !references.is_empty() && !entrance {
+    } else if !references.is_empty() && !entrance && verdict.good {
         verdict = verdict.saying(format!(
             "certificateRefs are not read: the option {option} names a certificate of ACM"
         ));
@@ -201,16 +209,15 @@ fn resolved(
     (verdict, certificates)
 }
 
-/// What becomes of all listeners of a Gateway; `refused` has Secrets that ACM refuses, and why.
+/// What becomes of all listeners of a Gateway.
 pub(crate) fn judge(
     world: &World,
     (name, gateway): (&Name, &Gateway),
     entrance: bool,
-    refused: &BTreeMap<Name, String>,
 ) -> Vec<Judged> {
     let listeners = &gateway.spec.listeners;
     let judged = listeners.iter().enumerate().map(|(at, listener)| {
-        let (resolved, certificates) = resolved(world, name, listener, entrance, refused);
+        let (resolved, certificates) = resolved(world, name, listener, entrance);
         if !entrance {
             return Judged {
                 accepted: accepted(listeners, at),

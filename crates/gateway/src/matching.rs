@@ -1,6 +1,6 @@
 //! Matches of routes as conditions of rules, in the order that the Gateway API wants.
 //!
-//! Lattice's own conditions are asked for as far as they do. A Lath in extended mode has more, in the tag `lath:match`.
+//! Lattice's own conditions are asked for as far as they do. Where Gateways have addresses there is more, in the tag `lath:match`.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -40,7 +40,7 @@ pub(crate) fn lacking(rule: &kinds::Rule) -> Option<String> {
 pub(crate) fn conditions(
     kind: RouteKind,
     rule: &kinds::Rule,
-    extended: bool,
+    addresses: bool,
 ) -> Result<Vec<(Rank, Condition)>, String> {
     let all = [Match::default()];
     let matches = if rule.matches.is_empty() {
@@ -57,7 +57,7 @@ pub(crate) fn conditions(
             RouteKind::Tls => continue,
         };
         let rank = wanted.rank();
-        let conditions = match (wanted.narrow(), extended) {
+        let conditions = match (wanted.narrow(), addresses) {
             // A prefix is one rule of Lath's, and two of Lattice's.
             (Ok(conditions), true) if conditions.len() > 1 => vec![wanted.wide()?],
             (Ok(conditions), _) => conditions,

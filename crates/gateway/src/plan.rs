@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use kube::ResourceExt as _;
 
-use crate::attach::{Parent, parents, protocol};
+use crate::attach::{Parent, meet, parents, protocol};
 use crate::condition::Verdict;
 use crate::desired::{
     self, Action, CLUSTER_NAME, Group, GroupRef, Listener, MANAGED_BY, Protocol, ROUTE_NAME,
@@ -22,8 +22,8 @@ use crate::world::{BackendKind, Name, ServicePort, World, backend_of, backing};
 /// How many groups a rule may forward to.
 const MOST_GROUPS: usize = 10;
 /// How many rules have a priority in a listener.
-pub(crate) fn most_rules(extended: bool) -> i32 {
-    if extended { 2000 } else { 100 }
+pub(crate) fn most_rules(addresses: bool) -> i32 {
+    if addresses { 2000 } else { 100 }
 }
 
 /// The largest weight in Lattice; the Gateway API's goes to a million.
@@ -123,6 +123,8 @@ struct Builder<'a> {
     name: &'a Name,
     groups: BTreeMap<String, Group>,
     unresolved: Vec<Verdict>,
+    /// Whether a rule has more backends than there can be: their number may be another's doing, so that nothing is withdrawn for it.
+    crowded: bool,
 }
 
 impl Builder<'_> {
@@ -187,6 +189,10 @@ impl Builder<'_> {
             let action = matching::lacking(rule).map_or_else(|| self.action(rule), Err)?;
             return Ok((action.0, None));
         }
+        let mut filters = rule.filters.iter();
+        if !self.settings.has_addresses() && filters.any(|it| it.kind == "CORS") {
+            return Err("filter CORS".to_owned());
+        }
         let session = session_name(self.name, at);
         let asked = traffic::asked(rule, &session)?;
         let (action, beside) = self.action(rule)?;
@@ -208,7 +214,7 @@ impl Builder<'_> {
         let mut beside = Beside::default();
         for backend in &rule.backend_refs {
             let filters = match backend.filters.first() {
-                Some(filter) if !self.settings.extended => {
+                Some(filter) if !self.settings.has_addresses() => {
                     return Err(format!("the filter {} of a backend", filter.kind));
                 }
                 _ => traffic::of_backend(rule, backend)?,
@@ -235,12 +241,13 @@ impl Builder<'_> {
             }
         }
         if weights.len() > MOST_GROUPS {
+            self.crowded = true;
             return Err(format!("more than {MOST_GROUPS} backends in a rule"));
         }
         if weights.values().all(|it| *it == 0) {
             return Ok((Action::Fixed(500), beside));
         }
-        if !self.settings.extended {
+        if !self.settings.has_addresses() {
             // Lattice has no such share: the others get it.
             beside.failing = 0;
         }
@@ -312,15 +319,15 @@ fn listeners(name: &Name, parents: &[Parent]) -> Vec<Listener> {
 }
 
 /// The certificate that a parent's listener names.
-fn certificate(parents: &[Parent]) -> Option<String> {
+fn certificate(world: &World, parents: &[Parent]) -> Option<String> {
     let option = key("certificate-arn");
     let accepting = parents.iter().filter(|it| it.accepted.good);
-    let listeners = accepting.flat_map(|it| {
-        it.listeners
-            .iter()
-            .map(|at| &it.gateway.spec.listeners[*at])
+    let mut named = accepting.flat_map(|parent| {
+        let listeners = parent.listeners.iter();
+        let listeners = listeners.map(|at| &parent.gateway.spec.listeners[*at]);
+        let named = listeners.filter_map(|it| it.tls.as_ref()?.options.get(&option));
+        named.filter(|arn| world.may_present(&parent.name, arn))
     });
-    let mut named = listeners.filter_map(|it| it.tls.as_ref()?.options.get(&option));
     named.next().cloned()
 }
 
@@ -423,13 +430,14 @@ pub(crate) fn route(
         name,
         groups: BTreeMap::new(),
         unresolved: Vec::new(),
+        crowded: false,
     };
     let mut left_out = Vec::new();
     let mut rules = Vec::new();
     let mut passed_on = None;
     let mut served = false;
     for (at, rule) in route.spec.rules.iter().enumerate() {
-        let conditions = match matching::conditions(kind, rule, settings.extended) {
+        let conditions = match matching::conditions(kind, rule, settings.has_addresses()) {
             Ok(conditions) => conditions,
             Err(what) => {
                 left_out.push(format!("Dropped Rule {at}: VPC Lattice has no {what}"));
@@ -469,11 +477,11 @@ pub(crate) fn route(
             (rank, at, rule)
         }));
     }
-    let whole = !served && !route.spec.rules.is_empty();
+    let whole = !served && !builder.crowded && !route.spec.rules.is_empty();
     let (priorities, wrong) = priorities(route);
     left_out.extend(wrong);
     let mut rules = matching::in_order(rules, &priorities);
-    let most = usize::try_from(most_rules(settings.extended)).unwrap_or(usize::MAX);
+    let most = usize::try_from(most_rules(settings.has_addresses())).unwrap_or(usize::MAX);
     if rules.len() > most {
         left_out.push(format!(
             "Dropped Rules: VPC Lattice has no more than {most} rules in a listener"
@@ -483,7 +491,21 @@ pub(crate) fn route(
     let mut accepting = parents.iter().filter(|it| it.accepted.good).peekable();
     let has_entrance =
         accepting.peek().is_some() && accepting.all(|it| settings.has_entrances(&it.controller));
-    let mut plain = route.spec.hostnames.iter().find(|it| !it.starts_with('*'));
+    // A name that no listener takes is not the route's to have.
+    let is_taken = |hostname: &&String| {
+        let accepting = parents.iter().filter(|it| it.accepted.good);
+        let mut listeners = accepting.flat_map(|it| {
+            it.listeners
+                .iter()
+                .map(|at| &it.gateway.spec.listeners[*at])
+        });
+        listeners.any(|it| match it.hostname.as_deref().unwrap_or_default() {
+            "" => true,
+            own => meet(own, hostname),
+        })
+    };
+    let mut hostnames = route.spec.hostnames.iter().filter(is_taken);
+    let mut plain = hostnames.find(|it| !it.starts_with('*'));
     let mut unnamed =
         plain.is_none() && (kind == RouteKind::Tls || !route.spec.hostnames.is_empty());
     if has_entrance {
@@ -530,14 +552,14 @@ pub(crate) fn route(
         tags: service_tags,
         custom_domain: plain.cloned(),
         // A name that Lattice gives has a certificate of Lattice's, and takes no other.
-        certificate: plain.and_then(|_| certificate(&parents)),
+        certificate: plain.and_then(|_| certificate(world, &parents)),
         has_entrance,
         networks: networks(settings, route, &parents),
         listeners,
         groups: builder.groups.into_values().collect(),
     });
     let resolved = builder.unresolved.into_iter().next();
-    let place = entrance::place(settings, name, route, &parents);
+    let place = entrance::place(world, settings, (name, route), &parents);
     Plan {
         kind,
         place,

@@ -61,6 +61,10 @@ impl App {
         if let Some(why) = held.then(uncertain).flatten() {
             return Err(Fault::Waits(why).into());
         }
+        if let Err(fault) = self.know_certificates().await {
+            // Who may not ask ACM has imported nothing.
+            tracing::debug!(%name, %fault, "certificates of ACM are not known");
+        }
         let mut imports = Imports::new();
         let all = wanted.len();
         for (import, query) in wanted {
@@ -118,7 +122,7 @@ impl App {
             .lattice
             .deploy(service, &self.sources(kind, name), (&target, &guards))
             .await;
-        if self.settings.extended
+        if self.settings.has_addresses()
             && let Ok(deployed) = &result
             && let Err(fault) = self.lead_to(&deployed.arn, &plan).await
         {
@@ -143,9 +147,8 @@ impl App {
         // Where a Gateway has an address, hostnames of routes are at the Gateway's.
         let (hostname, target) = match &entered {
             Some(entered) => {
-                let mut names = route.spec.hostnames.iter();
-                let plain = names.find(|it| !it.starts_with('*'));
-                (plain.map(String::as_str), &entered.domain_name)
+                let name = gateway.and_then(|it| plan.place.hostname(&it.gateway));
+                (name.map(String::as_str), &entered.domain_name)
             }
             None => (service.custom_domain.as_deref(), &deployed.domain_name),
         };
@@ -162,11 +165,13 @@ impl App {
     /// Says at a route's service which entrances lead to it.
     async fn lead_to(&self, arn: &str, plan: &Plan) -> Result<(), Fault> {
         let text = plan.place.text(&self.entered_now());
-        let text = text.map_err(|gateway| {
+        let waits = |gateway: Name| {
             // Its Gateway's work brings this one back.
             Fault::Waits(format!("Gateway {gateway} has no listener for it yet"))
-        })?;
-        self.lattice.attach(arn, &text).await
+        };
+        let (text, lacking) = text.map_err(waits)?;
+        self.lattice.attach(arn, &text).await?;
+        lacking.map_or(Ok(()), |gateway| Err(waits(gateway)))
     }
 
     /// Brings a route's own groups alone to what they should be: the change that cannot wait.

@@ -26,6 +26,9 @@ pub struct Settings {
     pub service_network_override: bool,
     /// Whether the API is a Lath's in extended mode, which has means for filters, timeouts, retries and sessions of routes (`LATH_EXTENDED`).
     pub extended: bool,
+    /// Whether Gateways of [`OWN_CONTROLLER`] have an address of their own, at which all of their routes are; only with `extended`
+    /// (`LATH_GATEWAY_ADDRESSES`).
+    pub gateway_addresses: bool,
     /// Whether one of several controllers is elected to write.
     pub leader_elect: bool,
     /// The namespace of the Lease that says which.
@@ -53,9 +56,14 @@ impl Settings {
         self.controller_names.iter().any(|it| it == name)
     }
 
-    /// Whether Gateways of a controller name have an address of their own: a Lath in extended mode can make one.
+    /// Whether Gateways have addresses, and routes what goes with them.
+    pub(crate) fn has_addresses(&self) -> bool {
+        self.extended && self.gateway_addresses
+    }
+
+    /// Whether Gateways of a controller name have an address of their own.
     pub(crate) fn has_entrances(&self, controller: &str) -> bool {
-        self.extended && controller == OWN_CONTROLLER
+        self.has_addresses() && controller == OWN_CONTROLLER
     }
 
     /// The name of the service network that a Gateway stands for.

@@ -38,6 +38,7 @@ fn settings() -> Settings {
         default_service_network: None,
         service_network_override: false,
         extended: false,
+        gateway_addresses: false,
         leader_elect: false,
         lease_namespace: "default".into(),
         workers: 1,
@@ -418,7 +419,7 @@ fn a_gateway_counts_its_routes_and_says_where_they_are() {
     let gateway = Arc::clone(&world.gateways[&name]);
     let found = Found {
         network: Network::There("arn:sn".into()),
-        judged: listeners::judge(&world, (&name, &gateway), false, &BTreeMap::new()),
+        judged: listeners::judge(&world, (&name, &gateway), false),
         entered: None,
     };
     let status = status(&world, &settings(), &name, &gateway, &found);

@@ -411,7 +411,7 @@ where
 /// Begins all watches.
 pub(crate) fn begin(app: &Arc<App>) -> Arc<Unread> {
     let unread = &Arc::new(Unread {
-        left: AtomicUsize::new(17 + usize::from(app.settings.extended)),
+        left: AtomicUsize::new(17 + usize::from(app.settings.has_addresses())),
         none: Notify::new(),
     });
     let forms = |kind: RouteKind| {
@@ -525,7 +525,7 @@ pub(crate) fn begin(app: &Arc<App>) -> Arc<Unread> {
         differ: |_, _, a, b| a != b,
     };
     plain(app, unread, Api::all(app.client.clone()), namespaces);
-    if app.settings.extended {
+    if app.settings.has_addresses() {
         let kept = Kept {
             convert: |it: core::Secret| Some(Secret::from(it)),
             table: |it| &mut it.secrets,

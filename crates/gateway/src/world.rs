@@ -231,6 +231,10 @@ pub(crate) struct World {
     pub(crate) grants: Table<ReferenceGrant>,
     /// With certificates, where Gateways have addresses.
     pub(crate) secrets: Table<Secret>,
+    /// The Secrets of the certificates of ACM that this controller has imported, by ARN.
+    pub(crate) imported: BTreeMap<String, Name>,
+    /// Secrets that ACM refuses, with the content's hash and why.
+    pub(crate) refused: BTreeMap<Name, (String, String)>,
     pub(crate) exports: Table<ServiceExport>,
     pub(crate) imports: Table<ServiceImport>,
     pub(crate) networks: Table<ServiceNetwork>,
@@ -514,6 +518,18 @@ impl World {
                             && it.name.as_ref().is_none_or(|only| *only == name.name)
                     })
             })
+    }
+
+    /// Whether ACM has a certificate of a Secret, be it of what the Secret was before.
+    pub(crate) fn is_imported(&self, secret: &Name) -> bool {
+        self.imported.values().any(|it| it == secret)
+    }
+
+    /// Whether a Gateway may present a certificate of ACM by its ARN: one of a Secret in another namespace wants a grant too.
+    pub(crate) fn may_present(&self, gateway: &Name, arn: &str) -> bool {
+        let from = ("Gateway", gateway.namespace.as_str());
+        let secret = self.imported.get(arn);
+        secret.is_none_or(|it| self.is_granted(from, ("", "Secret"), it))
     }
 
     /// The Secrets that a Gateway names.

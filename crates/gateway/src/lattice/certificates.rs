@@ -23,6 +23,12 @@ pub(super) struct KnownCertificate {
     hash: String,
 }
 
+/// Whether ACM has refused a certificate for what it is, and not for what else is the matter.
+pub(crate) fn is_refused(fault: &Fault) -> bool {
+    let codes = ["ValidationException", "InvalidParameterException"];
+    matches!(fault, Fault::Failed(why) if codes.iter().any(|it| why.starts_with(it)))
+}
+
 /// By Secret.
 pub(super) type KnownCertificates = BTreeMap<Name, KnownCertificate>;
 
@@ -62,13 +68,16 @@ impl Lattice {
         };
         let made = match import.send().await.map_err(Fault::from) {
             Ok(made) => made,
+            Err(Fault::NotFound(message)) => {
+                all.remove(name);
+                return Err(Fault::Waits(message));
+            }
             Err(fault) => {
-                // Also a request without an answer may have made it, and one that is gone has to be made anew.
-                *known = None;
-                return Err(match fault {
-                    Fault::NotFound(message) => Fault::Waits(message),
-                    fault => fault,
-                });
+                if matches!(fault, Fault::Unanswered(_)) {
+                    // It may have been made nevertheless.
+                    *known = None;
+                }
+                return Err(fault);
             }
         };
         let arn = sent(made.certificate_arn, "ARN of a certificate")?;
@@ -83,6 +92,18 @@ impl Lattice {
         };
         all.insert(name.clone(), it);
         Ok(arn)
+    }
+
+    /// The Secrets of the certificates that this controller has imported, by ARN.
+    pub(crate) async fn imported_certificates(&self) -> Result<BTreeMap<String, Name>, Fault> {
+        let mut known = self.certificates.lock().await;
+        if known.is_none() {
+            *known = Some(self.own_certificates().await?);
+        }
+        let all = known.get_or_insert_default().iter();
+        Ok(all
+            .map(|(name, it)| (it.arn.clone(), name.clone()))
+            .collect())
     }
 
     /// The certificates that are this controller's.

@@ -1,14 +1,16 @@
 //! The services of Gateways, and the tags that lead from them to routes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use aws_sdk_vpclattice::types::{ListenerProtocol, ServiceStatus};
 
 use super::{Fault, Lattice, id_of, sent, shape};
-use crate::desired::{Action, Tags, has_tags};
+use crate::desired::{Action, Protocol, Tags, has_tags};
 use crate::entrance::{ADDRESS_TAG, Door, Entered, Entrance, GATEWAY_TAG, ROUTES_TAG};
 use crate::guards::Guards;
 use crate::long_tags;
+
+type Doors = BTreeMap<(i32, Protocol), (String, BTreeSet<String>)>;
 
 impl Lattice {
     /// Makes a Gateway's service what it should be.
@@ -84,11 +86,7 @@ impl Lattice {
     }
 
     /// Makes the listeners of a Gateway's service what they should be; gives their ARNs.
-    async fn ensure_doors(
-        &self,
-        service: &str,
-        desired: &[Door],
-    ) -> Result<BTreeMap<(i32, crate::desired::Protocol), String>, Fault> {
+    async fn ensure_doors(&self, service: &str, desired: &[Door]) -> Result<Doors, Fault> {
         let list = self.client.list_listeners().service_identifier(service);
         let list = list.into_paginator().items().send();
         let mut there = list.collect::<Result<Vec<_>, _>>().await?;
@@ -106,7 +104,7 @@ impl Lattice {
             };
             let arn = sent(known.arn, "ARN of a listener")?;
             self.fit_text(&arn, GATEWAY_TAG, Some(&door.text)).await?;
-            arns.insert((door.port, door.protocol), arn);
+            arns.insert((door.port, door.protocol), (arn, door.names.clone()));
         }
         for gone in there {
             // What listens on the port may be about to be another protocol's.
@@ -130,7 +128,7 @@ impl Lattice {
                 .await?;
             let arn = sent(made.arn, "ARN of a listener")?;
             self.remember_text(&arn, GATEWAY_TAG, Some(door.text.clone()));
-            arns.insert((door.port, door.protocol), arn);
+            arns.insert((door.port, door.protocol), (arn, door.names.clone()));
         }
         Ok(arns)
     }
@@ -143,6 +141,12 @@ impl Lattice {
             *self.services.lock().await = None;
         }
         self.delete_service(name, identity).await
+    }
+
+    /// Whether a Gateway has a service of its own, as far as is known.
+    pub(crate) async fn has_entrance(&self, name: &str, identity: &Tags) -> Result<bool, Fault> {
+        let names = [name.to_owned()];
+        Ok(self.own_service(&names, identity).await?.is_some())
     }
 
     /// Says at a route's service which entrances lead to it.

@@ -165,7 +165,7 @@ impl Lattice {
 
     async fn fit_rules(&self, service: &str, listener: &str, wanted: &[Rule]) -> Result<(), Fault> {
         let known = self.rules(service, listener).await?;
-        let Some(changes) = changes(&known, wanted, most_rules(self.extended)) else {
+        let Some(changes) = changes(&known, wanted, most_rules(self.addresses)) else {
             return Err(Fault::Failed(format!(
                 "there is no room for {} rules",
                 wanted.len()

@@ -15,6 +15,7 @@ mod service;
 mod shape;
 
 pub(crate) use self::auth::Guarded;
+pub(crate) use self::certificates::is_refused;
 pub(crate) use self::service::Deployed;
 
 use std::collections::{BTreeMap, HashMap};
@@ -166,6 +167,8 @@ pub(crate) struct Lattice {
     vpc: String,
     /// Whether rules may have traffic policies.
     extended: bool,
+    /// Whether Gateways have addresses.
+    addresses: bool,
     acm: aws_sdk_acm::Client,
     /// Certificates of Secrets that were imported; `None` before they are listed.
     certificates: Mutex<Option<certificates::KnownCertificates>>,
@@ -234,6 +237,7 @@ impl Lattice {
             account: settings.account_id.clone(),
             vpc: settings.vpc_id.clone(),
             extended: settings.extended,
+            addresses: settings.has_addresses(),
             acm: aws_sdk_acm::Client::from_conf(acm.build()),
             certificates: Mutex::default(),
             texts: Lock::default(),

@@ -1,4 +1,4 @@
-//! Gateways with an address, in extended mode.
+//! Gateways with an address.
 
 use super::*;
 use crate::entrance::{self, Entered};
@@ -10,6 +10,7 @@ fn extended() -> Settings {
     Settings {
         controller_names: vec![OWN_CONTROLLER.into()],
         extended: true,
+        gateway_addresses: true,
         ..settings()
     }
 }
@@ -36,7 +37,7 @@ fn made(world: &mut World, kind: RouteKind, spec: &Value) -> Plan {
 fn judged(world: &World) -> Vec<Judged> {
     let name = Name::new("default", "gw");
     let gateway = &world.gateways[&name];
-    judge(world, (&name, gateway), true, &BTreeMap::new())
+    judge(world, (&name, gateway), true)
 }
 
 fn secret(world: &mut World, name: &str, fault: Option<&'static str>) {
@@ -199,9 +200,16 @@ fn a_route_is_behind_its_gateways_listeners_with_all_its_hostnames() {
     assert_eq!((&service.custom_domain, &plan.left_out), (&None, &None));
     let gateway = Name::new("default", "gw");
     assert_eq!(plan.place.text(&BTreeMap::new()), Err(gateway.clone()));
+    let names = |names: &[&str]| names.iter().map(|it| (*it).to_owned()).collect();
     let doors = [
-        ((80, Protocol::Http), "arn:80".to_owned()),
-        ((81, Protocol::Http), "arn:81".to_owned()),
+        (
+            (80, Protocol::Http),
+            ("arn:80".to_owned(), names(&["all", "some"])),
+        ),
+        (
+            (81, Protocol::Http),
+            ("arn:81".to_owned(), names(&["other"])),
+        ),
     ];
     let entered = Entered {
         doors: doors.into(),
@@ -210,7 +218,8 @@ fn a_route_is_behind_its_gateways_listeners_with_all_its_hostnames() {
     let text = plan
         .place
         .text(&BTreeMap::from([(gateway, entered)]))
-        .unwrap();
+        .unwrap()
+        .0;
     let text: Value = serde_json::from_str(&text).unwrap();
     let order = "/default/r";
     assert_eq!(

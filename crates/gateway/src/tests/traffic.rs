@@ -99,7 +99,7 @@ fn a_rules_sessions_have_a_name_of_the_route_for_all_its_matches() {
 }
 
 #[test]
-fn a_redirect_needs_no_backend() {
+fn a_redirect_needs_no_backend_and_both_rules_of_a_prefix_have_it() {
     let (plan, policy) = extended(json!([{
         "matches": [{"path": {"type": "PathPrefix", "value": "/old"}}],
         "filters": [
@@ -115,7 +115,8 @@ fn a_redirect_needs_no_backend() {
     });
     assert_eq!(policy, Some(want));
     let rules = &plan.service.as_ref().unwrap().listeners[0].rules;
-    assert_eq!(rules.len(), 1);
+    assert_eq!(rules.len(), 2);
+    assert_eq!(rules[0].traffic, rules[1].traffic);
     assert_eq!(rules[0].action, Action::Fixed(500));
 }
 
