@@ -1,8 +1,7 @@
 // The suite with the pins of its own go.mod; only the module that it is released with is named, instead of replaced.
-module github.com/lath-dev/lath/conformance/gateway-api
+module lath.dev/conformance/gateway-api
 
 go 1.26.0
-
 
 require (
 	github.com/google/uuid v1.6.0
