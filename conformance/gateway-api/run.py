@@ -33,8 +33,8 @@ def version():
 
 
 def main(arguments):
-    programs, images = suite.prepared()
     kubernetes = lab.prepared()
+    programs, images = suite.prepared(kubernetes)
     keep = pathlib.Path(os.environ.get("LATH_GATEWAY_LOGS") or tempfile.mkdtemp(prefix="lath-gateway-api-"))
     keep.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="gw", dir="/tmp") as directory, \

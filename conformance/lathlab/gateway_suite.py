@@ -20,10 +20,10 @@ PROFILES = ("GATEWAY-HTTP", "GATEWAY-GRPC", "GATEWAY-TLS")
 OUTCOME = re.compile(r"^ {4}--- (PASS|FAIL|SKIP): TestConformance/(\S+) \(([\d.]+)s\)$", re.M)
 
 
-def prepared():
+def prepared(kubernetes):
     """The suite's programs and the archives of its images; builds what is not there. Raises Dead where that is not possible."""
     programs = os.environ.get("LATH_GATEWAY_SUITE") or lab.made(HERE / "build.sh", lab.CACHE / "gateway-api")
-    images = lab.made(HERE / "images.py", programs, lab.CACHE / "gateway-api-images")
+    images = lab.made(HERE / "images.py", programs, kubernetes.programs, lab.CACHE / "gateway-api-images")
     return pathlib.Path(programs), sorted(pathlib.Path(images).glob("*.tar"))
 
 

@@ -15,7 +15,7 @@ TESTS = (
 
 def test_upstreams_suite(kubernetes, tmp_path):
     try:
-        programs, images = suite.prepared()
+        programs, images = suite.prepared(kubernetes)
     except Dead as reason:
         pytest.skip(f"SKIPPED: {reason}")
     features = []
