@@ -122,6 +122,15 @@ struct Controller {
         default_value = "aws-appnet-gwc-mutating-webhook"
     )]
     webhook_configuration: String,
+    /// Expose the Services with these labels (KEY=VALUE, KEY!=VALUE, KEY, !KEY, with commas between) that have no annotation lath.dev/expose.
+    #[arg(long, env = "LATH_DISCOVER_SELECTOR", default_value = "")]
+    discover_selector: String,
+    /// The service networks that Services may ask for by lath.dev/service-network, besides the default one; * is all.
+    #[arg(long, env = "LATH_DISCOVER_NETWORKS", value_delimiter = ',')]
+    discover_networks: Vec<String>,
+    /// The private zones of Route 53, by name or id, in which Services may have names.
+    #[arg(long, env = "LATH_DISCOVER_ZONES", value_delimiter = ',')]
+    discover_zones: Vec<String>,
     /// How many objects to work on at once.
     #[arg(long, env = "ROUTE_MAX_CONCURRENT_RECONCILES", default_value_t = 8)]
     workers: usize,
@@ -175,6 +184,11 @@ fn control(flags: &Controller) -> anyhow::Result<()> {
             bail!("{name} is empty");
         }
     }
+    let discover_selector = match lath_gateway::selector(&flags.discover_selector) {
+        Ok(selector) => selector,
+        Err(why) => bail!("--discover-selector: {why}"),
+    };
+    let filled = |all: &Vec<String>| all.iter().filter(|it| !it.is_empty()).cloned().collect();
     let settings = Settings {
         controller_names: flags.at.controller_names.clone(),
         cluster_name: flags.cluster_name.clone(),
@@ -191,6 +205,9 @@ fn control(flags: &Controller) -> anyhow::Result<()> {
         metrics_address: flags.metrics_bind_address.clone(),
         webhook_address: flags.webhook.then(|| flags.webhook_bind_address.clone()),
         webhook_configuration: flags.webhook_configuration.clone(),
+        discover_selector,
+        discover_networks: filled(&flags.discover_networks),
+        discover_zones: filled(&flags.discover_zones),
         context: given(&flags.at.context),
     };
     tokio::runtime::Builder::new_multi_thread()

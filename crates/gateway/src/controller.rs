@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
-use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
 use kube::api::{Api, ApiResource, Patch, PatchParams};
@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use crate::attach;
 use crate::condition::{Verdict, merged};
 use crate::desired::key;
+use crate::expose::Records;
 use crate::guards::{self, Guard, Target};
 use crate::kinds;
 use crate::lattice::{Fault, Lattice};
@@ -59,6 +60,8 @@ pub(crate) struct App {
     served: Mutex<BTreeMap<String, ApiResource>>,
     recorder: Recorder,
     endpoints: Mutex<Endpoints>,
+    /// Names of Services in Route 53, where the controller may write any.
+    pub(crate) records: OnceLock<Records>,
 }
 
 /// The hostnames and targets of routes' DNSEndpoints, as they were applied last, by the routes' plural kind and name.
@@ -80,6 +83,7 @@ impl App {
             lattice,
             served: Mutex::default(),
             endpoints: Mutex::default(),
+            records: OnceLock::new(),
         }
     }
 
@@ -152,6 +156,7 @@ impl App {
             .chain(world.gateways.keys().cloned().map(Key::Gateway))
             .chain(world.group_policies.keys().cloned().map(Key::GroupPolicy))
             .chain(world.exports.keys().cloned().map(Key::Export))
+            .chain(world.services.keys().cloned().map(Key::Exposed))
             .chain(world.networks.keys().cloned().map(Key::Network))
             .chain(policies)
             .collect();
@@ -171,6 +176,7 @@ impl App {
                 Key::Route(kind, name) => self.route(*kind, name).await,
                 Key::Export(name) => self.export(name).await,
                 Key::Policy(kind, name) => self.policy(*kind, name).await,
+                Key::Exposed(name) => self.exposed(name).await,
                 Key::Network(name) => self.service_network(name).await,
                 Key::Import(name) => self.import(name).await,
                 Key::Gates(name) => self.gates(name).await,

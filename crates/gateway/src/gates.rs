@@ -18,6 +18,7 @@ use crate::attach::said;
 use crate::condition::Verdict;
 use crate::controller::{App, Undone};
 use crate::desired::{Action, Group, GroupRef, Service};
+use crate::expose;
 use crate::kinds::Route;
 use crate::lattice::Fault;
 use crate::plan::{self, Imports};
@@ -292,6 +293,17 @@ fn places(world: &World, settings: &Settings, pods: &BTreeMap<Name, Waiting>) ->
                     group,
                     comes: false,
                     forwarded: false,
+                }));
+            }
+            Key::Exposed(name) => {
+                let Some(Ok(exposed)) = expose::plan(world, settings, &name) else {
+                    continue;
+                };
+                // All of its groups are forwarded to.
+                places.extend(exposed.service.groups.into_iter().map(|group| Place {
+                    group,
+                    comes: true,
+                    forwarded: true,
                 }));
             }
             _ => {}

@@ -10,6 +10,7 @@ mod condition;
 mod controller;
 mod desired;
 mod dns_endpoints;
+mod expose;
 #[doc(hidden)]
 pub mod fuzzing;
 mod gates;
@@ -50,7 +51,10 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch as channel;
 
 use crate::controller::App;
+use crate::expose::Records;
+pub use crate::expose::selector;
 use crate::lattice::Lattice;
+use crate::lattice::shared::Shared;
 use crate::lease::{Election, Term};
 use crate::probes::Probes;
 pub use crate::settings::{AWS_CONTROLLER, OWN_CONTROLLER, Settings};
@@ -106,6 +110,12 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
         .then(|| Election::new(client.clone(), &settings.lease_namespace));
     tokio::spawn(unserved::report(client.clone()));
     let app = Arc::new(App::new(client, settings, lattice));
+    if !app.settings.discover_zones.is_empty() {
+        let metrics = app.lattice.metrics();
+        let shared = Shared::new(&app.settings, Arc::clone(&term), metrics).await;
+        app.records
+            .get_or_init(|| Records::new(&shared, &app.settings));
+    }
     // Also a controller that does not lead keeps the picture, so that it can take over at once.
     let unread = watch::begin(&app);
     let read = Arc::new(AtomicBool::new(false));
@@ -197,6 +207,9 @@ async fn lead(app: &Arc<App>) {
         tokio::select! {
             _ = resync.tick() => {
                 app.lattice.forget().await;
+                if let Some(records) = app.records.get() {
+                    records.forget().await;
+                }
                 app.enqueue_all();
             }
             Some(ended) = all.join_next() => {

@@ -96,7 +96,7 @@ fn spoken(kind: RouteKind, port: &ServicePort, policy: Option<&Policy>) -> (Stri
 }
 
 /// A Service's port as a group, without its targets.
-fn group_of(
+pub(crate) fn group_of(
     settings: &Settings,
     source: Source<'_>,
     kind: RouteKind,

@@ -2,6 +2,7 @@
 
 mod auth;
 pub(crate) mod bench;
+mod discovery;
 pub(crate) mod fake;
 mod group_policies;
 mod lattice;
@@ -42,6 +43,9 @@ fn settings() -> Settings {
         metrics_address: None,
         webhook_address: None,
         webhook_configuration: String::new(),
+        discover_selector: Vec::new(),
+        discover_networks: Vec::new(),
+        discover_zones: Vec::new(),
         context: None,
     }
 }

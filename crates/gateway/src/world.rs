@@ -9,6 +9,7 @@ use k8s_openapi::api::discovery::v1 as discovery;
 use kube::ResourceExt as _;
 use kube::core::ObjectMeta;
 
+use crate::expose;
 use crate::gates::Pod;
 use crate::kinds::{
     self, AWS_GROUP, BackendRef, GATEWAY_GROUP, Gateway, GatewayClass, ParentRef, Policy,
@@ -55,6 +56,8 @@ pub(crate) enum Key {
     Route(RouteKind, Name),
     Export(Name),
     Policy(PolicyKind, Name),
+    /// A Service that is exposed, or may have been.
+    Exposed(Name),
     /// A ServiceNetwork.
     Network(Name),
     /// A ServiceImport.
@@ -74,6 +77,7 @@ impl Key {
             Self::Route(kind, _) => kind.kind(),
             Self::Export(_) => "ServiceExport",
             Self::Policy(kind, _) => kind.kind(),
+            Self::Exposed(_) => "Service",
             Self::Network(_) => "ServiceNetwork",
             Self::Import(_) => "ServiceImport",
             Self::Gates(_) => "Pods",
@@ -88,6 +92,7 @@ impl Key {
             | Self::Route(_, name)
             | Self::Export(name)
             | Self::Policy(_, name)
+            | Self::Exposed(name)
             | Self::Network(name)
             | Self::Import(name)
             | Self::Gates(name)
@@ -113,6 +118,13 @@ pub(crate) struct Service {
     pub(crate) ports: Vec<ServicePort>,
     /// The labels of its pods; empty for a Service that selects none.
     pub(crate) selector: BTreeMap<String, String>,
+    pub(crate) labels: BTreeMap<String, String>,
+    /// The annotations that discovery reads.
+    pub(crate) annotations: BTreeMap<String, String>,
+    /// Whether discovery holds it, because there may be something of it in Lattice.
+    pub(crate) held: bool,
+    /// Whether it is deleted.
+    pub(crate) goes: bool,
     pub(crate) external_name: bool,
     pub(crate) ipv6_only: bool,
 }
@@ -126,6 +138,13 @@ pub(crate) struct ServicePort {
 
 impl From<core::Service> for Service {
     fn from(service: core::Service) -> Self {
+        let held = service
+            .finalizers()
+            .iter()
+            .any(|it| it == expose::FINALIZER);
+        let meta = service.metadata;
+        let mut annotations = meta.annotations.unwrap_or_default();
+        annotations.retain(|name, _| expose::is_read(name));
         let spec = service.spec.unwrap_or_default();
         let port = |port: core::ServicePort| ServicePort {
             name: port.name.unwrap_or_default(),
@@ -138,9 +157,15 @@ impl From<core::Service> for Service {
                 .ports
                 .unwrap_or_default()
                 .into_iter()
+                // Lattice has no others.
+                .filter(|it| it.protocol.as_deref().unwrap_or("TCP") == "TCP")
                 .map(port)
                 .collect(),
             selector: spec.selector.unwrap_or_default(),
+            labels: meta.labels.unwrap_or_default(),
+            annotations,
+            held,
+            goes: meta.deletion_timestamp.is_some(),
             external_name: spec.type_.as_deref() == Some("ExternalName"),
             ipv6_only: !families.is_empty() && families.iter().all(|it| it == "IPv6"),
         }
@@ -395,6 +420,9 @@ impl World {
             let exports = self.exports.iter();
             let of_it = exports.filter(|(name, export)| backing(name, export) == *backend);
             keys.extend(of_it.map(|(name, _)| Key::Export(name.clone())));
+            if self.services.get(backend).is_some_and(|it| it.held) {
+                keys.push(Key::Exposed(backend.clone()));
+            }
         }
         keys
     }

@@ -11,6 +11,7 @@ mod policy;
 mod rules;
 mod service;
 mod shape;
+pub(crate) mod shared;
 
 pub(crate) use self::auth::Guarded;
 pub(crate) use self::service::Deployed;
@@ -21,7 +22,7 @@ use std::time::Duration;
 
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
-use aws_config::{BehaviorVersion, Region};
+use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_vpclattice::Client;
 use aws_sdk_vpclattice::config::interceptors::BeforeTransmitInterceptorContextRef;
 use aws_sdk_vpclattice::config::{ConfigBag, Intercept, RuntimeComponents};
@@ -70,9 +71,11 @@ where
         };
         match code.as_str() {
             "ResourceNotFoundException" => Self::NotFound(message),
-            "ConflictException" => Self::Conflict(message),
+            "ConflictException" | "InvalidChangeBatch" => Self::Conflict(message),
             "ThrottlingException"
             | "TooManyRequestsException"
+            | "Throttling"
+            | "PriorRequestNotComplete"
             | "InternalServerException"
             | "ServiceUnavailableException" => Self::Unanswered(message),
             // Without an answer that says anything; what was not even sent is another matter.
@@ -129,7 +132,7 @@ struct KnownGroups {
 
 /// Lets nothing be sent when the Lease is no longer held, however late a worker notices.
 #[derive(Debug)]
-struct Fence(Arc<Term>);
+pub(crate) struct Fence(Arc<Term>);
 
 impl Intercept for Fence {
     fn name(&self) -> &'static str {
@@ -175,6 +178,12 @@ pub(crate) async fn config(
     region: &str,
     endpoint_url: Option<&str>,
 ) -> aws_sdk_vpclattice::config::Builder {
+    let config = shared_config(region, endpoint_url).await;
+    aws_sdk_vpclattice::config::Builder::from(&config)
+}
+
+/// What is common to clients of all of AWS's APIs.
+pub(crate) async fn shared_config(region: &str, endpoint_url: Option<&str>) -> SdkConfig {
     let timeouts = TimeoutConfig::builder().operation_timeout(PATIENCE).build();
     let mut config = aws_config::defaults(BehaviorVersion::latest())
         .retry_config(RetryConfig::standard().with_max_attempts(4))
@@ -185,7 +194,7 @@ pub(crate) async fn config(
     if let Some(url) = endpoint_url {
         config = config.endpoint_url(url);
     }
-    aws_sdk_vpclattice::config::Builder::from(&config.load().await)
+    config.load().await
 }
 
 impl Lattice {

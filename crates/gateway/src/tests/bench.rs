@@ -208,6 +208,10 @@ impl Bench {
         let all = stored("targetgrouppolicies").into_iter();
         let all = all.map(|(at, it)| (at, Arc::new(serde_json::from_value(it).unwrap())));
         world.group_policies.extend(all);
+        for (at, it) in stored("services") {
+            let service: k8s_openapi::api::core::v1::Service = serde_json::from_value(it).unwrap();
+            world.services.insert(at, Arc::new(service.into()));
+        }
         let all = stored("servicenetworks").into_iter();
         let all = all.map(|(at, it)| (at, Arc::new(serde_json::from_value(it).unwrap())));
         world.networks = all.collect();
@@ -229,6 +233,7 @@ impl Bench {
             Key::Policy(kind, name) => self.app.policy(*kind, name).await,
             Key::Export(name) => self.app.export(name).await,
             Key::Gates(name) => self.app.gates(name).await,
+            Key::Exposed(name) => self.app.exposed(name).await,
             Key::Network(name) => self.app.service_network(name).await,
             Key::Import(name) => self.app.import(name).await,
             Key::GroupPolicy(name) => self.app.group_policy(name).await,

@@ -28,6 +28,7 @@ use tokio_rustls::TlsAcceptor;
 use self::certificate::Served;
 use self::review::Asked;
 use crate::controller::App;
+use crate::expose;
 use crate::plan::{self, Imports};
 use crate::world::{BackendKind, Key, Name, World};
 
@@ -72,6 +73,9 @@ fn selects(selector: &BTreeMap<String, String>, labels: &BTreeMap<String, String
 
 /// Whether a pod of a Service will be a target: some route or export of this controller has a group of it.
 fn has_group(app: &App, world: &World, service: &Name) -> bool {
+    if expose::plan(world, &app.settings, service).is_some_and(|it| it.is_ok()) {
+        return true;
+    }
     let keys = world.touched_by_backend(BackendKind::Service, service);
     keys.into_iter().any(|key| match key {
         Key::Route(kind, name) => {
