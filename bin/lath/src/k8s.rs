@@ -131,6 +131,12 @@ struct Controller {
     /// The private zones of Route 53, by name or id, in which Services may have names.
     #[arg(long, env = "LATH_DISCOVER_ZONES", value_delimiter = ',')]
     discover_zones: Vec<String>,
+    /// Export Services to, and import those of, the other clusters of this account that are in the ClusterSet of this name (multicluster.x-k8s.io).
+    #[arg(long, env = "LATH_CLUSTER_SET")]
+    cluster_set: Option<String>,
+    /// The other regions that clusters of the ClusterSet are in; a Lath in extended mode alone forwards there.
+    #[arg(long, env = "LATH_CLUSTER_SET_REGIONS", value_delimiter = ',')]
+    cluster_set_regions: Vec<String>,
     /// How many objects to work on at once.
     #[arg(long, env = "ROUTE_MAX_CONCURRENT_RECONCILES", default_value_t = 8)]
     workers: usize,
@@ -188,7 +194,16 @@ fn control(flags: &Controller) -> anyhow::Result<()> {
         Ok(selector) => selector,
         Err(why) => bail!("--discover-selector: {why}"),
     };
-    let filled = |all: &Vec<String>| all.iter().filter(|it| !it.is_empty()).cloned().collect();
+    let cluster_set = given(&flags.cluster_set);
+    if cluster_set.is_some() && flags.at.region.is_empty() {
+        bail!("--cluster-set needs --region: it is part of the cluster's name in the set");
+    }
+    let filled = |all: &Vec<String>| {
+        all.iter()
+            .filter(|it| !it.is_empty())
+            .cloned()
+            .collect::<Vec<_>>()
+    };
     let settings = Settings {
         controller_names: flags.at.controller_names.clone(),
         cluster_name: flags.cluster_name.clone(),
@@ -208,6 +223,11 @@ fn control(flags: &Controller) -> anyhow::Result<()> {
         discover_selector,
         discover_networks: filled(&flags.discover_networks),
         discover_zones: filled(&flags.discover_zones),
+        cluster_set,
+        cluster_set_regions: filled(&flags.cluster_set_regions)
+            .into_iter()
+            .filter(|it: &String| *it != flags.at.region)
+            .collect(),
         context: given(&flags.at.context),
     };
     tokio::runtime::Builder::new_multi_thread()

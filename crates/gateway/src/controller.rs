@@ -108,13 +108,13 @@ impl App {
     /// Remembers that a kind is served.
     pub(crate) fn serves(&self, form: &ApiResource) {
         let mut served = self.served.lock().unwrap_or_else(PoisonError::into_inner);
-        served.insert(form.plural.clone(), form.clone());
+        served.insert(kinds::known_as(form), form.clone());
     }
 
     /// Whether a kind is served.
     pub(crate) fn is_served(&self, form: &ApiResource) -> bool {
         let served = self.served.lock().unwrap_or_else(PoisonError::into_inner);
-        served.contains_key(&form.plural)
+        served.contains_key(&kinds::known_as(form))
     }
 
     /// What is remembered of DNSEndpoints.
@@ -126,7 +126,10 @@ impl App {
 
     pub(crate) fn form(&self, otherwise: ApiResource) -> ApiResource {
         let served = self.served.lock().unwrap_or_else(PoisonError::into_inner);
-        served.get(&otherwise.plural).cloned().unwrap_or(otherwise)
+        served
+            .get(&kinds::known_as(&otherwise))
+            .cloned()
+            .unwrap_or(otherwise)
     }
 
     pub(crate) fn api<P, U>(&self, name: &Name, form: &ApiResource) -> Api<Object<P, U>>
@@ -156,6 +159,8 @@ impl App {
             .chain(world.gateways.keys().cloned().map(Key::Gateway))
             .chain(world.group_policies.keys().cloned().map(Key::GroupPolicy))
             .chain(world.exports.keys().cloned().map(Key::Export))
+            .chain(world.mcs_exports.keys().cloned().map(Key::Export))
+            .chain(world.mcs_imports.keys().cloned().map(Key::Mcs))
             .chain(world.services.keys().cloned().map(Key::Exposed))
             .chain(world.networks.keys().cloned().map(Key::Network))
             .chain(policies)
@@ -179,6 +184,7 @@ impl App {
                 Key::Exposed(name) => self.exposed(name).await,
                 Key::Network(name) => self.service_network(name).await,
                 Key::Import(name) => self.import(name).await,
+                Key::Mcs(name) => self.mcs_import(name).await,
                 Key::Gates(name) => self.gates(name).await,
                 Key::GroupPolicy(name) => self.group_policy(name).await,
             };

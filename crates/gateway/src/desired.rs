@@ -157,6 +157,8 @@ pub(crate) struct Group {
     pub(crate) version: String,
     pub(crate) health_check: Option<HealthCheck>,
     pub(crate) targets: BTreeSet<(String, i32)>,
+    /// Tags that say more of it than whose and what it is, all with the prefix of `mcs`.
+    pub(crate) extra: Tags,
 }
 
 impl Group {

@@ -22,6 +22,7 @@ mod kinds;
 mod lattice;
 mod lease;
 mod matching;
+mod mcs;
 mod metrics;
 mod plan;
 mod policies;
@@ -116,6 +117,15 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
         app.records
             .get_or_init(|| Records::new(&shared, &app.settings));
     }
+    let mut others = Vec::new();
+    for region in &app.settings.cluster_set_regions {
+        let settings = Settings {
+            region: region.clone(),
+            ..app.settings.clone()
+        };
+        let lattice = Lattice::new(&settings, Arc::clone(&term)).await;
+        others.push((region.clone(), lattice));
+    }
     // Also a controller that does not lead keeps the picture, so that it can take over at once.
     let unread = watch::begin(&app);
     let read = Arc::new(AtomicBool::new(false));
@@ -134,7 +144,7 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
             read.store(true, Ordering::Release);
             if leading.wait_for(|leads| *leads).await.is_ok() {
                 tracing::info!("the cluster is read, the work begins");
-                lead(&app).await;
+                lead(&app, others).await;
             }
         })
     };
@@ -183,7 +193,8 @@ fn serve_webhook(app: &Arc<App>, read: &Arc<AtomicBool>, listener: TcpListener) 
     served
 }
 
-async fn lead(app: &Arc<App>) {
+async fn lead(app: &Arc<App>, others: Vec<(String, Lattice)>) {
+    mcs::follow(app, others);
     let mut all = tokio::task::JoinSet::new();
     tokio::spawn(dns_endpoints::look_for(Arc::clone(app)));
     for _ in 0..app.settings.workers.max(1) {

@@ -14,6 +14,7 @@ use crate::desired::{
 use crate::group_policies::Of;
 use crate::kinds::{BackendRef, Policy, Route, RouteKind, Rule, ServiceExport};
 use crate::matching;
+use crate::mcs;
 use crate::settings::Settings;
 use crate::traffic::{self, Traffic};
 use crate::world::{BackendKind, Name, ServicePort, World, backend_of, backing};
@@ -136,6 +137,16 @@ impl Builder<'_> {
             let message = format!("no ReferenceGrant lets this route refer to {name}");
             return Err(Verdict::bad("RefNotPermitted", message));
         }
+        if kind == BackendKind::Mcs {
+            // Copies go to one cluster's.
+            let groups = mcs::spread(self.world, self.settings, backend, &name)?;
+            let none = || Verdict::bad("BackendNotFound", format!("no cluster exports {name}"));
+            return groups
+                .into_iter()
+                .next()
+                .map(|(group, _)| group)
+                .ok_or_else(none);
+        }
         if kind == BackendKind::Import {
             return self
                 .imports
@@ -174,6 +185,22 @@ impl Builder<'_> {
         Ok(reference)
     }
 
+    /// The groups that a backend stands for, with its weight, in the same unit for all backends of a rule.
+    fn shares(&mut self, backend: &BackendRef) -> Result<Vec<(GroupRef, i64)>, Verdict> {
+        let of = backend_of(backend, self.name);
+        let across = of.as_ref().filter(|(kind, name)| {
+            *kind == BackendKind::Mcs
+                && self
+                    .world
+                    .granted(self.kind, &self.name.namespace, *kind, name)
+        });
+        if let Some((_, name)) = across {
+            return mcs::spread(self.world, self.settings, backend, name);
+        }
+        let weight = i64::from(backend.weight.unwrap_or(1).max(0)) * mcs::SHARES;
+        Ok(vec![(self.backend(backend)?, weight)])
+    }
+
     /// What a rule does, and what it does besides in extended mode; `at` is its place in the route. The error says what
     /// Lattice has no means for.
     fn deed(&mut self, at: usize, rule: &Rule) -> Result<(Action, Option<Traffic>), String> {
@@ -203,10 +230,11 @@ impl Builder<'_> {
             if let Some(filter) = backend.filters.first() {
                 return Err(format!("the filter {} of a backend", filter.kind));
             }
-            match self.backend(backend) {
-                Ok(group) => {
-                    let weight = i64::from(backend.weight.unwrap_or(1).max(0));
-                    *weights.entry(group).or_default() += weight;
+            match self.shares(backend) {
+                Ok(shares) => {
+                    for (group, share) in shares {
+                        *weights.entry(group).or_default() += share;
+                    }
                 }
                 Err(verdict) => self.unresolved.push(verdict),
             }
@@ -218,10 +246,14 @@ impl Builder<'_> {
         if most == 0 {
             return Ok(Action::Fixed(500));
         }
-        let scaled = |weight: i64| match weight {
+        // Weights that need no division between clusters stay as they are.
+        let plain = weights.values().all(|it| it % mcs::SHARES == 0);
+        let unit = if plain { mcs::SHARES } else { 1 };
+        let most = most / unit;
+        let scaled = |weight: i64| match weight / unit {
             0 => 0,
-            _ if most <= LARGEST_WEIGHT => weight,
-            _ => (weight * LARGEST_WEIGHT / most).max(1),
+            weight if most <= LARGEST_WEIGHT => weight,
+            weight => (weight * LARGEST_WEIGHT / most).max(1),
         };
         let weights = weights.into_iter();
         Ok(Action::Forward(

@@ -44,6 +44,10 @@ pub struct Settings {
     pub discover_networks: Vec<String>,
     /// The private zones, by name or id, in which Services may have names.
     pub discover_zones: Vec<String>,
+    /// The ClusterSet that the cluster is in, which exports to and imports from the other clusters of it; `None` for none.
+    pub cluster_set: Option<String>,
+    /// The other regions that clusters of the ClusterSet are in.
+    pub cluster_set_regions: Vec<String>,
     /// The kubeconfig's context; its default where there is none.
     pub context: Option<String>,
 }

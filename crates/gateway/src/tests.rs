@@ -6,6 +6,7 @@ mod discovery;
 pub(crate) mod fake;
 mod group_policies;
 mod lattice;
+mod mcs;
 mod objects;
 mod ownership;
 mod picture;
@@ -46,6 +47,8 @@ fn settings() -> Settings {
         discover_selector: Vec::new(),
         discover_networks: Vec::new(),
         discover_zones: Vec::new(),
+        cluster_set: None,
+        cluster_set_regions: Vec::new(),
         context: None,
     }
 }

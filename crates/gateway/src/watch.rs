@@ -295,7 +295,7 @@ fn resource<P, U>(
         app.serves(&form);
         let api = Api::all_with(app.client.clone(), &form);
         let opened: Opened<DeserializeGuard<Object<P, U>>, _> = |it| it;
-        follow(app, (api, opened), kept, (form.plural, ticket)).await;
+        follow(app, (api, opened), kept, (kinds::known_as(&form), ticket)).await;
     });
 }
 
@@ -387,7 +387,7 @@ where
 /// Begins all watches.
 pub(crate) fn begin(app: &Arc<App>) -> Arc<Unread> {
     let unread = &Arc::new(Unread {
-        left: AtomicUsize::new(17),
+        left: AtomicUsize::new(19),
         none: Notify::new(),
     });
     let forms = |kind: RouteKind| {
@@ -435,6 +435,24 @@ pub(crate) fn begin(app: &Arc<App>) -> Arc<Unread> {
         |world, name, _| {
             let mut keys = world.touched_by_backend(BackendKind::Import, name);
             keys.push(Key::Import(name.clone()));
+            keys
+        },
+    );
+    custom(
+        app,
+        unread,
+        kinds::mcs_exports(),
+        |it| &mut it.mcs_exports,
+        |world, name, _| world.touched_by_export(name),
+    );
+    custom(
+        app,
+        unread,
+        kinds::mcs_imports(),
+        |it| &mut it.mcs_imports,
+        |world, name, _| {
+            let mut keys = world.touched_by_backend(BackendKind::Mcs, name);
+            keys.push(Key::Mcs(name.clone()));
             keys
         },
     );

@@ -59,10 +59,9 @@ async fn a_service_is_exposed_while_its_annotation_says_so() {
         bench.there().tags_of("services", id)[&key("RouteType")],
         "service"
     );
-    let [listener] = &bench.there().ids("listeners")[..] else {
+    let [listener] = &bench.there().nested_of("listeners")[..] else {
         panic!()
     };
-    let listener = bench.there().get("listeners", listener).clone();
     assert_eq!(
         (&listener["port"], &listener["protocol"]),
         (&json!(80), &json!("HTTP"))
@@ -82,13 +81,13 @@ async fn a_service_is_exposed_while_its_annotation_says_so() {
     annotate(&bench, &[("lath.dev/listener-port", Some("web"))]);
     bench.settle(&[one()]).await;
     assert_eq!(condition(&bench)["reason"], "Invalid");
-    assert_eq!(bench.there().ids("listeners").len(), 1);
+    assert_eq!(bench.there().nested_of("listeners").len(), 1);
     annotate(&bench, &[("lath.dev/listener-port", Some("8080:web"))]);
     bench.settle(&[one()]).await;
-    let [listener] = &bench.there().ids("listeners")[..] else {
+    let [listener] = &bench.there().nested_of("listeners")[..] else {
         panic!()
     };
-    assert_eq!(bench.there().get("listeners", listener)["port"], 8080);
+    assert_eq!(listener["port"], 8080);
     annotate(&bench, &[("lath.dev/expose", None)]);
     bench.settle(&[one()]).await;
     assert!(

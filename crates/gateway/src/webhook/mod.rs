@@ -29,6 +29,7 @@ use self::certificate::Served;
 use self::review::Asked;
 use crate::controller::App;
 use crate::expose;
+use crate::mcs;
 use crate::plan::{self, Imports};
 use crate::world::{BackendKind, Key, Name, World};
 
@@ -89,11 +90,7 @@ fn has_group(app: &App, world: &World, service: &Name) -> bool {
             let groups = plan.service.map(|it| it.groups).unwrap_or_default();
             groups.iter().any(|it| it.is_of(service))
         }
-        Key::Export(name) => world.exports.get(&name).is_some_and(|export| {
-            export.metadata.deletion_timestamp.is_none()
-                && plan::export(world, &app.settings, &name, export)
-                    .is_some_and(|it| !it.is_empty())
-        }),
+        Key::Export(name) => !mcs::export_groups(world, &app.settings, &name).is_empty(),
         _ => false,
     })
 }
