@@ -19,6 +19,7 @@ CACHE = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / "
 # The manifests of the Gateway API controller, and its kinds.
 GATEWAY_CONTROLLER = ROOT / "packaging" / "gateway"
 GATEWAY_API = "sigs.k8s.io/gateway-api@v1.2.1"
+MCS_API = "sigs.k8s.io/mcs-api@v0.5.2"
 
 
 class Kubernetes:
@@ -93,13 +94,21 @@ def made(program, *arguments):
     return run.stdout.splitlines()[-1]
 
 
+def module(name):
+    """The directory of a Go module."""
+    with tempfile.TemporaryDirectory() as nowhere:
+        run = subprocess.run(["go", "mod", "download", "-json", name], cwd=nowhere, capture_output=True, text=True, check=True)
+    return pathlib.Path(re.search(r'"Dir": "([^"]+)"', run.stdout)[1])
+
+
 def gateway_api():
     """The kinds of the Gateway API (CustomResourceDefinitions), as its module publishes them."""
-    with tempfile.TemporaryDirectory() as nowhere:
-        run = subprocess.run(["go", "mod", "download", "-json", GATEWAY_API], cwd=nowhere, capture_output=True, text=True,
-                             check=True)
-    directory = re.search(r'"Dir": "([^"]+)"', run.stdout)[1]
-    return pathlib.Path(directory) / "config" / "crd" / "standard"
+    return module(GATEWAY_API) / "config" / "crd" / "standard"
+
+
+def mcs_api():
+    """The kinds of Services across clusters."""
+    return module(MCS_API) / "config" / "crd"
 
 
 def gateway_controller(directory):

@@ -125,6 +125,21 @@ struct Controller {
         default_value = "aws-appnet-gwc-mutating-webhook"
     )]
     webhook_configuration: String,
+    /// Expose the Services with these labels (KEY=VALUE, KEY!=VALUE, KEY, !KEY, with commas between) that have no annotation lath.dev/expose.
+    #[arg(long, env = "LATH_DISCOVER_SELECTOR", default_value = "")]
+    discover_selector: String,
+    /// The service networks that Services may ask for by lath.dev/service-network, besides the default one; * is all.
+    #[arg(long, env = "LATH_DISCOVER_NETWORKS", value_delimiter = ',')]
+    discover_networks: Vec<String>,
+    /// The private zones of Route 53, by name or id, in which Services may have names.
+    #[arg(long, env = "LATH_DISCOVER_ZONES", value_delimiter = ',')]
+    discover_zones: Vec<String>,
+    /// Export Services to, and import those of, the other clusters of this account that are in the ClusterSet of this name (multicluster.x-k8s.io).
+    #[arg(long, env = "LATH_CLUSTER_SET")]
+    cluster_set: Option<String>,
+    /// The other regions that clusters of the ClusterSet are in; a Lath in extended mode alone forwards there.
+    #[arg(long, env = "LATH_CLUSTER_SET_REGIONS", value_delimiter = ',')]
+    cluster_set_regions: Vec<String>,
     /// How many objects to work on at once.
     #[arg(long, env = "ROUTE_MAX_CONCURRENT_RECONCILES", default_value_t = 8)]
     workers: usize,
@@ -178,6 +193,20 @@ fn control(flags: &Controller) -> anyhow::Result<()> {
             bail!("{name} is empty");
         }
     }
+    let discover_selector = match lath_gateway::selector(&flags.discover_selector) {
+        Ok(selector) => selector,
+        Err(why) => bail!("--discover-selector: {why}"),
+    };
+    let cluster_set = given(&flags.cluster_set);
+    if cluster_set.is_some() && flags.at.region.is_empty() {
+        bail!("--cluster-set needs --region: it is part of the cluster's name in the set");
+    }
+    let filled = |all: &Vec<String>| {
+        all.iter()
+            .filter(|it| !it.is_empty())
+            .cloned()
+            .collect::<Vec<_>>()
+    };
     let settings = Settings {
         controller_names: flags.at.controller_names.clone(),
         cluster_name: flags.cluster_name.clone(),
@@ -195,6 +224,14 @@ fn control(flags: &Controller) -> anyhow::Result<()> {
         metrics_address: flags.metrics_bind_address.clone(),
         webhook_address: flags.webhook.then(|| flags.webhook_bind_address.clone()),
         webhook_configuration: flags.webhook_configuration.clone(),
+        discover_selector,
+        discover_networks: filled(&flags.discover_networks),
+        discover_zones: filled(&flags.discover_zones),
+        cluster_set,
+        cluster_set_regions: filled(&flags.cluster_set_regions)
+            .into_iter()
+            .filter(|it: &String| *it != flags.at.region)
+            .collect(),
         context: given(&flags.at.context),
     };
     tokio::runtime::Builder::new_multi_thread()

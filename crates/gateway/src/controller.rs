@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
-use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
 use kube::api::{Api, ApiResource, Patch, PatchParams};
@@ -16,6 +16,7 @@ use crate::attach;
 use crate::condition::{Verdict, merged};
 use crate::desired::key;
 use crate::entrance::Entered;
+use crate::expose::Records;
 use crate::features;
 use crate::guards::{self, Guard, Target};
 use crate::kinds;
@@ -63,6 +64,8 @@ pub(crate) struct App {
     served: Mutex<BTreeMap<String, ApiResource>>,
     recorder: Recorder,
     endpoints: Mutex<Endpoints>,
+    /// Names of Services in Route 53, where the controller may write any.
+    pub(crate) records: OnceLock<Records>,
 }
 
 /// The hostnames and targets of routes' DNSEndpoints, as they were applied last, by the routes' plural kind and name.
@@ -85,6 +88,7 @@ impl App {
             entered: Mutex::default(),
             served: Mutex::default(),
             endpoints: Mutex::default(),
+            records: OnceLock::new(),
         }
     }
 
@@ -109,13 +113,13 @@ impl App {
     /// Remembers that a kind is served.
     pub(crate) fn serves(&self, form: &ApiResource) {
         let mut served = self.served.lock().unwrap_or_else(PoisonError::into_inner);
-        served.insert(form.plural.clone(), form.clone());
+        served.insert(kinds::known_as(form), form.clone());
     }
 
     /// Whether a kind is served.
     pub(crate) fn is_served(&self, form: &ApiResource) -> bool {
         let served = self.served.lock().unwrap_or_else(PoisonError::into_inner);
-        served.contains_key(&form.plural)
+        served.contains_key(&kinds::known_as(form))
     }
 
     /// What is remembered of DNSEndpoints.
@@ -127,7 +131,10 @@ impl App {
 
     pub(crate) fn form(&self, otherwise: ApiResource) -> ApiResource {
         let served = self.served.lock().unwrap_or_else(PoisonError::into_inner);
-        served.get(&otherwise.plural).cloned().unwrap_or(otherwise)
+        served
+            .get(&kinds::known_as(&otherwise))
+            .cloned()
+            .unwrap_or(otherwise)
     }
 
     pub(crate) fn api<P, U>(&self, name: &Name, form: &ApiResource) -> Api<Object<P, U>>
@@ -157,6 +164,9 @@ impl App {
             .chain(world.gateways.keys().cloned().map(Key::Gateway))
             .chain(world.group_policies.keys().cloned().map(Key::GroupPolicy))
             .chain(world.exports.keys().cloned().map(Key::Export))
+            .chain(world.mcs_exports.keys().cloned().map(Key::Export))
+            .chain(world.mcs_imports.keys().cloned().map(Key::Mcs))
+            .chain(world.services.keys().cloned().map(Key::Exposed))
             .chain(world.networks.keys().cloned().map(Key::Network))
             .chain(policies)
             .chain(self.settings.has_addresses().then_some(Key::Certificates))
@@ -177,8 +187,10 @@ impl App {
                 Key::Route(kind, name) => self.route(*kind, name).await,
                 Key::Export(name) => self.export(name).await,
                 Key::Policy(kind, name) => self.policy(*kind, name).await,
+                Key::Exposed(name) => self.exposed(name).await,
                 Key::Network(name) => self.service_network(name).await,
                 Key::Import(name) => self.import(name).await,
+                Key::Mcs(name) => self.mcs_import(name).await,
                 Key::Gates(name) => self.gates(name).await,
                 Key::GroupPolicy(name) => self.group_policy(name).await,
                 Key::Certificates => self.certificates().await,

@@ -161,6 +161,8 @@ pub(crate) struct Group {
     pub(crate) version: String,
     pub(crate) health_check: Option<HealthCheck>,
     pub(crate) targets: BTreeSet<(String, i32)>,
+    /// Tags that say more of it than whose and what it is, all with the prefix of `mcs`.
+    pub(crate) extra: Tags,
 }
 
 impl Group {
@@ -236,6 +238,12 @@ pub(crate) fn entrance_name(managed_by: &str, gateway: &Name) -> String {
     format!("gw-{name}-{namespace}-{letters}")
 }
 
+/// A name with a hash, for what is no route.
+pub(crate) fn hashed_name(of: &Name, kind: &str) -> String {
+    let letters = letters(&[kind, &of.namespace, &of.name]);
+    format!("{}-{}-{letters}", cut(&of.name, 17), cut(&of.namespace, 11))
+}
+
 /// A listener's name, as AWS's controller gives it.
 pub(crate) fn listener_name(route: &Name, port: i32, protocol: Protocol) -> String {
     let (name, namespace) = (cut(&route.name, 20), cut(&route.namespace, 18));
@@ -247,6 +255,8 @@ pub(crate) fn listener_name(route: &Name, port: i32, protocol: Protocol) -> Stri
 pub(crate) enum Source<'a> {
     Route(RouteKind, &'a Name),
     Export,
+    /// A Service that is exposed itself.
+    Exposed(&'a Name),
 }
 
 /// A group for a port of a Service. Its name follows from what it is, so that a controller that was killed after making
@@ -261,6 +271,7 @@ pub(crate) fn group(
     let (source_type, route) = match source {
         Source::Route(kind, route) => (kind.kind(), Some(route)),
         Source::Export => ("ServiceExport", None),
+        Source::Exposed(name) => ("Service", Some(name)),
     };
     let mut tags = tags([
         (MANAGED_BY, &managed_by),

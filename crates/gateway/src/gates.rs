@@ -18,8 +18,10 @@ use crate::attach::said;
 use crate::condition::Verdict;
 use crate::controller::{App, Undone};
 use crate::desired::{Action, Group, GroupRef, Service};
+use crate::expose;
 use crate::kinds::Route;
 use crate::lattice::Fault;
+use crate::mcs;
 use crate::plan::{self, Imports};
 use crate::settings::Settings;
 use crate::world::{BackendKind, Key, Name, Slice, World, backend_of};
@@ -279,19 +281,23 @@ fn places(world: &World, settings: &Settings, pods: &BTreeMap<Name, Waiting>) ->
                 }));
             }
             Key::Export(name) => {
-                let Some(export) = world.exports.get(&name) else {
-                    continue;
-                };
-                if export.metadata.deletion_timestamp.is_some() {
-                    continue;
-                }
-                let groups = plan::export(world, settings, &name, export);
-                let groups = groups.into_iter().flatten();
+                let groups = mcs::export_groups(world, settings, &name).into_iter();
                 // Another cluster's route may use it one day, or none, and none uses one that is not there.
                 places.extend(groups.map(|group| Place {
                     group,
                     comes: false,
                     forwarded: false,
+                }));
+            }
+            Key::Exposed(name) => {
+                let Some(Ok(exposed)) = expose::plan(world, settings, &name) else {
+                    continue;
+                };
+                // All of its groups are forwarded to.
+                places.extend(exposed.service.groups.into_iter().map(|group| Place {
+                    group,
+                    comes: true,
+                    forwarded: true,
                 }));
             }
             _ => {}

@@ -17,6 +17,8 @@ pub(crate) enum Target {
     Network(String),
     /// The service of a route.
     Route(RouteKind, Name),
+    /// The service of a Service, which no policy is for.
+    Exposed(Name),
 }
 
 /// What an IAMAuthPolicy wants of its target: that only those whom the document allows may call it.

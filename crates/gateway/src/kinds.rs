@@ -56,6 +56,65 @@ pub(crate) fn service_import() -> ApiResource {
     resource(AWS_GROUP, "v1alpha1", "ServiceImport", "serviceimports")
 }
 
+/// The Kubernetes project's group for Services across clusters.
+pub(crate) const MCS_GROUP: &str = "multicluster.x-k8s.io";
+/// The versions that its kinds are served in, the best first.
+const MCS_VERSIONS: [&str; 2] = ["v1beta1", "v1alpha1"];
+
+pub(crate) type McsExport = Object<Option<Value>, Status>;
+pub(crate) type McsImport = Object<Option<Value>, McsImportStatus>;
+
+/// What an import says: the clusters that export it.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(from = "Value")]
+pub(crate) struct McsImportStatus {
+    pub(crate) clusters: Vec<Value>,
+    pub(crate) conditions: Vec<Condition>,
+}
+
+impl From<Value> for McsImportStatus {
+    fn from(value: Value) -> Self {
+        Self {
+            clusters: field(&value, "clusters", &mut Vec::new()).unwrap_or_default(),
+            conditions: Status::from(value).conditions,
+        }
+    }
+}
+
+/// The forms of the exports.
+pub(crate) fn mcs_exports() -> Vec<ApiResource> {
+    let forms = MCS_VERSIONS.iter();
+    forms
+        .map(|it| resource(MCS_GROUP, it, "ServiceExport", "serviceexports"))
+        .collect()
+}
+
+/// The form of exports, where it is not known which one is served.
+pub(crate) fn mcs_export() -> ApiResource {
+    resource(MCS_GROUP, "v1beta1", "ServiceExport", "serviceexports")
+}
+
+/// The forms of the imports.
+pub(crate) fn mcs_imports() -> Vec<ApiResource> {
+    let forms = MCS_VERSIONS.iter();
+    forms
+        .map(|it| resource(MCS_GROUP, it, "ServiceImport", "serviceimports"))
+        .collect()
+}
+
+/// The form of imports, where it is not known which one is served.
+pub(crate) fn mcs_import() -> ApiResource {
+    resource(MCS_GROUP, "v1beta1", "ServiceImport", "serviceimports")
+}
+
+/// What a kind is remembered by: its plural name, with its group where another has kinds of the same names.
+pub(crate) fn known_as(form: &ApiResource) -> String {
+    match form.group.as_str() {
+        MCS_GROUP => format!("{}.{MCS_GROUP}", form.plural),
+        _ => form.plural.clone(),
+    }
+}
+
 /// A service network of its name.
 pub(crate) type ServiceNetwork = Object<Option<Value>, ServiceNetworkStatus>;
 

@@ -11,6 +11,7 @@ mod controller;
 mod desired;
 mod dns_endpoints;
 mod entrance;
+mod expose;
 mod features;
 #[doc(hidden)]
 pub mod fuzzing;
@@ -25,6 +26,7 @@ mod lease;
 mod listeners;
 mod long_tags;
 mod matching;
+mod mcs;
 mod metrics;
 mod plan;
 mod policies;
@@ -55,7 +57,10 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch as channel;
 
 use crate::controller::App;
+use crate::expose::Records;
+pub use crate::expose::selector;
 use crate::lattice::Lattice;
+use crate::lattice::shared::Shared;
 use crate::lease::{Election, Term};
 use crate::probes::Probes;
 pub use crate::settings::{AWS_CONTROLLER, OWN_CONTROLLER, Settings};
@@ -111,6 +116,21 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
         .then(|| Election::new(client.clone(), &settings.lease_namespace));
     tokio::spawn(unserved::report(client.clone()));
     let app = Arc::new(App::new(client, settings, lattice));
+    if !app.settings.discover_zones.is_empty() {
+        let metrics = app.lattice.metrics();
+        let shared = Shared::new(&app.settings, Arc::clone(&term), metrics).await;
+        app.records
+            .get_or_init(|| Records::new(&shared, &app.settings));
+    }
+    let mut others = Vec::new();
+    for region in &app.settings.cluster_set_regions {
+        let settings = Settings {
+            region: region.clone(),
+            ..app.settings.clone()
+        };
+        let lattice = Lattice::new(&settings, Arc::clone(&term)).await;
+        others.push((region.clone(), lattice));
+    }
     // Also a controller that does not lead keeps the picture, so that it can take over at once.
     let unread = watch::begin(&app);
     let read = Arc::new(AtomicBool::new(false));
@@ -129,7 +149,7 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
             read.store(true, Ordering::Release);
             if leading.wait_for(|leads| *leads).await.is_ok() {
                 tracing::info!("the cluster is read, the work begins");
-                lead(&app).await;
+                lead(&app, others).await;
             }
         })
     };
@@ -178,7 +198,8 @@ fn serve_webhook(app: &Arc<App>, read: &Arc<AtomicBool>, listener: TcpListener) 
     served
 }
 
-async fn lead(app: &Arc<App>) {
+async fn lead(app: &Arc<App>, others: Vec<(String, Lattice)>) {
+    mcs::follow(app, others);
     let mut all = tokio::task::JoinSet::new();
     tokio::spawn(dns_endpoints::look_for(Arc::clone(app)));
     for _ in 0..app.settings.workers.max(1) {
@@ -203,6 +224,9 @@ async fn lead(app: &Arc<App>) {
             _ = resync.tick() => {
                 app.lattice.forget().await;
                 app.world().refused.clear();
+                if let Some(records) = app.records.get() {
+                    records.forget().await;
+                }
                 app.enqueue_all();
             }
             Some(ended) = all.join_next() => {

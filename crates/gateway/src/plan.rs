@@ -15,6 +15,7 @@ use crate::entrance::{self, Place};
 use crate::group_policies::Of;
 use crate::kinds::{BackendRef, Policy, Route, RouteKind, Rule, ServiceExport};
 use crate::matching;
+use crate::mcs;
 use crate::settings::Settings;
 use crate::traffic::{self, Beside, Traffic};
 use crate::world::{BackendKind, Name, ServicePort, World, backend_of, backing};
@@ -102,7 +103,7 @@ fn spoken(kind: RouteKind, port: &ServicePort, policy: Option<&Policy>) -> (Stri
 }
 
 /// A Service's port as a group, without its targets.
-fn group_of(
+pub(crate) fn group_of(
     settings: &Settings,
     source: Source<'_>,
     kind: RouteKind,
@@ -144,6 +145,16 @@ impl Builder<'_> {
             let message = format!("no ReferenceGrant lets this route refer to {name}");
             return Err(Verdict::bad("RefNotPermitted", message));
         }
+        if kind == BackendKind::Mcs {
+            // Copies go to one cluster's.
+            let groups = mcs::spread(self.world, self.settings, backend, &name)?;
+            let none = || Verdict::bad("BackendNotFound", format!("no cluster exports {name}"));
+            return groups
+                .into_iter()
+                .next()
+                .map(|(group, _)| group)
+                .ok_or_else(none);
+        }
         if kind == BackendKind::Import {
             return self
                 .imports
@@ -180,6 +191,22 @@ impl Builder<'_> {
         let reference = GroupRef::Own(group.name.clone());
         self.groups.insert(group.name.clone(), group);
         Ok(reference)
+    }
+
+    /// The groups that a backend stands for, with its weight, in the same unit for all backends of a rule.
+    fn shares(&mut self, backend: &BackendRef) -> Result<Vec<(GroupRef, i64)>, Verdict> {
+        let of = backend_of(backend, self.name);
+        let across = of.as_ref().filter(|(kind, name)| {
+            *kind == BackendKind::Mcs
+                && self
+                    .world
+                    .granted(self.kind, &self.name.namespace, *kind, name)
+        });
+        if let Some((_, name)) = across {
+            return mcs::spread(self.world, self.settings, backend, name);
+        }
+        let weight = i64::from(backend.weight.unwrap_or(1).max(0)) * mcs::SHARES;
+        Ok(vec![(self.backend(backend)?, weight)])
     }
 
     /// What a rule does, and what it does besides in extended mode; `at` is its place in the route. The error says what
@@ -219,20 +246,22 @@ impl Builder<'_> {
                 }
                 _ => traffic::of_backend(rule, backend)?,
             };
-            let weight = i64::from(backend.weight.unwrap_or(1).max(0));
-            match self.backend(backend) {
-                Ok(group) => {
-                    let twice = weights.contains_key(&group);
-                    let mut known = beside.groups.iter();
-                    let before = known.find(|(it, _)| *it == group);
-                    let before = before.map(|(_, filters)| filters.clone());
-                    if twice && before.unwrap_or_default() != filters {
-                        return Err("one backend twice, with different filters".to_owned());
+            let weight = i64::from(backend.weight.unwrap_or(1).max(0)) * mcs::SHARES;
+            match self.shares(backend) {
+                Ok(shares) => {
+                    for (group, share) in shares {
+                        let twice = weights.contains_key(&group);
+                        let mut known = beside.groups.iter();
+                        let before = known.find(|(it, _)| *it == group);
+                        let before = before.map(|(_, filters)| filters.clone());
+                        if twice && before.unwrap_or_default() != filters {
+                            return Err("one backend twice, with different filters".to_owned());
+                        }
+                        if !twice && !filters.is_empty() {
+                            beside.groups.push((group.clone(), filters.clone()));
+                        }
+                        *weights.entry(group).or_default() += share;
                     }
-                    if !twice && !filters.is_empty() {
-                        beside.groups.push((group.clone(), filters));
-                    }
-                    *weights.entry(group).or_default() += weight;
                 }
                 Err(verdict) => {
                     beside.failing += weight;
@@ -251,12 +280,15 @@ impl Builder<'_> {
             // Lattice has no such share: the others get it.
             beside.failing = 0;
         }
+        // Weights that need no division between clusters stay as they are.
+        let plain = weights.values().all(|it| it % mcs::SHARES == 0);
+        let unit = if plain { mcs::SHARES } else { 1 };
         let most = weights.values().copied().max().unwrap_or_default();
-        let most = most.max(beside.failing);
-        let scaled = |weight: i64| match weight {
+        let most = most.max(beside.failing) / unit;
+        let scaled = |weight: i64| match weight / unit {
             0 => 0,
-            _ if most <= LARGEST_WEIGHT => weight,
-            _ => (weight * LARGEST_WEIGHT / most).max(1),
+            weight if most <= LARGEST_WEIGHT => weight,
+            weight => (weight * LARGEST_WEIGHT / most).max(1),
         };
         beside.failing = scaled(beside.failing);
         let weights = weights.into_iter();

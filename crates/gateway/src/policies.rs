@@ -24,6 +24,13 @@ impl App {
                 .await?
                 .map(|it| it.id)
                 .ok_or_else(|| missing(format!("there is no service network {network}"))),
+            Target::Exposed(service) => {
+                let (names, identity) = self.exposed_service(service);
+                self.lattice
+                    .own_service(&names, &identity)
+                    .await?
+                    .ok_or_else(|| missing(format!("Service {service} is not exposed")))
+            }
             Target::Route(kind, route) => {
                 // By its tags: an annotation of the route could name anybody's service.
                 let (names, identity) = self.service_of(*kind, route);

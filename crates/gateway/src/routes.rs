@@ -1,7 +1,5 @@
 //! Routes and exports: their plans are made, VPC Lattice is brought to them, and their status says what came of it.
 
-use std::collections::BTreeSet;
-
 use kube::ResourceExt as _;
 use kube::api::ApiResource;
 use kube::runtime::events::EventType;
@@ -10,16 +8,13 @@ use serde_json::{Value, json};
 use crate::attach::uncertain;
 use crate::condition::{Verdict, merged};
 use crate::controller::{App, Undone};
-use crate::desired::{
-    MANAGED_BY, ROUTE_NAME, ROUTE_NAMESPACE, SERVICE_NAME, SERVICE_NAMESPACE, SOURCE_TYPE, Tags,
-    key, tags,
-};
+use crate::desired::{MANAGED_BY, ROUTE_NAME, ROUTE_NAMESPACE, SOURCE_TYPE, Tags, key, tags};
 use crate::guards::Target;
 use crate::kinds::{self, ParentStatus, Route, RouteKind};
 use crate::lattice::{Deployed, Fault};
 use crate::plan::{self, Imports, Plan};
 use crate::settings::OWN_CONTROLLER;
-use crate::world::{Key, Name, backing};
+use crate::world::{BackendKind, Key, Name, backend_of};
 
 /// The annotation that says under which name Lattice has a route's service.
 pub(crate) const DOMAIN_NAME: &str = "lattice-assigned-domain-name";
@@ -64,6 +59,17 @@ impl App {
         if let Err(fault) = self.know_certificates().await {
             // Who may not ask ACM has imported nothing.
             tracing::debug!(%name, %fault, "certificates of ACM are not known");
+        }
+        if let Some(why) = held.then(|| self.unheard(name, &route)).flatten() {
+            // What clusters of that region serve must not be taken out of the rules. The pods of the route's own groups end nevertheless.
+            let plan = plan::route(
+                &self.look(),
+                &self.settings,
+                &Imports::new(),
+                (kind, name, &route),
+            );
+            self.fit_groups(name, &plan).await;
+            return Err(Fault::Waits(why).into());
         }
         let mut imports = Imports::new();
         let all = wanted.len();
@@ -172,6 +178,16 @@ impl App {
         let (text, lacking) = text.map_err(waits)?;
         self.lattice.attach(arn, &text).await?;
         lacking.map_or(Ok(()), |gateway| Err(waits(gateway)))
+    }
+
+    /// Why what clusters export for a route's backends is not known as a whole.
+    fn unheard(&self, name: &Name, route: &Route) -> Option<String> {
+        let world = self.look();
+        let region = world.silent_region(&self.settings)?;
+        let mut backends = route.spec.rules.iter().flat_map(kinds::Rule::backends);
+        let by_import = backends
+            .any(|it| backend_of(it, name).is_some_and(|(kind, _)| kind == BackendKind::Mcs));
+        by_import.then(|| format!("region {region} has not said yet what its clusters export"))
     }
 
     /// Brings a route's own groups alone to what they should be: the change that cannot wait.
@@ -292,48 +308,6 @@ impl App {
                 false => (EventType::Warning, "FailedDeployModel", programmed.message),
             };
             self.event(form, route, event).await;
-        }
-        Ok(())
-    }
-
-    pub(crate) async fn export(&self, name: &Name) -> Result<(), Undone> {
-        const FINALIZER: &str = "serviceexport.k8s.aws/resources";
-        let form = self.form(kinds::service_export());
-        let (export, groups) = {
-            let world = self.look();
-            let Some(export) = world.exports.get(name).cloned() else {
-                return Ok(());
-            };
-            let groups = plan::export(&world, &self.settings, name, &export);
-            (export, groups.unwrap_or_default())
-        };
-        let held = export.finalizers().iter().any(|it| it == FINALIZER);
-        let goes = export.metadata.deletion_timestamp.is_some();
-        if !goes && !held && !groups.is_empty() {
-            self.finalizer(&form, &*export, |all| all.push(FINALIZER.to_owned()))
-                .await?;
-            return Ok(());
-        }
-        if !held {
-            return Ok(());
-        }
-        let mut keep = BTreeSet::new();
-        if !goes {
-            for made in self.lattice.ensure_groups(&groups).await {
-                keep.insert(made?.1);
-            }
-            self.look_at_gates(backing(name, &export));
-        }
-        let own = tags([
-            (MANAGED_BY, &self.settings.managed_by()),
-            (SOURCE_TYPE, "ServiceExport"),
-            (SERVICE_NAME, &name.name),
-            (SERVICE_NAMESPACE, &name.namespace),
-        ]);
-        self.lattice.delete_groups(&own, &keep).await?;
-        if goes {
-            self.finalizer(&form, &*export, |all| all.retain(|it| it != FINALIZER))
-                .await?;
         }
         Ok(())
     }

@@ -41,6 +41,16 @@ pub struct Settings {
     pub webhook_address: Option<String>,
     /// The MutatingWebhookConfiguration that says so to the API server, and gets the webhook's certificates.
     pub webhook_configuration: String,
+    /// Which Services are exposed without an annotation that says so: labels, their values, and whether they are to be so.
+    pub discover_selector: Vec<(String, Option<String>, bool)>,
+    /// The service networks that Services may ask for, besides the default one; `*` is all.
+    pub discover_networks: Vec<String>,
+    /// The private zones, by name or id, in which Services may have names.
+    pub discover_zones: Vec<String>,
+    /// The ClusterSet that the cluster is in, which exports to and imports from the other clusters of it; `None` for none.
+    pub cluster_set: Option<String>,
+    /// The other regions that clusters of the ClusterSet are in.
+    pub cluster_set_regions: Vec<String>,
     /// The kubeconfig's context; its default where there is none.
     pub context: Option<String>,
 }

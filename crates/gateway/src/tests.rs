@@ -2,10 +2,12 @@
 
 mod auth;
 pub(crate) mod bench;
+mod discovery;
 mod entrance;
 pub(crate) mod fake;
 mod group_policies;
 mod lattice;
+mod mcs;
 mod objects;
 mod ownership;
 mod picture;
@@ -45,6 +47,11 @@ fn settings() -> Settings {
         metrics_address: None,
         webhook_address: None,
         webhook_configuration: String::new(),
+        discover_selector: Vec::new(),
+        discover_networks: Vec::new(),
+        discover_zones: Vec::new(),
+        cluster_set: None,
+        cluster_set_regions: Vec::new(),
         context: None,
     }
 }

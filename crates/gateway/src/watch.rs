@@ -304,7 +304,8 @@ fn resource<P, U>(
         let api = Api::all_with(app.client.clone(), &form);
         let opened: Opened<DeserializeGuard<Object<P, U>>, _> = |it| it;
         let all = watcher::Config::default();
-        follow(app, (api, opened, all), kept, (form.plural, ticket)).await;
+        let known = kinds::known_as(&form);
+        follow(app, (api, opened, all), kept, (known, ticket)).await;
     });
 }
 
@@ -411,7 +412,7 @@ where
 /// Begins all watches.
 pub(crate) fn begin(app: &Arc<App>) -> Arc<Unread> {
     let unread = &Arc::new(Unread {
-        left: AtomicUsize::new(17 + usize::from(app.settings.has_addresses())),
+        left: AtomicUsize::new(19 + usize::from(app.settings.has_addresses())),
         none: Notify::new(),
     });
     let forms = |kind: RouteKind| {
@@ -459,6 +460,24 @@ pub(crate) fn begin(app: &Arc<App>) -> Arc<Unread> {
         |world, name, _| {
             let mut keys = world.touched_by_backend(BackendKind::Import, name);
             keys.push(Key::Import(name.clone()));
+            keys
+        },
+    );
+    custom(
+        app,
+        unread,
+        kinds::mcs_exports(),
+        |it| &mut it.mcs_exports,
+        |world, name, _| world.touched_by_export(name),
+    );
+    custom(
+        app,
+        unread,
+        kinds::mcs_imports(),
+        |it| &mut it.mcs_imports,
+        |world, name, _| {
+            let mut keys = world.touched_by_backend(BackendKind::Mcs, name);
+            keys.push(Key::Mcs(name.clone()));
             keys
         },
     );

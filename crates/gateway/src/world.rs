@@ -9,11 +9,14 @@ use k8s_openapi::api::discovery::v1 as discovery;
 use kube::ResourceExt as _;
 use kube::core::ObjectMeta;
 
+use crate::expose;
 use crate::gates::Pod;
 use crate::kinds::{
-    self, AWS_GROUP, BackendRef, GATEWAY_GROUP, Gateway, GatewayClass, ParentRef, Policy,
-    PolicyKind, ReferenceGrant, Route, RouteKind, ServiceExport, ServiceImport, ServiceNetwork,
+    self, AWS_GROUP, BackendRef, GATEWAY_GROUP, Gateway, GatewayClass, MCS_GROUP, McsExport,
+    McsImport, ParentRef, Policy, PolicyKind, ReferenceGrant, Route, RouteKind, ServiceExport,
+    ServiceImport, ServiceNetwork,
 };
+use crate::mcs::ByRegion;
 use crate::secrets::{Secret, SecretRef};
 
 /// An object's name in its namespace, which is empty where a kind has none.
@@ -56,10 +59,14 @@ pub(crate) enum Key {
     Route(RouteKind, Name),
     Export(Name),
     Policy(PolicyKind, Name),
+    /// A Service that is exposed, or may have been.
+    Exposed(Name),
     /// A ServiceNetwork.
     Network(Name),
     /// A ServiceImport.
     Import(Name),
+    /// The ServiceImport of the Kubernetes project's group that a name has, or is to have.
+    Mcs(Name),
     /// The readiness gates of a Service's pods.
     Gates(Name),
     /// A TargetGroupPolicy.
@@ -77,8 +84,9 @@ impl Key {
             Self::Route(kind, _) => kind.kind(),
             Self::Export(_) => "ServiceExport",
             Self::Policy(kind, _) => kind.kind(),
+            Self::Exposed(_) => "Service",
             Self::Network(_) => "ServiceNetwork",
-            Self::Import(_) => "ServiceImport",
+            Self::Import(_) | Self::Mcs(_) => "ServiceImport",
             Self::Gates(_) => "Pods",
             Self::GroupPolicy(_) => "TargetGroupPolicy",
             Self::Certificates => "Certificates",
@@ -97,8 +105,10 @@ impl Key {
             | Self::Route(_, name)
             | Self::Export(name)
             | Self::Policy(_, name)
+            | Self::Exposed(name)
             | Self::Network(name)
             | Self::Import(name)
+            | Self::Mcs(name)
             | Self::Gates(name)
             | Self::GroupPolicy(name) => name,
         }
@@ -122,6 +132,17 @@ pub(crate) struct Service {
     pub(crate) ports: Vec<ServicePort>,
     /// The labels of its pods; empty for a Service that selects none.
     pub(crate) selector: BTreeMap<String, String>,
+    pub(crate) labels: BTreeMap<String, String>,
+    /// The annotations that discovery reads.
+    pub(crate) annotations: BTreeMap<String, String>,
+    /// Whether discovery holds it, because there may be something of it in Lattice.
+    pub(crate) held: bool,
+    /// Whether it is deleted.
+    pub(crate) goes: bool,
+    /// Whether it has no address of its own.
+    pub(crate) headless: bool,
+    /// Whether requests of a client go to one pod, by the client's address.
+    pub(crate) client_ip: bool,
     pub(crate) external_name: bool,
     pub(crate) ipv6_only: bool,
 }
@@ -135,6 +156,13 @@ pub(crate) struct ServicePort {
 
 impl From<core::Service> for Service {
     fn from(service: core::Service) -> Self {
+        let held = service
+            .finalizers()
+            .iter()
+            .any(|it| it == expose::FINALIZER);
+        let meta = service.metadata;
+        let mut annotations = meta.annotations.unwrap_or_default();
+        annotations.retain(|name, _| expose::is_read(name));
         let spec = service.spec.unwrap_or_default();
         let port = |port: core::ServicePort| ServicePort {
             name: port.name.unwrap_or_default(),
@@ -147,9 +175,17 @@ impl From<core::Service> for Service {
                 .ports
                 .unwrap_or_default()
                 .into_iter()
+                // Lattice has no others.
+                .filter(|it| it.protocol.as_deref().unwrap_or("TCP") == "TCP")
                 .map(port)
                 .collect(),
             selector: spec.selector.unwrap_or_default(),
+            labels: meta.labels.unwrap_or_default(),
+            annotations,
+            held,
+            goes: meta.deletion_timestamp.is_some(),
+            headless: spec.cluster_ip.as_deref() == Some("None"),
+            client_ip: spec.session_affinity.as_deref() == Some("ClientIP"),
             external_name: spec.type_.as_deref() == Some("ExternalName"),
             ipv6_only: !families.is_empty() && families.iter().all(|it| it == "IPv6"),
         }
@@ -238,6 +274,10 @@ pub(crate) struct World {
     pub(crate) exports: Table<ServiceExport>,
     pub(crate) imports: Table<ServiceImport>,
     pub(crate) networks: Table<ServiceNetwork>,
+    pub(crate) mcs_exports: Table<McsExport>,
+    pub(crate) mcs_imports: Table<McsImport>,
+    /// What clusters of the ClusterSet export.
+    pub(crate) exported: ByRegion,
     pub(crate) group_policies: Table<Policy>,
     pub(crate) policies: BTreeMap<PolicyKind, Table<Policy>>,
     /// The kinds that were read as a whole, by their plural names. Of another kind, that an object is absent says nothing.
@@ -274,6 +314,8 @@ pub(crate) fn gateway_of(parent: &ParentRef, route: &Name) -> Option<Name> {
 pub(crate) enum BackendKind {
     Service,
     Import,
+    /// A ServiceImport of the Kubernetes project's group.
+    Mcs,
 }
 
 /// A backend's kind and name; `None` for kinds that cannot be one.
@@ -282,6 +324,7 @@ pub(crate) fn backend_of(backend: &BackendRef, route: &Name) -> Option<(BackendK
     let kind = match (group, backend.kind.as_deref().unwrap_or("Service")) {
         ("", "Service") => BackendKind::Service,
         (AWS_GROUP, "ServiceImport") => BackendKind::Import,
+        (MCS_GROUP, "ServiceImport") => BackendKind::Mcs,
         _ => return None,
     };
     let namespace = backend.namespace.as_deref().unwrap_or(&route.namespace);
@@ -416,15 +459,26 @@ impl World {
             let exports = self.exports.iter();
             let of_it = exports.filter(|(name, export)| backing(name, export) == *backend);
             keys.extend(of_it.map(|(name, _)| Key::Export(name.clone())));
+            let export = Key::Export(backend.clone());
+            if self.mcs_exports.contains_key(backend) && !keys.contains(&export) {
+                keys.push(export);
+            }
+            if self.services.get(backend).is_some_and(|it| it.held) {
+                keys.push(Key::Exposed(backend.clone()));
+            }
         }
         keys
     }
 
     /// What a namespace's labels change: its routes, and what Gateways say of them.
     pub(crate) fn touched_by_namespace(&self, namespace: &str) -> Vec<Key> {
+        let imports = self.exported.values().flat_map(|it| it.keys());
+        let imports = imports.filter(|it| it.namespace == namespace);
+        let imports = imports.cloned().map(Key::Mcs);
         self.all_routes()
             .filter(|(_, name, _)| name.namespace == namespace)
             .flat_map(|(kind, name, route)| self.touched_by_route(kind, name, route))
+            .chain(imports)
             .collect()
     }
 
@@ -490,6 +544,7 @@ impl World {
         let to = match to {
             BackendKind::Service => ("", "Service"),
             BackendKind::Import => (AWS_GROUP, "ServiceImport"),
+            BackendKind::Mcs => (MCS_GROUP, "ServiceImport"),
         };
         self.is_granted((kind.kind(), from), to, name)
     }

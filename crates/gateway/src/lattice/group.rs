@@ -13,6 +13,7 @@ use tokio::sync::MutexGuard;
 use super::{Fault, KnownGroup, KnownGroups, Lattice, id_of, sent};
 use crate::desired::{Group, PROTOCOL_VERSION, Tags, has_tags, key};
 use crate::kinds::HealthCheck;
+use crate::mcs;
 use crate::plan::Import;
 
 /// How many targets one request registers.
@@ -166,15 +167,23 @@ impl Lattice {
 
     /// The group that is to become what is desired, under its name.
     async fn find_group(&self, desired: &Group) -> Result<Option<(String, KnownGroup)>, Fault> {
+        // Most have their name: all groups are not looked through for them.
+        let named = {
+            let groups = self.groups().await?;
+            let named = groups.all.get(&desired.name);
+            named
+                .filter(|it| has_tags(&it.tags, &desired.tags))
+                .cloned()
+        };
+        if let Some(known) = named {
+            return Ok(Some((desired.name.clone(), known)));
+        }
         let found = self.groups_with(&desired.tags).await?;
         // One that AWS's controller made has another name, and the same tags.
         let fits = |it: &KnownGroup| {
             it.port == desired.port && it.protocol == desired.protocol && it.vpc == self.vpc
         };
-        let own = found.iter().find(|(name, _)| *name == desired.name);
-        Ok(own
-            .or_else(|| found.iter().find(|(_, it)| fits(it)))
-            .cloned())
+        Ok(found.iter().find(|(_, it)| fits(it)).cloned())
     }
 
     /// The groups that stood for the same port of the same Service before, with another protocol or version.
@@ -277,7 +286,14 @@ impl Lattice {
             .name(&desired.name)
             .r#type(TargetGroupType::Ip)
             .config(config.build())
-            .set_tags(Some(desired.tags.clone().into_iter().collect()));
+            .set_tags(Some(
+                desired
+                    .tags
+                    .clone()
+                    .into_iter()
+                    .chain(desired.extra.clone())
+                    .collect(),
+            ));
         let made = match create.send().await.map_err(Fault::from) {
             Ok(made) => made,
             Err(fault) => {
@@ -303,7 +319,12 @@ impl Lattice {
             vpc: self.vpc.clone(),
             port: desired.port,
             protocol: desired.protocol.clone(),
-            tags: desired.tags.clone(),
+            tags: desired
+                .tags
+                .clone()
+                .into_iter()
+                .chain(desired.extra.clone())
+                .collect(),
             active: made.status == Some(TargetGroupStatus::Active),
             health_check: desired.health_check.clone(),
             targets: None,
@@ -338,6 +359,7 @@ impl Lattice {
                 }
             }
         }
+        self.fit_extra(desired, known).await?;
         if let Some(check) = &desired.health_check
             && known.health_check.as_ref() != Some(check)
         {
@@ -353,6 +375,38 @@ impl Lattice {
             known.targets = Some(desired.targets.clone());
         }
         Ok(())
+    }
+
+    /// Brings the tags that say more of a group to what they should be.
+    async fn fit_extra(&self, desired: &Group, known: &mut KnownGroup) -> Result<(), Fault> {
+        let there = |it: &&String| it.starts_with(mcs::PREFIX);
+        let gone: Vec<_> = known.tags.keys().filter(there).cloned().collect();
+        let gone: Vec<_> = gone
+            .into_iter()
+            .filter(|it| !desired.extra.contains_key(it))
+            .collect();
+        if !has_tags(&known.tags, &desired.extra) {
+            let tag = self.client.tag_resource().resource_arn(&known.arn);
+            let extra = desired.extra.clone().into_iter().collect();
+            tag.set_tags(Some(extra)).send().await?;
+            known.tags.extend(desired.extra.clone());
+        }
+        if !gone.is_empty() {
+            let untag = self.client.untag_resource().resource_arn(&known.arn);
+            untag.set_tag_keys(Some(gone.clone())).send().await?;
+            known.tags.retain(|it, _| !gone.contains(it));
+        }
+        Ok(())
+    }
+
+    /// The groups of all controllers that these tags are on: ARN, port and tags.
+    pub(crate) async fn tagged_groups(
+        &self,
+        tags: &Tags,
+    ) -> Result<Vec<(String, i32, Tags)>, Fault> {
+        self.look_at_groups_again().await;
+        let found = self.groups_with(tags).await?.into_iter();
+        Ok(found.map(|(_, it)| (it.arn, it.port, it.tags)).collect())
     }
 
     async fn targets_of(&self, group: &str) -> Result<Vec<TargetSummary>, Fault> {

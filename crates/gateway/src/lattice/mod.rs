@@ -13,6 +13,7 @@ mod policy;
 mod rules;
 mod service;
 mod shape;
+pub(crate) mod shared;
 
 pub(crate) use self::auth::Guarded;
 pub(crate) use self::certificates::is_refused;
@@ -73,9 +74,11 @@ where
         };
         match code.as_str() {
             "ResourceNotFoundException" => Self::NotFound(message),
-            "ConflictException" => Self::Conflict(message),
+            "ConflictException" | "InvalidChangeBatch" => Self::Conflict(message),
             "ThrottlingException"
             | "TooManyRequestsException"
+            | "Throttling"
+            | "PriorRequestNotComplete"
             | "InternalServerException"
             | "ServiceUnavailableException" => Self::Unanswered(message),
             // Without an answer that says anything; what was not even sent is another matter.
@@ -132,7 +135,7 @@ struct KnownGroups {
 
 /// Lets nothing be sent when the Lease is no longer held, however late a worker notices.
 #[derive(Debug)]
-struct Fence(Arc<Term>);
+pub(crate) struct Fence(Arc<Term>);
 
 impl Intercept for Fence {
     fn name(&self) -> &'static str {
@@ -184,7 +187,7 @@ pub(crate) struct Lattice {
 }
 
 /// How AWS's APIs are reached: with the credentials of the environment.
-async fn sdk(region: &str, endpoint_url: Option<&str>) -> aws_config::SdkConfig {
+pub(crate) async fn sdk(region: &str, endpoint_url: Option<&str>) -> aws_config::SdkConfig {
     let timeouts = TimeoutConfig::builder().operation_timeout(PATIENCE).build();
     let mut config = aws_config::defaults(BehaviorVersion::latest())
         .retry_config(RetryConfig::standard().with_max_attempts(4))

@@ -29,12 +29,40 @@ fn kubernetes(objects: &mut Objects, request: &Request) -> Answer {
     let path: Vec<&str> = request.path.iter().map(String::as_str).collect();
     let at = match &path[..] {
         ["apis", "events.k8s.io", ..] => return Answer::ok(request.body.clone()),
+        [
+            "apis",
+            "multicluster.x-k8s.io",
+            _,
+            "namespaces",
+            namespace,
+            plural,
+            name,
+            ..,
+        ] => {
+            let plural = if *plural == "serviceexports" {
+                "mcs-exports"
+            } else {
+                "mcs-imports"
+            };
+            (plural, *namespace, *name)
+        }
         ["apis", _, _, "namespaces", namespace, plural, name, ..] => (*plural, *namespace, *name),
         ["api", "v1", "namespaces", namespace, plural, name, ..] => (*plural, *namespace, *name),
         ["apis", _, _, plural, name, ..] => (*plural, "", *name),
         _ => panic!("{}", request.line()),
     };
     let at = (at.0.to_owned(), at.1.to_owned(), at.2.to_owned());
+    if request.method == "DELETE" {
+        return objects
+            .remove(&at)
+            .map_or_else(Answer::not_found, Answer::ok);
+    }
+    if request.query.contains_key("fieldManager") && !objects.contains_key(&at) {
+        let mut made = request.body.clone();
+        made["metadata"]["uid"] = json!(at.2);
+        made["metadata"]["generation"] = json!(1);
+        objects.insert(at.clone(), made);
+    }
     let Some(object) = objects.get_mut(&at) else {
         return Answer::not_found();
     };
@@ -49,6 +77,9 @@ fn kubernetes(objects: &mut Objects, request: &Request) -> Answer {
         let mut patch = request.body.clone();
         if at.0 == "pods" {
             add_conditions(object, &mut patch);
+        }
+        if at.0 == "services" {
+            set_conditions(object, &mut patch);
         }
         merge(object, &patch);
         touch(object);
@@ -74,6 +105,22 @@ fn add_conditions(object: &Value, patch: &mut Value) {
     patch["status"]["conditions"] = json!(all);
 }
 
+/// The same of another object's, of which some may go.
+fn set_conditions(object: &Value, patch: &mut Value) {
+    let Some(new) = patch["status"]["conditions"].as_array().cloned() else {
+        return;
+    };
+    let known = object["status"]["conditions"].as_array();
+    let mut all = known.cloned().unwrap_or_default();
+    for condition in new {
+        all.retain(|it| it["type"] != condition["type"]);
+        if condition["$patch"] != "delete" {
+            all.push(condition);
+        }
+    }
+    patch["status"]["conditions"] = json!(all);
+}
+
 /// Gives an object its next version.
 fn touch(object: &mut Value) {
     let version = &object["metadata"]["resourceVersion"];
@@ -84,8 +131,12 @@ fn touch(object: &mut Value) {
 impl Bench {
     /// The classes, Gateways, Services and slices are those of the world; routes and policies are put in.
     pub(crate) async fn new(world: World, settings: Settings) -> Self {
+        Self::beside(world, settings, Shared::default()).await
+    }
+
+    /// The same with a VPC Lattice that others use too.
+    pub(crate) async fn beside(world: World, settings: Settings, lattice: Shared) -> Self {
         let objects = Arc::new(Mutex::new(Objects::new()));
-        let lattice = Shared::default();
         let (stored, there) = (Arc::clone(&objects), Arc::clone(&lattice));
         let server = Server::begin(move |request| match request.path[0].as_str() {
             "api" | "apis" => kubernetes(&mut stored.lock().unwrap(), &request),
@@ -208,12 +259,22 @@ impl Bench {
         let all = stored("targetgrouppolicies").into_iter();
         let all = all.map(|(at, it)| (at, Arc::new(serde_json::from_value(it).unwrap())));
         world.group_policies.extend(all);
+        for (at, it) in stored("services") {
+            let service: k8s_openapi::api::core::v1::Service = serde_json::from_value(it).unwrap();
+            world.services.insert(at, Arc::new(service.into()));
+        }
         let all = stored("servicenetworks").into_iter();
         let all = all.map(|(at, it)| (at, Arc::new(serde_json::from_value(it).unwrap())));
         world.networks = all.collect();
         let all = stored("serviceimports").into_iter();
         let all = all.map(|(at, it)| (at, Arc::new(serde_json::from_value(it).unwrap())));
         world.imports.extend(all);
+        let all = stored("mcs-exports").into_iter();
+        let all = all.map(|(at, it)| (at, Arc::new(serde_json::from_value(it).unwrap())));
+        world.mcs_exports = all.collect();
+        let all = stored("mcs-imports").into_iter();
+        let all = all.map(|(at, it)| (at, Arc::new(serde_json::from_value(it).unwrap())));
+        world.mcs_imports = all.collect();
         for (at, it) in stored("gateways") {
             world
                 .gateways
@@ -229,8 +290,10 @@ impl Bench {
             Key::Policy(kind, name) => self.app.policy(*kind, name).await,
             Key::Export(name) => self.app.export(name).await,
             Key::Gates(name) => self.app.gates(name).await,
+            Key::Exposed(name) => self.app.exposed(name).await,
             Key::Network(name) => self.app.service_network(name).await,
             Key::Import(name) => self.app.import(name).await,
+            Key::Mcs(name) => self.app.mcs_import(name).await,
             Key::GroupPolicy(name) => self.app.group_policy(name).await,
             Key::Class(_) | Key::Certificates => panic!("{key}"),
         };

@@ -96,7 +96,7 @@ async fn when_the_older_policy_goes_the_younger_one_counts_and_is_told() {
         // A Service that comes or goes is news for its policies.
         assert_eq!(
             world.touched_by_service(&one),
-            [key("first"), key("second")]
+            [key("first"), key("second"), Key::Exposed(one.clone())]
         );
     }
     let patch = json!({"metadata": {"finalizers": ["example.com/other"], "deletionTimestamp": "2026-02-01T00:00:00Z"}});

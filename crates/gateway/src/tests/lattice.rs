@@ -88,6 +88,16 @@ impl State {
         all.map(|it| it.1.clone()).collect()
     }
 
+    /// The listeners, or the rules, of all services.
+    pub(crate) fn nested_of(&self, what: &str) -> Vec<Value> {
+        let suffix = format!("/{what}");
+        let all = self
+            .all
+            .iter()
+            .filter(|((kind, _), _)| kind.ends_with(&suffix));
+        all.map(|(_, it)| it.clone()).collect()
+    }
+
     pub(crate) fn tags_of(&mut self, kind: &str, id: &str) -> &mut Tags {
         let arn = self.get(kind, id)["arn"].as_str().unwrap().to_owned();
         self.tags.get_mut(&arn).unwrap()
@@ -172,6 +182,7 @@ impl State {
                 let new: Tags = serde_json::from_value(request.body["tags"].clone()).unwrap();
                 tags.extend(new);
             }
+            // Of several keys the fake sees the last one alone: they have one prefix.
             "DELETE" => drop(tags.remove(&request.query["tagKeys"])),
             _ => return Answer::ok(json!({"tags": tags})),
         }
@@ -264,10 +275,31 @@ impl State {
                 let items: Vec<_> = of_kind.map(|(_, it)| it.clone()).collect();
                 Answer::ok(json!({"items": items}))
             }
-            (_, Some(id)) => match self.all.get(&(kind, id.to_owned())) {
-                Some(found) => Answer::ok(found.clone()),
+            ("DELETE", Some(id)) => match self.all.remove(&(kind, id.to_owned())) {
+                Some(gone) => Answer::ok(gone),
                 None => Answer::not_found(),
             },
+            (method, Some(id)) => match self.all.get_mut(&(kind, id.to_owned())) {
+                Some(found) => {
+                    if method == "PATCH" {
+                        merge(found, &request.body);
+                    }
+                    Answer::ok(found.clone())
+                }
+                None => Answer::not_found(),
+            },
+            ("PATCH", None) => {
+                let rules = request.body["rules"].as_array().into_iter().flatten();
+                let mut done = Vec::new();
+                for rule in rules {
+                    let id = rule["ruleIdentifier"].as_str().unwrap_or_default();
+                    if let Some(found) = self.all.get_mut(&(kind.clone(), id.to_owned())) {
+                        merge(found, rule);
+                        done.push(found.clone());
+                    }
+                }
+                Answer::ok(json!({"successful": done, "unsuccessful": []}))
+            }
             _ => Answer::ok(json!({"successful": [], "unsuccessful": []})),
         }
     }

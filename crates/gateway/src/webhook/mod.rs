@@ -28,6 +28,8 @@ use tokio_rustls::TlsAcceptor;
 use self::certificate::Served;
 use self::review::Asked;
 use crate::controller::App;
+use crate::expose;
+use crate::mcs;
 use crate::plan::{self, Imports};
 use crate::world::{BackendKind, Key, Name, World};
 
@@ -72,6 +74,9 @@ fn selects(selector: &BTreeMap<String, String>, labels: &BTreeMap<String, String
 
 /// Whether a pod of a Service will be a target: some route or export of this controller has a group of it.
 fn has_group(app: &App, world: &World, service: &Name) -> bool {
+    if expose::plan(world, &app.settings, service).is_some_and(|it| it.is_ok()) {
+        return true;
+    }
     let keys = world.touched_by_backend(BackendKind::Service, service);
     keys.into_iter().any(|key| match key {
         Key::Route(kind, name) => {
@@ -85,11 +90,7 @@ fn has_group(app: &App, world: &World, service: &Name) -> bool {
             let groups = plan.service.map(|it| it.groups).unwrap_or_default();
             groups.iter().any(|it| it.is_of(service))
         }
-        Key::Export(name) => world.exports.get(&name).is_some_and(|export| {
-            export.metadata.deletion_timestamp.is_none()
-                && plan::export(world, &app.settings, &name, export)
-                    .is_some_and(|it| !it.is_empty())
-        }),
+        Key::Export(name) => !mcs::export_groups(world, &app.settings, &name).is_empty(),
         _ => false,
     })
 }
