@@ -187,7 +187,10 @@ pub(crate) struct Lattice {
 }
 
 /// How AWS's APIs are reached: with the credentials of the environment.
-pub(crate) async fn sdk(region: &str, endpoint_url: Option<&str>) -> aws_config::SdkConfig {
+pub(crate) async fn shared_config(
+    region: &str,
+    endpoint_url: Option<&str>,
+) -> aws_config::SdkConfig {
     let timeouts = TimeoutConfig::builder().operation_timeout(PATIENCE).build();
     let mut config = aws_config::defaults(BehaviorVersion::latest())
         .retry_config(RetryConfig::standard().with_max_attempts(4))
@@ -206,13 +209,13 @@ pub(crate) async fn config(
     region: &str,
     endpoint_url: Option<&str>,
 ) -> aws_sdk_vpclattice::config::Builder {
-    aws_sdk_vpclattice::config::Builder::from(&sdk(region, endpoint_url).await)
+    aws_sdk_vpclattice::config::Builder::from(&shared_config(region, endpoint_url).await)
 }
 
 impl Lattice {
     /// A client with the credentials of the environment, which sends nothing outside of the term.
     pub(crate) async fn new(settings: &Settings, term: Arc<Term>) -> Self {
-        let sdk = sdk(&settings.region, settings.endpoint_url.as_deref()).await;
+        let sdk = shared_config(&settings.region, settings.endpoint_url.as_deref()).await;
         let acm = aws_sdk_acm::config::Builder::from(&sdk);
         let lattice = aws_sdk_vpclattice::config::Builder::from(&sdk);
         Self::with((lattice, acm), settings, term)
