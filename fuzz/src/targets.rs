@@ -55,6 +55,7 @@ targets! {
     form
     function_archive
     function_reply
+    gateway
     http2_fields
     image_credentials
     image_manifest

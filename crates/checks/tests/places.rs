@@ -138,6 +138,7 @@ fn service() -> Service {
         domain_name: SERVICE.into(),
         custom_domain_name: Some("web.custom.test".into()),
         certificate: None,
+        routes: Vec::new(),
         address: Ipv4Addr::new(169, 254, 171, 10),
         auth: Auth::None,
         idle_timeout: Duration::from_secs(60),

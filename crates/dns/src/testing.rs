@@ -120,6 +120,7 @@ fn service(region: &str) -> (lath_model::id::ServiceId, Arc<Service>) {
         domain_name: format!("web-0123456789abcdef0.7d67968.vpc-lattice-svcs.{region}.on.aws"),
         custom_domain_name: Some("web.example.com".into()),
         certificate: None,
+        routes: Vec::new(),
         address: Ipv4Addr::new(169, 254, 171, 10),
         auth: Auth::None,
         idle_timeout: Duration::from_secs(60),

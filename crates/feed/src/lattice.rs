@@ -8,6 +8,7 @@ use lath_model::Timestamp;
 use lath_model::balancing::LoadBalancing;
 use lath_model::id::*;
 use lath_model::lattice::{Action, ListenerProtocol, ProtocolVersion, Rule, TargetProtocol};
+use lath_model::matching::MoreMatch;
 use lath_model::traffic::TrafficPolicy;
 use serde::{Deserialize, Serialize};
 
@@ -57,6 +58,9 @@ pub struct Service {
     pub idle_timeout: Duration,
     /// Its listeners.
     pub listeners: BTreeMap<ListenerId, Listener>,
+    /// The gateways' listeners that its rules are reached by too.
+    #[serde(default)]
+    pub routes: Vec<GatewayRoute>,
     /// Where its access logs go.
     pub access_logs: Vec<AccessLogDestination>,
 }
@@ -117,12 +121,71 @@ pub struct Listener {
     pub default_rule: RuleId,
     /// What is done when no rule matches.
     pub default_action: Action,
+    /// Rules with conditions that VPC Lattice has not, which are tried in one order with the others. They stand apart, so that a
+    /// node of an earlier version leaves them out and does not take one for a rule without those conditions.
+    #[serde(default)]
+    pub matched: Vec<MatchedRule>,
     /// The traffic policies of those rules that have one, the default rule included.
     #[serde(default)]
     pub traffic: BTreeMap<RuleId, TrafficPolicy>,
     /// How clients are asked for certificates; `None`: they are not.
     #[serde(default)]
     pub mutual_tls: Option<MutualTls>,
+    /// Set when it is an entrance to the services that are attached to it; what none of them takes is its own. A node of an
+    /// earlier version takes it for a listener like others.
+    #[serde(default)]
+    pub gateway: Option<Gateway>,
+}
+
+/// A listener as an entrance to other services: the listeners of a Gateway (Kubernetes' Gateway API) that have its port and
+/// protocol.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Gateway {
+    /// They have different names and different hosts. The first one's first certificate is presented to clients that name no
+    /// server, or one that none is for.
+    pub listeners: Vec<GatewayListener>,
+}
+
+/// One of them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GatewayListener {
+    /// Its name.
+    pub name: String,
+    /// The host that it takes, in small letters: one, or `*.` and what follows one or more labels. `None`: all.
+    pub hostname: Option<String>,
+    /// What an HTTPS listener presents.
+    pub certificates: Vec<GatewayCertificate>,
+}
+
+/// A certificate of a gateway's listener.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GatewayCertificate {
+    /// The certificate.
+    pub certificate: Certificate,
+    /// The names that it is for.
+    pub names: Vec<String>,
+}
+
+/// A gateway's listener by which a service is reached.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GatewayRoute {
+    /// The listener, which need not be there.
+    pub listener: ListenerId,
+    /// Which of the gateway's listeners it is ([`GatewayListener::name`]).
+    pub name: String,
+    /// For which hosts, as of [`GatewayListener::hostname`]; none: for all that the gateway's listener takes.
+    pub hosts: Vec<String>,
+    /// Decides between rules of services that are equally specific: the first one in the order of texts wins.
+    pub order: String,
+}
+
+/// A rule with conditions that VPC Lattice has not.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MatchedRule {
+    /// The rule.
+    pub rule: Rule,
+    /// What must hold beside its own conditions.
+    pub more: MoreMatch,
 }
 
 /// How an HTTPS listener asks clients for certificates.
@@ -169,9 +232,15 @@ pub struct Revoked {
 }
 
 impl Listener {
+    /// Its rules without the default one, in no order.
+    pub fn all_rules(&self) -> impl Iterator<Item = &Rule> {
+        let matched = self.matched.iter().map(|it| &it.rule);
+        self.rules.iter().chain(matched)
+    }
+
     /// The groups that requests or copies of them go to, repeated as often as they are named.
     pub fn groups(&self) -> impl Iterator<Item = &TargetGroupId> {
-        let actions = self.rules.iter().map(|rule| &rule.action);
+        let actions = self.all_rules().map(|rule| &rule.action);
         let forwards = actions.chain([&self.default_action]).flat_map(|action| {
             let groups = match action {
                 Action::Forward(groups) => groups.as_slice(),
@@ -180,8 +249,22 @@ impl Listener {
             groups.iter().map(|group| &group.target_group)
         });
         let policies = self.traffic.values();
-        let mirrors = policies.flat_map(|it| it.mirrors.iter().map(|it| &it.target_group));
+        let mirrors = policies.flat_map(TrafficPolicy::mirrored);
         forwards.chain(mirrors)
+    }
+}
+
+impl Service {
+    /// What other regions are told of it: private keys stay in their own.
+    #[must_use]
+    pub fn without_keys(mut self) -> Self {
+        self.certificate = None;
+        let listeners = self.listeners.values_mut();
+        let gateways = listeners.filter_map(|it| it.gateway.as_mut());
+        for listener in gateways.flat_map(|it| &mut it.listeners) {
+            listener.certificates.clear();
+        }
+        self
     }
 }
 

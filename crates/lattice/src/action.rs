@@ -142,8 +142,8 @@ fn show_group(view: &View, group: &lattice::WeightedTargetGroup) -> WeightedTarg
 
 /// The groups that a rule sends requests to, or copies of them.
 pub(crate) fn groups_of(rule: &Rule) -> impl Iterator<Item = &TargetGroupId> {
-    let mirrors = rule.traffic.iter().flat_map(|it| &it.mirrors);
-    groups(&rule.action).chain(mirrors.map(|it| &it.target_group))
+    let mirrors = rule.traffic.iter().flat_map(|it| it.mirrored());
+    groups(&rule.action).chain(mirrors)
 }
 
 /// The groups that an action forwards to.

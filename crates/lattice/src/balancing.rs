@@ -11,7 +11,7 @@ use serde::Deserialize;
 
 use crate::fault;
 use crate::ident::Kind;
-use crate::long_tag::LongTag;
+use crate::long_tag::{FEW_PARTS, LongTag};
 use crate::policy_text::{self, Object, Span};
 use crate::record::{Tags, TargetGroup};
 
@@ -19,6 +19,7 @@ use crate::record::{Tags, TargetGroup};
 pub(crate) const TAG: LongTag = LongTag {
     name: "lath:load-balancing",
     what: "a load balancing policy",
+    parts: FEW_PARTS,
 };
 
 /// The defaults of Envoy's outlier detection.

@@ -171,6 +171,26 @@ pub(crate) fn of_service(cell: &Cell, view: &View, record: &Service) -> Option<f
     presented(cell, view, &service::arn(cell, &record.id), arn)
 }
 
+/// What a gateway's listener presents. `None`: it is of no use any more.
+pub(crate) fn of_gateway(
+    cell: &Cell,
+    view: &View,
+    listener: &str,
+    arn: &str,
+) -> Option<feed::GatewayCertificate> {
+    let found = lath_acm::usable(cell, view, arn);
+    tell(&format!("{listener} {arn}"), arn, found.as_ref().err());
+    let found = found.ok()?;
+    Some(feed::GatewayCertificate {
+        certificate: in_feed(&found),
+        names: found
+            .names
+            .iter()
+            .map(|it| it.to_ascii_lowercase())
+            .collect(),
+    })
+}
+
 fn presented(cell: &Cell, view: &View, service: &str, arn: &str) -> Option<feed::Certificate> {
     let found = lath_acm::usable(cell, view, arn);
     tell(service, arn, found.as_ref().err());

@@ -21,8 +21,9 @@ use crate::resource::{
 };
 use crate::shape::{AuthType, LambdaEventStructureVersion, Status, VpcAssociationStatus};
 use crate::{
-    access_log, action, auth_policy, canary, certificate, health_check, listener, matcher,
-    mutual_tls, network, probing, region, service, target, target_group, vpc, workload_authority,
+    access_log, action, auth_policy, canary, certificate, gateway, gateway_routes, health_check,
+    listener, matcher, mutual_tls, network, probing, region, service, target, target_group, vpc,
+    workload_authority,
 };
 
 /// How long a connection may be idle: AWS's default, which nothing here can change.
@@ -85,8 +86,7 @@ pub(crate) fn told(cell: &Cell, view: &View) -> Told {
         .map(|record| feed::Service {
             access_logs: Vec::new(),
             // No private key leaves its region.
-            certificate: None,
-            ..feed_service(cell, view, &record)
+            ..feed_service(cell, view, &record).without_keys()
         });
     Told {
         networks: networks.collect(),
@@ -296,6 +296,7 @@ fn feed_service(cell: &Cell, view: &View, record: &Service) -> feed::Service {
         auth: auth(view, record.auth_type, record.id.as_str()),
         idle_timeout: IDLE_TIMEOUT,
         listeners,
+        routes: gateway_routes::in_feed(cell, record),
         access_logs: access_logs(view, record.id.as_str()),
     }
 }
@@ -304,12 +305,21 @@ fn feed_service(cell: &Cell, view: &View, record: &Service) -> feed::Service {
 fn feed_listener(cell: &Cell, view: &View, record: &Listener) -> Option<feed::Listener> {
     let default = view.get::<Rule>(&key(&record.id, &record.default_rule))?;
     let prefix = format!("{}/", record.id);
-    let mut rules: Vec<lattice::Rule> = view
-        .range::<Rule>(&prefix)
-        .filter_map(|rule| feed_rule(&rule))
-        .collect();
-    rules.sort_by_key(|rule| rule.priority);
     let extended = cell.mode == Mode::Extended;
+    // In strict mode a rule with further conditions is left out: without them it would be for other requests.
+    let (matched, plain): (Vec<_>, Vec<_>) = view
+        .range::<Rule>(&prefix)
+        .partition(|rule| rule.more.is_some());
+    let mut rules: Vec<lattice::Rule> = plain.iter().filter_map(|it| feed_rule(it)).collect();
+    rules.sort_by_key(|rule| rule.priority);
+    let matched = matched.iter().filter(|_| extended).filter_map(|it| {
+        Some(feed::MatchedRule {
+            rule: feed_rule(it)?,
+            more: it.more.as_deref()?.clone(),
+        })
+    });
+    let mut matched: Vec<_> = matched.collect();
+    matched.sort_by_key(|it| it.rule.priority);
     let policies = view.range::<Rule>(&prefix).filter(|_| extended);
     let policies = policies.filter_map(|rule| {
         let mut policy = rule.traffic.as_deref()?.clone();
@@ -326,10 +336,12 @@ fn feed_listener(cell: &Cell, view: &View, record: &Listener) -> Option<feed::Li
         protocol: record.protocol,
         port: record.port,
         rules,
+        matched,
         default_rule: record.default_rule.clone(),
         default_action: Action::clone(&default.action),
         traffic: policies.collect(),
         mutual_tls: mutual_tls::in_feed(cell, view, record),
+        gateway: gateway::in_feed(cell, view, record),
     })
 }
 

@@ -26,6 +26,24 @@ pub fn traffic_policy(text: &str) -> Option<lath_model::traffic::TrafficPolicy> 
     crate::traffic::read(text)
 }
 
+/// The conditions of a rule that a text says.
+pub fn rule_match(text: &str) -> Option<lath_model::matching::MoreMatch> {
+    crate::matching::read(text).ok()
+}
+
+/// The names, hosts and certificates of a gateway's listeners that a text says.
+pub fn gateway(text: &str) -> Option<Vec<(String, Option<String>, Vec<String>)>> {
+    let listeners = crate::gateway::read(text).ok()?.listeners.into_iter();
+    let told = listeners.map(|it| (it.name, it.hostname, it.certificates));
+    Some(told.collect())
+}
+
+/// The listeners that a text attaches a service to, with the hosts.
+pub fn gateway_routes(text: &str) -> Option<Vec<(String, Vec<String>)>> {
+    let routes = crate::gateway_routes::read(text).ok()?.into_iter();
+    Some(routes.map(|it| (it.listener, it.hosts)).collect())
+}
+
 /// Whether a text asks clients for certificates, and which authorities it names.
 pub fn mutual_tls(text: &str) -> Option<Vec<String>> {
     Some(crate::mutual_tls::read(text).ok()?.trust_anchors)

@@ -25,11 +25,14 @@ mod endpoint;
 mod fault;
 #[doc(hidden)]
 pub mod fuzzing;
+mod gateway;
+mod gateway_routes;
 mod health_check;
 mod ident;
 mod listener;
 mod long_tag;
 mod matcher;
+mod matching;
 mod mutual_tls;
 mod network;
 mod policy_document;

@@ -2,23 +2,25 @@
 
 use std::sync::Arc;
 
-use lath_control::Cell;
+use lath_control::{Cell, Claim, Mode};
 use lath_model::Timestamp;
 use lath_model::id::{ListenerId, RuleId, ServiceId};
 use lath_model::lattice::{Action, ListenerProtocol, Match};
 use lath_model::traffic::TrafficPolicy;
 use lath_service::operations;
-use lath_store::{Tx, View};
+use lath_store::{Record as _, Tx, View};
 use lath_wire::{ApiError, Caller};
 
 use crate::canary::Canary;
+use crate::gateway::Gateway;
 use crate::ident::{Kind, resolve};
 use crate::mutual_tls::MutualTls;
 use crate::record::{Listener, Rule, Service, key};
 use crate::resource_types::*;
 use crate::shape::*;
 use crate::{
-    Lattice, action, balancing, canary, fault, mutual_tls, page, quota, service, token, traffic,
+    Lattice, action, balancing, canary, fault, gateway, gateway_routes, matching, mutual_tls, page,
+    quota, service, token, traffic,
 };
 
 operations! {
@@ -73,13 +75,33 @@ pub(crate) fn delete_all(cell: &Cell, tx: &mut Tx, service: &ServiceId) {
 }
 
 fn delete(cell: &Cell, tx: &mut Tx, listener: &Listener) {
-    mutual_tls::release(cell, tx, listener);
+    release(cell, tx, listener);
     let prefix = format!("{}/", listener.id);
     let rules: Vec<_> = tx.view().range::<Rule>(&prefix).collect();
     for rule in rules {
         tx.delete::<Rule>(&key(&rule.listener, &rule.id));
     }
     tx.delete::<Listener>(&key(&listener.service, &listener.id));
+}
+
+fn its_claims(cell: &Cell, record: &Listener) -> Vec<Claim> {
+    let mut claims = mutual_tls::its_claims(cell, record);
+    claims.extend(gateway::its_claims(cell, record));
+    claims
+}
+
+/// A listener trusts its authorities and presents its certificates from now on.
+pub(crate) fn claim(cell: &Cell, tx: &mut Tx, record: &Listener) {
+    for claim in its_claims(cell, record) {
+        tx.put(claim);
+    }
+}
+
+/// A listener does neither any more.
+pub(crate) fn release(cell: &Cell, tx: &mut Tx, record: &Listener) {
+    for claim in its_claims(cell, record) {
+        tx.delete::<Claim>(&claim.id());
+    }
 }
 
 /// The rule that applies when no other does.
@@ -116,6 +138,25 @@ fn summary(cell: &Cell, listener: &Listener) -> ListenerSummary {
     }
 }
 
+/// The default action. A gateway's listener that passes TLS on needs no group of its own: what no service takes is closed.
+fn resolve_default(
+    cell: &Cell,
+    view: &View,
+    user: action::User<'_>,
+    is_gateway: bool,
+    given: &RuleAction,
+) -> Result<Action, ApiError> {
+    let http = action::User {
+        protocol: ListenerProtocol::Http,
+        ..user
+    };
+    let user = match given.fixed_response {
+        Some(_) if is_gateway => http,
+        _ => user,
+    };
+    action::resolve(cell, view, user, given, "defaultAction")
+}
+
 fn default_port(protocol: ListenerProtocol) -> u16 {
     match protocol {
         ListenerProtocol::Http => 80,
@@ -145,7 +186,11 @@ fn create(
         .and_then(|port| u16::try_from(port).ok())
         .unwrap_or_else(|| default_port(op.protocol));
     refuse_twin(caller, tx.view(), &service.id, &op.name, port)?;
-    if op.protocol == ListenerProtocol::TlsPassthrough && service.custom_domain_name.is_none() {
+    // In extended mode a service may be reached by gateways alone.
+    if cell.mode == Mode::Strict
+        && op.protocol == ListenerProtocol::TlsPassthrough
+        && service.custom_domain_name.is_none()
+    {
         return Err(fault::refused(format!(
             "Service {} has no custom domain name: a TLS_PASSTHROUGH listener is chosen by it",
             service.id
@@ -156,7 +201,11 @@ fn create(
         protocol: op.protocol,
     };
     balancing::check_given(KIND, &op.tags)?;
-    let action = action::resolve(cell, tx.view(), user, &op.default_action, "defaultAction")?;
+    matching::check_given(KIND, false, &op.tags)?;
+    gateway::check_given(KIND, &op.tags)?;
+    gateway_routes::check_given(KIND, &op.tags)?;
+    let gateway = gateway::of(cell, tx.view(), op.protocol, &op.tags)?;
+    let action = resolve_default(cell, tx.view(), user, gateway.is_some(), &op.default_action)?;
     let traffic = traffic::of(cell, tx.view(), user, &op.tags, &action, None)?;
     let canary = canary::of(cell, tx.view(), user, &op.tags, &action)?;
     let (canary, action) = match canary {
@@ -169,9 +218,11 @@ fn create(
         traffic,
         canary,
         mutual_tls,
+        gateway,
     };
     let listener = put(tx, &service.id, id, op, port, done);
-    mutual_tls::claim(cell, tx, &listener);
+    claim(cell, tx, &listener);
+    gateway::settle(tx, &listener)?;
     let count = tx
         .view()
         .range::<Listener>(&format!("{}/", service.id))
@@ -210,6 +261,7 @@ struct Done {
     action: Action,
     traffic: Option<Box<TrafficPolicy>>,
     mutual_tls: Option<Box<MutualTls>>,
+    gateway: Option<Box<Gateway>>,
     canary: Option<Box<Canary>>,
 }
 
@@ -229,6 +281,7 @@ fn put(
         name: "default".to_owned(),
         priority: None,
         conditions: Match::default(),
+        more: None,
         action: default.action,
         traffic: default.traffic,
         canary: default.canary,
@@ -244,6 +297,7 @@ fn put(
         port,
         default_rule: rule.id.clone(),
         mutual_tls: default.mutual_tls,
+        gateway: default.gateway,
         tags: op.tags,
         created_at: now,
         updated_at: now,
@@ -290,7 +344,8 @@ fn update(app: &Lattice, tx: &mut Tx, op: UpdateListener) -> Result<ListenerOutp
         service: &service.id,
         protocol: listener.protocol,
     };
-    let action = action::resolve(cell, view, user, &op.default_action, "defaultAction")?;
+    let is_gateway = listener.gateway.is_some() && cell.mode == Mode::Extended;
+    let action = resolve_default(cell, view, user, is_gateway, &op.default_action)?;
     let before = default_rule(view, &listener);
     let policy = before.as_ref().and_then(|it| it.traffic.as_deref());
     traffic::fits(cell, policy, &action)?;

@@ -14,17 +14,24 @@ pub(crate) struct LongTag {
     pub(crate) name: &'static str,
     /// What the text is, with its article.
     pub(crate) what: &'static str,
+    /// In as many tags at most.
+    pub(crate) parts: usize,
 }
 
-/// In as many tags at most.
-const MOST_PARTS: usize = 16;
+/// What the policy of one resource needs.
+pub(crate) const FEW_PARTS: usize = 16;
+/// What needs more: as many as leave room for a resource's other tags.
+pub(crate) const MANY_PARTS: usize = 40;
 
 /// All there are.
-const ALL: [&LongTag; 4] = [
+const ALL: [&LongTag; 7] = [
     &crate::traffic::TAG,
     &crate::mutual_tls::TAG,
     &crate::canary::TAG,
     &crate::balancing::TAG,
+    &crate::matching::TAG,
+    &crate::gateway::TAG,
+    &crate::gateway_routes::TAG,
 ];
 
 /// Whether a tag is one of those, or looks like it.
@@ -42,13 +49,15 @@ impl LongTag {
     fn part(&self, key: &str) -> Option<usize> {
         match key.strip_prefix(self.name)? {
             "" => Some(1),
-            rest => (2..=MOST_PARTS).find(|part| rest.strip_prefix('-') == Some(&part.to_string())),
+            rest => (2..=self.parts).find(|part| rest.strip_prefix('-') == Some(&part.to_string())),
         }
     }
 
     /// Whether a tag is one of those, or looks like it.
     pub(crate) fn is_ours(&self, key: &str) -> bool {
-        key.starts_with(self.name)
+        // One tag's name may begin as another's.
+        let mut others = ALL.iter().filter(|it| it.name.len() > self.name.len());
+        key.starts_with(self.name) && !others.any(|it| key.starts_with(it.name))
     }
 
     /// Whether these tags ask for such a text, or change one.
@@ -66,8 +75,8 @@ impl LongTag {
         for (key, value) in tags.iter().filter(|(key, _)| self.is_ours(key)) {
             let Some(part) = self.part(key) else {
                 let message = format!(
-                    "{key} is no part of {}: they are {name}, {name}-2 to {name}-{MOST_PARTS}",
-                    self.what
+                    "{key} is no part of {}: they are {name}, {name}-2 to {name}-{}",
+                    self.what, self.parts
                 );
                 return Err(fault::invalid("tags", message));
             };

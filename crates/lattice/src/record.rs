@@ -11,6 +11,8 @@ use lath_model::id::{
 };
 
 use crate::canary::{self, Canary};
+use crate::gateway::{self, Gateway};
+use crate::gateway_routes::GatewayRoute;
 use crate::mutual_tls::MutualTls;
 use crate::resource::{
     DomainVerification, ResourceAssociation, ResourceConfiguration, ResourceEndpointAssociation,
@@ -18,6 +20,7 @@ use crate::resource::{
 };
 use lath_model::balancing::LoadBalancing;
 use lath_model::lattice::{Action, ListenerProtocol, Match, ProtocolVersion, TargetProtocol};
+use lath_model::matching::MoreMatch;
 use lath_model::traffic::TrafficPolicy;
 use lath_store::Record;
 use serde::{Deserialize, Serialize};
@@ -68,6 +71,9 @@ pub(crate) struct Service {
     pub(crate) failure: Option<Failure>,
     /// The state's revision before the one in which `status` began.
     pub(crate) status_after: u64,
+    /// The gateways' listeners that its tags attach it to.
+    #[serde(default)]
+    pub(crate) routes: Vec<GatewayRoute>,
     pub(crate) tags: Tags,
     pub(crate) created_at: Timestamp,
     pub(crate) updated_at: Timestamp,
@@ -85,6 +91,9 @@ pub(crate) struct Listener {
     /// What its tags ask of clients.
     #[serde(default)]
     pub(crate) mutual_tls: Option<Box<MutualTls>>,
+    /// What its tags make it an entrance for.
+    #[serde(default)]
+    pub(crate) gateway: Option<Box<Gateway>>,
     pub(crate) tags: Tags,
     pub(crate) created_at: Timestamp,
     pub(crate) updated_at: Timestamp,
@@ -100,6 +109,9 @@ pub(crate) struct Rule {
     /// `None`: the listener's default rule.
     pub(crate) priority: Option<u32>,
     pub(crate) conditions: Match,
+    /// Further conditions, as its tags ask for.
+    #[serde(default)]
+    pub(crate) more: Option<Box<MoreMatch>>,
     pub(crate) action: Action,
     /// What its tags ask for, or its listener's tags for the default rule.
     #[serde(default)]
@@ -351,7 +363,10 @@ records! {
             unsettled(this.status != Status::Active),
         ];
     Listener "lattice.listener" |this| key(&this.service, &this.id)
-        => vec![("protocol", format!("{:?}", this.protocol))];
+        => {
+            let protocol = ("protocol", format!("{:?}", this.protocol));
+            [protocol].into_iter().chain(gateway::index_key(this)).collect()
+        };
     GeneratedCertificate "lattice.generated-certificate" |_this| GENERATED.to_owned();
     WorkloadAuthority "lattice.workload-authority" |_this| GENERATED.to_owned();
     Rule "lattice.rule" |this| key(&this.listener, &this.id)

@@ -21,7 +21,7 @@ use crate::record::{
     ForeignAddress, ForeignCertificate, Service, ServiceAssociation, ServiceNetwork, TargetGroup,
     VpcAssociation,
 };
-use crate::{certificate, contribute, endpoint, fault, network, service, target_group};
+use crate::{certificate, contribute, endpoint, fault, gateway, network, service, target_group};
 
 /// What a region tells of itself.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -103,9 +103,8 @@ impl Told {
         self.services.retain(|it| own(&it.arn));
         self.groups.retain(|it| own(&it.group.arn));
         // Each region has certificates of its own.
-        for service in &mut self.services {
-            service.certificate = None;
-        }
+        let services = self.services.into_iter();
+        self.services = services.map(feed::Service::without_keys).collect();
         self
     }
 }
@@ -144,6 +143,30 @@ fn allot_addresses(tx: &mut Tx) {
         if tx.get::<ForeignAddress>(service.as_str()).is_none() {
             let address = service::free_address(tx.view());
             tx.put(ForeignAddress { service, address });
+        }
+    }
+    part_gateways(tx);
+}
+
+/// A gateway of another region that shares its address here with another gateway gets a free one.
+fn part_gateways(tx: &mut Tx) {
+    let crowded = |view: &View, address| {
+        let counts = gateway::addresses(view);
+        counts.get(&address).is_some_and(|count| *count > 1)
+    };
+    let known: Vec<Arc<ForeignAddress>> = tx.list::<ForeignAddress>().collect();
+    for known in known {
+        let is_gateway =
+            || find_service(tx.view(), &known.service).is_some_and(|it| is_gateway(&it));
+        if !crowded(tx.view(), known.address) || !is_gateway() {
+            continue;
+        }
+        let address = service::free_address(tx.view());
+        if !gateway::addresses(tx.view()).contains_key(&address) {
+            tx.put(ForeignAddress {
+                service: known.service.clone(),
+                address,
+            });
         }
     }
 }
@@ -187,6 +210,12 @@ pub(crate) fn find_service(view: &View, id: &ServiceId) -> Option<feed::Service>
         let mut services = region.told.services.iter();
         services.find(|it| it.id == *id).cloned()
     })
+}
+
+/// Whether a listener of it is an entrance to other services.
+pub(crate) fn is_gateway(service: &feed::Service) -> bool {
+    let mut listeners = service.listeners.values();
+    listeners.any(|it| it.gateway.is_some())
 }
 
 /// A target group of another region.

@@ -14,7 +14,7 @@ use crate::shape::{
     CreateServiceNetworkServiceAssociation, CreateServiceNetworkVpcAssociation, RuleAction,
     TagResource, UntagResource,
 };
-use crate::{balancing, long_tag, tag, traffic};
+use crate::{balancing, gateway_routes, long_tag, tag, traffic};
 
 /// Whether callers are authenticated: as the resource has it after the request.
 pub(crate) const AUTH_TYPE: &str = "vpc-lattice:AuthType";
@@ -328,6 +328,7 @@ fn named(arn: &str, kind: Kind) -> Option<String> {
 
 /// Tags that are a rule's traffic policy need what changing the rule needs, or the listener for its default rule; so do those by
 /// which a listener asks clients for certificates, or a service network takes identified workloads only, and canaries. Those that
+/// attach a service to listeners need what changing the service needs, and each of the listeners. Those that
 /// are a group's policy need what changing the group needs.
 pub(crate) fn retagging(access: Access<TagResource>) -> Access<TagResource> {
     let of = |op: &TagResource, kind| {
@@ -343,6 +344,12 @@ pub(crate) fn retagging(access: Access<TagResource>) -> Access<TagResource> {
         .with(TARGET_GROUPS, |op, at| mirrored(at, &op.tags))
         .also(UPDATE_NETWORK, &SERVICE_NETWORK, move |op, _| {
             of(op, Kind::ServiceNetwork)
+        })
+        .also(UPDATE_SERVICE, &SERVICE, move |op, _| of(op, Kind::Service))
+        .also(UPDATE_LISTENER, &LISTENER, |op, _| {
+            let service = named(&op.resource_arn, Kind::Service);
+            let listeners = service.map(|_| gateway_routes::listeners(&op.tags));
+            listeners.unwrap_or_default()
         })
         .also(UPDATE_GROUP, &TARGET_GROUP, |op, _| {
             let asked = balancing::TAG.is_asked(op.tags.keys());
@@ -366,6 +373,7 @@ pub(crate) fn untagging(access: Access<UntagResource>) -> Access<UntagResource> 
         .also(UPDATE_NETWORK, &SERVICE_NETWORK, move |op, _| {
             of(op, Kind::ServiceNetwork)
         })
+        .also(UPDATE_SERVICE, &SERVICE, move |op, _| of(op, Kind::Service))
         .also(UPDATE_GROUP, &TARGET_GROUP, |op, _| {
             let asked = balancing::TAG.is_asked(&op.tag_keys);
             asked
@@ -375,7 +383,8 @@ pub(crate) fn untagging(access: Access<UntagResource>) -> Access<UntagResource> 
 }
 
 const UPDATE_RULE: &str = "vpc-lattice:UpdateRule";
-const UPDATE_LISTENER: &str = "vpc-lattice:UpdateListener";
+const UPDATE_SERVICE: &str = "vpc-lattice:UpdateService";
+pub(crate) const UPDATE_LISTENER: &str = "vpc-lattice:UpdateListener";
 const UPDATE_NETWORK: &str = "vpc-lattice:UpdateServiceNetwork";
 const UPDATE_GROUP: &str = "vpc-lattice:UpdateTargetGroup";
 

@@ -16,8 +16,8 @@ use crate::record::{Listener, Rule, key};
 use crate::resource_types::*;
 use crate::shape::*;
 use crate::{
-    Lattice, action, balancing, canary, condition, fault, listener, mutual_tls, page, quota, token,
-    traffic,
+    Lattice, action, balancing, canary, condition, fault, gateway, gateway_routes, listener,
+    matching, mutual_tls, page, quota, token, traffic,
 };
 
 operations! {
@@ -153,7 +153,10 @@ fn create(
     };
     balancing::check_given(KIND, &op.tags)?;
     let action = action::resolve(cell, tx.view(), user, &op.action, "action")?;
-    mutual_tls::check_given(Kind::Rule, &op.tags)?;
+    mutual_tls::check_given(KIND, &op.tags)?;
+    gateway::check_given(KIND, &op.tags)?;
+    gateway_routes::check_given(KIND, &op.tags)?;
+    let more = matching::of(cell, &op.tags)?;
     let traffic = traffic::of(cell, tx.view(), user, &op.tags, &action, None)?;
     let canary = canary::of(cell, tx.view(), user, &op.tags, &action)?;
     let (canary, action) = match canary {
@@ -168,6 +171,7 @@ fn create(
         name: op.name,
         priority: Some(priority),
         conditions: condition::read(&op.conditions),
+        more,
         action,
         traffic,
         canary,

@@ -16,8 +16,9 @@ use crate::record::{ForeignAddress, LogSource, Service};
 use crate::resource_types::*;
 use crate::shape::*;
 use crate::{
-    Lattice, auth_policy, behind, certificate, fault, listener, network, page_from, quota, region,
-    service_association, token,
+    Lattice, auth_policy, balancing, behind, canary, certificate, fault, gateway, gateway_routes,
+    listener, long_tag, matching, mutual_tls, network, page_from, quota, region,
+    service_association, token, traffic,
 };
 
 operations! {
@@ -26,7 +27,8 @@ operations! {
         => makes(&SERVICE)
             .with(AUTH_TYPE, |op, _| op.auth_type.unwrap_or_default().as_str())
             .with_tags(|op| &op.tags)
-            .tagging(&SERVICE, |_, _| "*".into(), |op| &op.tags);
+            .tagging(&SERVICE, |_, _| "*".into(), |op| &op.tags)
+            .also(UPDATE_LISTENER, &LISTENER, |op, _| gateway_routes::listeners(&op.tags));
     read GetService: get "/services/{serviceIdentifier}" 200 -> GetServiceOutput = get, checked
         => on(&SERVICE, |op, _| op.service_identifier.clone());
     read ListServices: get "/services" 200 -> ListServicesOutput = list, checked
@@ -109,7 +111,10 @@ pub(crate) fn free_address(view: &View) -> Ipv4Addr {
         own + view.count_by::<ForeignAddress>("address", &text)
     };
     let all = (2..=254_u8).map(|last| Ipv4Addr::new(169, 254, 171, last));
-    all.min_by_key(holders).expect("the range is not empty")
+    // A gateway takes what comes to its address, but for what names another service there.
+    let gateways = gateway::addresses(view);
+    let rank = |address: &Ipv4Addr| (gateways.contains_key(address), holders(address));
+    all.min_by_key(rank).expect("the range is not empty")
 }
 
 fn created(cell: &Cell, service: &Service) -> CreateServiceOutput {
@@ -162,6 +167,16 @@ fn create(
     if let Some(arn) = &certificate_arn {
         certificate::check(cell, tx.view(), arn, custom_domain_name.as_deref())?;
     }
+    long_tag::check_mode(cell, &op.tags)?;
+    for tag in [&traffic::TAG, &canary::TAG] {
+        traffic::check_given(tag, tx.view(), KIND, "", &op.tags)?;
+    }
+    matching::check_given(KIND, false, &op.tags)?;
+    balancing::check_given(KIND, &op.tags)?;
+    mutual_tls::check_given(KIND, &op.tags)?;
+    gateway::check_given(KIND, &op.tags)?;
+    gateway_routes::check_given(KIND, &op.tags)?;
+    let routes = gateway_routes::of(cell, tx.view(), &op.tags, &[])?;
     let service = Service {
         id,
         name: op.name,
@@ -172,6 +187,7 @@ fn create(
         status: Status::CreateInProgress,
         failure: None,
         status_after: tx.view().revision(),
+        routes,
         tags: op.tags,
         created_at: now,
         updated_at: now,

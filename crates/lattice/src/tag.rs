@@ -10,7 +10,8 @@ use crate::record::*;
 use crate::resource_types::*;
 use crate::shape::*;
 use crate::{
-    Lattice, balancing, canary, constraint, fault, long_tag, mutual_tls, probing, traffic,
+    Lattice, balancing, canary, constraint, fault, gateway, gateway_routes, long_tag, matching,
+    mutual_tls, probing, traffic,
 };
 
 operations! {
@@ -61,8 +62,11 @@ fn change(
         ));
     }
     traffic::retag(cell, tx, kind, &key, &tags)?;
+    matching::retag(cell, tx, kind, &key, &tags)?;
     mutual_tls::retag(cell, tx, kind, &key, &tags)?;
     balancing::retag(cell, tx, kind, &key, &tags)?;
+    gateway::retag(cell, tx, kind, &key, &tags)?;
+    gateway_routes::retag(cell, tx, kind, &key, &tags)?;
     (kind.tags().write)(tx, &key, tags);
     Ok(())
 }
@@ -73,8 +77,13 @@ fn list(
     op: &ListTagsForResource,
 ) -> Result<ListTagsForResourceOutput, ApiError> {
     let (kind, key) = place(&app.cell, &op.resource_arn)?;
-    let tags =
+    let mut tags =
         (kind.tags().read)(view, &key).ok_or_else(|| fault::not_found(kind, &op.resource_arn))?;
+    if kind == Kind::Service
+        && let Some(address) = gateway::address_of(&app.cell, view, &key)
+    {
+        tags.insert(gateway::ADDRESS.to_owned(), address.to_string());
+    }
     Ok(ListTagsForResourceOutput { tags: Some(tags) })
 }
 
@@ -86,6 +95,10 @@ fn tag(app: &Lattice, tx: &mut Tx, op: TagResource) -> Result<Empty, ApiError> {
     for tag in [&traffic::TAG, &canary::TAG] {
         traffic::check_given(tag, tx.view(), kind, &key, &op.tags)?;
     }
+    let is_default = traffic::is_default(tx.view(), kind, &key);
+    matching::check_given(kind, is_default, &op.tags)?;
+    gateway::check_given(kind, &op.tags)?;
+    gateway_routes::check_given(kind, &op.tags)?;
     balancing::check_given(kind, &op.tags)?;
     mutual_tls::check_given(kind, &op.tags)?;
     change(cell, tx, &op.resource_arn, |tags| {

@@ -15,6 +15,7 @@ pub mod arn;
 pub mod balancing;
 pub mod id;
 pub mod lattice;
+pub mod matching;
 pub mod partition;
 mod timestamp;
 pub mod traffic;

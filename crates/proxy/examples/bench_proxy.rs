@@ -155,8 +155,10 @@ fn service(
             target_group: group.clone(),
             weight: 100,
         }]),
+        matched: Vec::new(),
         traffic: Default::default(),
         mutual_tls: None,
+        gateway: None,
     };
     let listeners = [
         listener(ListenerProtocol::Http, option("--h1", "9001"), group),

@@ -17,6 +17,7 @@ mod compile;
 mod config;
 mod connection;
 mod core;
+mod cors;
 mod counters;
 mod ejection;
 mod engine;
@@ -29,6 +30,7 @@ mod function;
 #[doc(hidden)]
 pub mod fuzzing;
 mod gate;
+mod gateway;
 mod head;
 mod http2;
 mod ids;

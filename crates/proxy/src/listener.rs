@@ -70,6 +70,10 @@ impl Listening {
         self.key.at.port()
     }
 
+    pub(crate) fn at(&self) -> SocketAddr {
+        self.key.at
+    }
+
     /// The resource that is reached here, where it is one.
     pub(crate) fn resource(&self) -> Option<&ResourceKey> {
         match &self.key.entrance {
@@ -169,9 +173,9 @@ impl Door for Porch {
         self.spoken().plain
     }
 
-    fn way(&self, server_name: &str) -> Option<Way> {
+    fn way(&self, server_name: Option<&str>) -> Option<Way> {
         let vpc = self.listening.vpc(&self.state);
         let network = vpc.network.as_ref()?;
-        network.way(server_name, self.listening.port())
+        network.way(server_name, self.listening.at())
     }
 }

@@ -42,6 +42,11 @@ const PIECE: usize = 16 * 1024;
 pub(crate) async fn pass(core: &Rc<Core>, connection: &Rc<Connection>, passed: Passed) {
     let vpc = connection.listening.vpc(&core.state);
     let found = vpc.network.as_ref().and_then(|network| {
+        let name = passed.server_name.as_bytes();
+        if let Some(gateway) = network.gateway(connection.listening.at(), Some(name)) {
+            let (entry, place, _) = gateway.passed(name)?;
+            return Some((Arc::clone(entry), place));
+        }
         let entry = network.hosts.get(passed.server_name.as_bytes())?;
         let port = connection.listening.port();
         let mut listeners = entry.listeners.iter();
@@ -177,7 +182,8 @@ impl Journey<'_> {
         else {
             return Err(NONE);
         };
-        let choice = &choices[weighted.pick(turns.next(core.index))];
+        let choice = choices.get(weighted.pick(turns.next(core.index)));
+        let choice = choice.ok_or(NONE)?;
         let group = choice.group.as_ref().ok_or(NONE)?;
         self.group = Some(Arc::clone(group));
         let mut refusing = Vec::new();

@@ -1,8 +1,9 @@
 //! Where a request goes.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
-use http::{HeaderValue, Request, Version};
+use http::{HeaderValue, Request, StatusCode, Version};
 use lath_feed::FunctionGroup;
 use lath_model::lattice::{ListenerProtocol, ProtocolVersion};
 use lath_model::traffic::{MOST_LIMITS, RateKey, Scheme};
@@ -11,9 +12,11 @@ use lath_svid::Svid;
 use crate::auth::Call;
 use crate::connection::Connection;
 use crate::core::Core;
+use crate::cors::Said;
 use crate::counters::Count;
 use crate::engine::Source;
 use crate::flight::Flight;
+use crate::gateway::{GatewayState, LONGEST_HOST, lower};
 use crate::head::{self, Seen};
 use crate::rate::{Limiter, Place, Reading};
 use crate::refusal::Refusal;
@@ -35,6 +38,10 @@ pub(crate) struct Route {
     pub(crate) session: Option<Box<Session>>,
     /// What a rate limit says to the client.
     pub(crate) rate: Option<Reading>,
+    /// What browsers are told of pages of other origins.
+    pub(crate) cors: Option<Box<Said>>,
+    /// How the client was asked for a certificate.
+    pub(crate) mutual: Option<Arc<Mutual>>,
 }
 
 /// Finds a request's way: its service, whether it may call it, the rule and the group.
@@ -56,29 +63,48 @@ pub(crate) fn route(
     let secure = connection.secured().is_some();
     head::check(request, &flight.survey, secure)?;
     let host = head::host(request, &flight.survey)?;
-    let entry = find_service(vpc, host).ok_or_else(Refusal::no_such_service)?;
-    let port = connection.listening.port();
+    let at = connection.listening.at();
     // The host decides, whichever name the client asked for in its handshake.
     let spoken = match secure {
         true => ListenerProtocol::Https,
         false => ListenerProtocol::Http,
     };
-    let listener = entry
-        .listeners
-        .iter()
-        .position(|listener| listener.port == port && listener.protocol == spoken);
-    let listener = listener.ok_or_else(Refusal::no_such_service)?;
+    let mut room = [0; LONGEST_HOST];
+    let lower = lower(host, &mut room).ok_or_else(Refusal::no_such_service)?;
+    let meant = find_meant(vpc, at, spoken, lower).ok_or_else(Refusal::no_such_service)?;
+    let (entry, listener, rule) = match meant {
+        Meant::Service(entry, listener) => (entry, listener, None),
+        Meant::Gateway(gateway) => {
+            check_directed(
+                connection,
+                gateway,
+                lower,
+                (&gateway.entry, request),
+                flight,
+            )?;
+            let own = (&gateway.entry, gateway.listener, None);
+            gateway.choose(lower, &Seen(request)).unwrap_or(own)
+        }
+    };
     flight.found(entry, request);
     let chosen = &entry.listeners[listener];
-    let client = match &chosen.mutual {
-        Some(mutual) => admit(core, connection, mutual, host)?,
-        None => None,
+    let (mut client, mut asking) = (None, None);
+    // Whom a gateway's listener asks it judges, and so does the service's own listener: neither is gone around.
+    let entrance = match meant {
+        Meant::Gateway(gateway) => Some(&gateway.entry.listeners[gateway.listener]),
+        Meant::Service(..) => None,
     };
+    for listener in entrance.into_iter().chain([chosen]) {
+        if let Some(mutual) = &listener.mutual {
+            client = admit(core, connection, mutual, host)?;
+            asking = Some(Arc::clone(mutual));
+        }
+    }
     if entry.workloads_only {
         flight.workload = Some(identify(core, connection, vpc, client)?);
     }
     authorise(core, connection, vpc, (entry, client), request, flight)?;
-    let rule = chosen.router.choose(&Seen(request));
+    let rule = rule.or_else(|| chosen.router.choose(&Seen(request)));
     let (id, outcome) = chosen.outcome(rule);
     flight.decided(&chosen.id, id);
     match outcome {
@@ -99,11 +125,18 @@ pub(crate) fn route(
             weighted,
             turns,
             choices,
+            failure,
             traffic,
             ..
         } => {
-            let (mut rate, mut session) = (None, None);
+            let (mut rate, mut session, mut cors) = (None, None, None);
             if let Some(traffic) = traffic {
+                if let Some(own) = &traffic.cors {
+                    if let Some(told) = own.preflight(request.method(), request.headers()) {
+                        return Err(Refusal::answer(StatusCode::OK, told));
+                    }
+                    cors = Some(Box::new(own.said(request.headers())));
+                }
                 rate = limited(core, connection, vpc, &traffic.limits, request, flight)?;
                 let sessions = traffic.sessions.as_ref();
                 session = sessions.and_then(|it| it.of_request(request.headers()));
@@ -113,6 +146,9 @@ pub(crate) fn route(
             let mut choice = weighted.pick(turn);
             if let (Some(session), Some(traffic)) = (&session, traffic) {
                 choice = held(choices, session, traffic).unwrap_or(choice);
+            }
+            if let (Some(status), true) = (failure, choice == choices.len()) {
+                return Err(Refusal::fixed(*status));
             }
             if core.config.failover && !choices[choice].is_able() {
                 choice = stand_in(choices, &[choice], turn).unwrap_or(choice);
@@ -126,6 +162,8 @@ pub(crate) fn route(
                 passed: Vec::new(),
                 session: session.map(Box::new),
                 rate,
+                cors,
+                mutual: asking,
             })
         }
     }
@@ -222,7 +260,10 @@ impl Route {
             Outcome::Forward { mirrors, .. } => mirrors.as_slice(),
             Outcome::Fixed(_) | Outcome::Answer(_) => &[],
         };
-        let taken = mirrors.iter().filter(move |it| it.takes_turn(thread));
+        let filters = self.choice().and_then(|it| it.filters.as_ref());
+        let of_group = filters.into_iter().flat_map(|it| &it.mirrors);
+        let taken = mirrors.iter().chain(of_group);
+        let taken = taken.filter(move |it| it.takes_turn(thread));
         taken.map(|it| &it.choice)
     }
 
@@ -231,13 +272,14 @@ impl Route {
     pub(crate) fn turn_away(&mut self, turn: u64) -> Option<&Choice> {
         let spoken = |choice: &Choice| {
             let group = choice.group.as_ref()?;
-            if group.function.is_some() {
+            // The head is what another group's filters made of it.
+            if group.function.is_some() || choice.filters.is_some() {
                 return None;
             }
             let names_scheme = group.version != ProtocolVersion::Http1;
             Some((group.version, group.secure && names_scheme))
         };
-        let now = spoken(self.choice()?);
+        let now = Some(spoken(self.choice()?)?);
         self.passed.push(self.choice);
         let mut passed = self.passed.clone();
         let others = self.choices().iter().enumerate();
@@ -248,15 +290,67 @@ impl Route {
     }
 }
 
-/// Among the services of the client's service network only: an address does not say who is meant.
-fn find_service<'a>(vpc: &'a VpcState, host: &[u8]) -> Option<&'a Arc<Entry>> {
-    let hosts = &vpc.network.as_ref()?.hosts;
-    // 255 is the longest name there is.
-    let mut lower = [0_u8; 255];
-    let lower = lower.get_mut(..host.len())?;
-    lower.copy_from_slice(host);
-    lower.make_ascii_lowercase();
-    hosts.get(&*lower)
+/// What a request is for.
+#[derive(Clone, Copy)]
+enum Meant<'a> {
+    /// A service, and the place of its listener.
+    Service(&'a Arc<Entry>, usize),
+    /// What is attached to a gateway's listener.
+    Gateway(&'a GatewayState),
+}
+
+/// Among the services of the client's service network only. An address does not say which service is meant, unless it is a
+/// gateway's.
+fn find_meant<'a>(
+    vpc: &'a VpcState,
+    at: SocketAddr,
+    spoken: ListenerProtocol,
+    host: &[u8],
+) -> Option<Meant<'a>> {
+    let network = vpc.network.as_ref()?;
+    let gateway = network.gateway(at, Some(host));
+    if let Some(gateway) = gateway.filter(|it| it.protocol == spoken) {
+        return Some(Meant::Gateway(gateway));
+    }
+    let entry = network.hosts.get(host)?;
+    let is_it = |it: &ListenerState| it.port == at.port() && it.protocol == spoken;
+    let place = entry.listeners.iter().position(is_it)?;
+    let gateways = &network.gateways.by_listener;
+    // A gateway that is reached by its own name, at whatever address.
+    match gateways.get(&entry.listeners[place].id) {
+        Some(gateway) => Some(Meant::Gateway(gateway)),
+        None => Some(Meant::Service(entry, place)),
+    }
+}
+
+/// Refuses a request under TLS whose host is another Gateway listener's than the name of the handshake, which may have presented
+/// another certificate and asked for another one
+/// (<https://gateway-api.sigs.k8s.io/geps/gep-3567/>).
+///
+/// # Errors
+/// 421: the client connects anew.
+fn check_directed(
+    connection: &Connection,
+    gateway: &GatewayState,
+    host: &[u8],
+    (entry, request): (&Arc<Entry>, &Request<Source>),
+    flight: &mut Flight,
+) -> Result<(), Refusal> {
+    let name = connection
+        .secured()
+        .and_then(|it| it.server_name.as_deref());
+    let (Some(name), Some(meant)) = (name, gateway.part(host)) else {
+        return Ok(());
+    };
+    let mut room = [0; LONGEST_HOST];
+    let named = lower(name.as_bytes(), &mut room).and_then(|name| gateway.part(name));
+    match named == Some(meant) {
+        true => Ok(()),
+        false => {
+            flight.found(entry, request);
+            Err(Refusal::misdirected())
+        }
+    }
 }
 
 /// Who a client is by its certificate, as the listener has verified it; judged at each request.

@@ -1,6 +1,7 @@
 //! The compiled state: what the hot path reads, and nothing else.
 
 use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,9 +16,10 @@ use lath_route::{Router, Weighted};
 
 use crate::fields::Field;
 use crate::gate::Gate;
+use crate::gateway::{GatewayState, Gateways};
 use crate::slot::{GroupSlot, ServiceSlot, Turns};
-use crate::tls::{Mutual, Offer, Way};
-use crate::traffic::{Answer, Traffic};
+use crate::tls::{Mutual, Offer, Offered, Way};
+use crate::traffic::{Answer, Filters, Traffic};
 
 /// Everything at one moment. Replaced as a whole, shared where nothing changed.
 #[derive(Debug, Default)]
@@ -35,6 +37,8 @@ pub(crate) struct State {
     pub(crate) generated: Option<Arc<Offer>>,
     /// What those listeners offer that ask clients for certificates.
     pub(crate) mutual: HashMap<ListenerId, Arc<Mutual>>,
+    /// What gateways' listeners offer.
+    pub(crate) offered: HashMap<ListenerId, Arc<Offered>>,
 }
 
 /// A VPC, as the place that requests come from.
@@ -64,6 +68,8 @@ pub(crate) struct NetworkState {
     pub(crate) spoken: HashMap<u16, Spoken>,
     /// What HTTPS listeners offer by generated names.
     pub(crate) generated: Option<Arc<Offer>>,
+    /// Listeners that are entrances to other services of the network.
+    pub(crate) gateways: Gateways,
 }
 
 /// What is spoken on a port.
@@ -76,8 +82,41 @@ pub(crate) struct Spoken {
 }
 
 impl NetworkState {
-    /// Where a client gets that asks for this name on this port.
-    pub(crate) fn way(&self, server_name: &str, port: u16) -> Option<Way> {
+    /// The gateway's listener that takes what comes to this place for a host, which is in small letters. Where services share
+    /// the gateway's address, they have what names them.
+    pub(crate) fn gateway(
+        &self,
+        at: SocketAddr,
+        host: Option<&[u8]>,
+    ) -> Option<&Arc<GatewayState>> {
+        let IpAddr::V4(address) = at.ip() else {
+            return None;
+        };
+        let gateway = self.gateways.by_place.get(&(address, at.port()))?;
+        let named = host.and_then(|host| self.hosts.get(host));
+        let is_other = |it: &Arc<Entry>| {
+            it.source.address == address && it.source.id != gateway.entry.source.id
+        };
+        (!named.is_some_and(is_other)).then_some(gateway)
+    }
+
+    /// Where a client gets that asks for this name at this place.
+    pub(crate) fn way(&self, server_name: Option<&str>, at: SocketAddr) -> Option<Way> {
+        let name = server_name.map(str::as_bytes);
+        if let Some(gateway) = self.gateway(at, name) {
+            match gateway.protocol {
+                ListenerProtocol::Https => {
+                    if let Some(config) = gateway.config(name) {
+                        return Some(Way::Ended(Arc::clone(config)));
+                    }
+                }
+                ListenerProtocol::TlsPassthrough => {
+                    return gateway.passed(name?).map(|_| Way::Passed);
+                }
+                ListenerProtocol::Http => {}
+            }
+        }
+        let (server_name, port) = (server_name?, at.port());
         let entry = self.hosts.get(server_name.as_bytes())?;
         let mut listeners = entry.listeners.iter();
         let listener =
@@ -147,6 +186,8 @@ pub(crate) enum Outcome {
         weighted: Option<Weighted>,
         turns: Turns,
         choices: Vec<Choice>,
+        /// What is answered where the weights choose none of them, which then have one more.
+        failure: Option<StatusCode>,
         /// What else becomes of requests and responses; seldom anything.
         traffic: Option<Arc<Traffic>>,
         mirrors: Vec<Mirror>,
@@ -162,7 +203,10 @@ impl Outcome {
             } => (choices.as_slice(), mirrors.as_slice()),
             Self::Fixed(_) | Self::Answer(_) => (&[][..], &[][..]),
         };
-        choices.iter().chain(mirrors.iter().map(|it| &it.choice))
+        let filters = choices.iter().filter_map(|it| it.filters.as_ref());
+        let of_groups = filters.flat_map(|it| &it.mirrors);
+        let mirrors = mirrors.iter().chain(of_groups).map(|it| &it.choice);
+        choices.iter().chain(mirrors)
     }
 }
 
@@ -200,6 +244,8 @@ pub(crate) struct Choice {
     pub(crate) weight: u32,
     /// `x-amzn-lattice-target`.
     pub(crate) header: Field,
+    /// What is done with what goes to it; seldom anything.
+    pub(crate) filters: Option<Arc<Filters>>,
 }
 
 impl Choice {

@@ -8,11 +8,15 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::uri::{Authority, InvalidUri, PathAndQuery, Uri};
 use http::{StatusCode, request};
 use lath_model::id::RuleId;
-use lath_model::traffic::{self, HeaderEdits, PathChange, Scheme, Timeouts, TrafficPolicy};
+use lath_model::traffic::{
+    self, GroupFilters, HeaderEdits, PathChange, Scheme, Timeouts, TrafficPolicy,
+};
 use rand::Rng;
 
+use crate::cors::Cors;
 use crate::rate::Limiter;
 use crate::session::Sessions;
+use crate::state::Mirror;
 
 /// The rate limits of a rule.
 pub(crate) type Limits = Box<[Arc<Limiter>]>;
@@ -20,10 +24,9 @@ pub(crate) type Limits = Box<[Arc<Limiter>]>;
 /// What a rule does with the requests that it forwards.
 #[derive(Debug)]
 pub(crate) struct Traffic {
-    request: Edits,
+    heads: Heads,
     pub(crate) response: Edits,
-    host: Option<(HeaderValue, Authority)>,
-    path: Option<PathChange>,
+    pub(crate) cors: Option<Cors>,
     pub(crate) timeouts: Timeouts,
     pub(crate) retry: Option<Retry>,
     pub(crate) sessions: Option<Sessions>,
@@ -39,17 +42,13 @@ impl Traffic {
         threads: usize,
     ) -> Option<Self> {
         policy.check().ok()?;
-        let rewrite = policy.rewrite.as_ref();
-        let host = rewrite.and_then(|it| it.hostname.as_deref());
-        let host = match host {
-            None => None,
-            Some(host) => Some((host.parse().ok()?, host.parse().ok()?)),
-        };
         Some(Self {
-            request: Edits::of(&policy.request_headers)?,
+            heads: Heads::of(&policy.request_headers, policy.rewrite.as_ref())?,
             response: Edits::of(&policy.response_headers)?,
-            host,
-            path: rewrite.and_then(|it| it.path.clone()),
+            cors: match &policy.cors {
+                None => None,
+                Some(cors) => Some(Cors::of(cors)?),
+            },
             timeouts: policy.timeouts,
             retry: policy.retry.as_ref().map(|it| Retry::of(it, threads)),
             sessions: match &policy.session {
@@ -57,6 +56,56 @@ impl Traffic {
                 Some(session) => Some(Sessions::of(session, rule)?),
             },
             limits,
+        })
+    }
+
+    /// As of [`Heads::prepare`].
+    ///
+    /// # Errors
+    /// As of that.
+    pub(crate) fn prepare(&self, head: &mut request::Parts) -> Result<(), InvalidUri> {
+        self.heads.prepare(head)
+    }
+}
+
+/// What is done besides with requests to one of a rule's groups.
+#[derive(Debug)]
+pub(crate) struct Filters {
+    pub(crate) heads: Heads,
+    pub(crate) response: Edits,
+    pub(crate) mirrors: Vec<Mirror>,
+}
+
+impl Filters {
+    /// `None`: as of [`Traffic::of`].
+    pub(crate) fn of(filters: &GroupFilters, mirrors: Vec<Mirror>) -> Option<Self> {
+        Some(Self {
+            heads: Heads::of(&filters.request_headers, filters.rewrite.as_ref())?,
+            response: Edits::of(&filters.response_headers)?,
+            mirrors,
+        })
+    }
+}
+
+/// Changes of what targets see of requests.
+#[derive(Debug)]
+pub(crate) struct Heads {
+    request: Edits,
+    host: Option<(HeaderValue, Authority)>,
+    path: Option<PathChange>,
+}
+
+impl Heads {
+    fn of(edits: &HeaderEdits, rewrite: Option<&traffic::Rewrite>) -> Option<Self> {
+        let host = rewrite.and_then(|it| it.hostname.as_deref());
+        let host = match host {
+            None => None,
+            Some(host) => Some((host.parse().ok()?, host.parse().ok()?)),
+        };
+        Some(Self {
+            request: Edits::of(edits)?,
+            host,
+            path: rewrite.and_then(|it| it.path.clone()),
         })
     }
 

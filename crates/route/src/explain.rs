@@ -31,4 +31,8 @@ pub enum MatchResult {
     Path,
     /// This header is absent or has no matching value.
     Header(String),
+    /// This query parameter is absent, or its first value does not match.
+    QueryParameter(String),
+    /// The rule has a condition that cannot be judged, and so holds for no request.
+    Unusable,
 }

@@ -6,6 +6,8 @@ pub trait Head {
     fn method(&self) -> &str;
     /// The raw path without the query.
     fn path(&self) -> &str;
+    /// The raw query; empty when there is none.
+    fn query(&self) -> &str;
     /// All values of a header, in the order received. The name is in lower case.
     fn values<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a [u8]>;
 }
@@ -15,6 +17,7 @@ pub trait Head {
 pub struct PlainHead {
     method: String,
     path: String,
+    query: String,
     headers: Vec<(String, Vec<u8>)>,
 }
 
@@ -24,8 +27,15 @@ impl PlainHead {
         Self {
             method: method.into(),
             path: path.into(),
+            query: String::new(),
             headers: Vec::new(),
         }
+    }
+
+    /// With a query, which is given without its question mark.
+    pub fn with_query(mut self, query: &str) -> Self {
+        query.clone_into(&mut self.query);
+        self
     }
 
     /// Adds a header.
@@ -43,6 +53,10 @@ impl Head for PlainHead {
 
     fn path(&self) -> &str {
         &self.path
+    }
+
+    fn query(&self) -> &str {
+        &self.query
     }
 
     fn values<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a [u8]> {

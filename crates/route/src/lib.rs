@@ -19,13 +19,19 @@
 mod explain;
 mod head;
 mod matcher;
+mod merged;
+mod more;
 mod weighted;
 
 pub use explain::{Explanation, MatchResult, Step};
 pub use head::{Head, PlainHead};
+pub use merged::Merged;
 pub use weighted::Weighted;
 
+use std::sync::Arc;
+
 use lath_model::lattice::Match;
+use lath_model::matching::MoreMatch;
 use matcher::Matcher;
 
 /// The compiled rules of one listener.
@@ -39,20 +45,28 @@ struct Entry {
     priority: u32,
     /// The rule's position in the list that was compiled.
     position: usize,
-    matcher: Matcher,
+    matcher: Arc<Matcher>,
 }
 
 impl Router {
     /// Compiles rules, given as priority and conditions in any order. Rules are evaluated by ascending
     /// priority; of equal priorities the earlier rule wins.
     pub fn compile<'a>(rules: impl IntoIterator<Item = (u32, &'a Match)>) -> Self {
+        let plain = rules.into_iter();
+        Self::extended(plain.map(|(priority, conditions)| (priority, conditions, None)))
+    }
+
+    /// As [`Self::compile`], of rules that may have conditions that VPC Lattice has not.
+    pub fn extended<'a>(
+        rules: impl IntoIterator<Item = (u32, &'a Match, Option<&'a MoreMatch>)>,
+    ) -> Self {
         let mut rules: Vec<Entry> = rules
             .into_iter()
             .enumerate()
-            .map(|(position, (priority, conditions))| Entry {
+            .map(|(position, (priority, conditions, more))| Entry {
                 priority,
                 position,
-                matcher: Matcher::compile(conditions),
+                matcher: Arc::new(Matcher::compile(conditions, more)),
             })
             .collect();
         rules.sort_by_key(|rule| (rule.priority, rule.position));

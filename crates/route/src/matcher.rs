@@ -1,7 +1,9 @@
 //! The conditions of one rule, compiled.
 
 use lath_model::lattice::{HeaderKind, Match, PathKind};
+use lath_model::matching::MoreMatch;
 
+use crate::more::{More, OnPath, header_holds_by};
 use crate::{Head, MatchResult};
 
 #[derive(Debug, Clone)]
@@ -9,6 +11,20 @@ pub(crate) struct Matcher {
     method: Option<Box<str>>,
     path: Option<Pattern>,
     headers: Vec<(Box<str>, Pattern)>,
+    /// Conditions that VPC Lattice has not; seldom any.
+    more: Option<Box<More>>,
+}
+
+/// What the Gateway API ranks a rule by.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Standing<'a> {
+    pub(crate) path: OnPath<'a>,
+    /// Whether the path is written in small letters and holds in any.
+    pub(crate) folds: bool,
+    pub(crate) has_method: bool,
+    /// How many conditions it has on headers and on query parameters.
+    pub(crate) headers: usize,
+    pub(crate) query: usize,
 }
 
 /// A text, and how it must match.
@@ -21,8 +37,9 @@ struct Pattern {
 }
 
 impl Matcher {
-    pub(crate) fn compile(conditions: &Match) -> Self {
+    pub(crate) fn compile(conditions: &Match, more: Option<&MoreMatch>) -> Self {
         Self {
+            more: more.map(|it| Box::new(More::compile(it))),
             method: conditions.method.as_deref().map(Into::into),
             path: conditions.path.as_ref().map(|path| {
                 let kind = match path.kind {
@@ -49,6 +66,10 @@ impl Matcher {
                 .headers
                 .iter()
                 .all(|(name, pattern)| header_holds(name, pattern, head))
+            && self
+                .more
+                .as_ref()
+                .is_none_or(|more| more.result(head) == MatchResult::Matches)
     }
 
     pub(crate) fn result(&self, head: &impl Head) -> MatchResult {
@@ -58,12 +79,34 @@ impl Matcher {
         if !self.path_holds(head) {
             return MatchResult::Path;
         }
-        self.headers
-            .iter()
-            .find(|(name, pattern)| !header_holds(name, pattern, head))
-            .map_or(MatchResult::Matches, |(name, _)| {
-                MatchResult::Header(name.to_string())
-            })
+        let mut headers = self.headers.iter();
+        match headers.find(|(name, pattern)| !header_holds(name, pattern, head)) {
+            Some((name, _)) => MatchResult::Header(name.to_string()),
+            None => self
+                .more
+                .as_ref()
+                .map_or(MatchResult::Matches, |more| more.result(head)),
+        }
+    }
+
+    /// What the Gateway API ranks rules by.
+    pub(crate) fn standing(&self) -> Standing<'_> {
+        let (path, headers, query) = match &self.more {
+            Some(more) => more.standing(),
+            None => (None, 0, 0),
+        };
+        let own = || self.path.as_ref().map(Pattern::on_path);
+        let (path, folds) = match path {
+            Some(path) => (path, false),
+            None => own().unwrap_or((OnPath::Prefix(""), false)),
+        };
+        Standing {
+            path,
+            folds,
+            has_method: self.method.is_some(),
+            headers: headers + self.headers.len(),
+            query,
+        }
     }
 
     fn method_holds(&self, head: &impl Head) -> bool {
@@ -79,19 +122,8 @@ impl Matcher {
     }
 }
 
-/// Any value may match. If a header is repeated, the comma-joined value may match too.
 fn header_holds(name: &str, pattern: &Pattern, head: &impl Head) -> bool {
-    let mut count = 0;
-    for value in head.values(name) {
-        if pattern.holds(value) {
-            return true;
-        }
-        count += 1;
-    }
-    count > 1 && {
-        let values: Vec<&[u8]> = head.values(name).collect();
-        pattern.holds(&values.join(&b','))
-    }
+    header_holds_by(name, head, |value| pattern.holds(value))
 }
 
 impl Pattern {
@@ -106,6 +138,19 @@ impl Pattern {
             value: value.into_bytes().into(),
             case_sensitive,
         }
+    }
+
+    /// What it says as a condition on the path, and whether case does not count.
+    fn on_path(&self) -> (OnPath<'_>, bool) {
+        // It was made of a text.
+        let value = std::str::from_utf8(&self.value).unwrap_or_default();
+        let folds = !self.case_sensitive && value.bytes().any(|it| it.is_ascii_alphabetic());
+        let path = match self.kind {
+            HeaderKind::Exact => OnPath::Exact(value),
+            HeaderKind::Prefix => OnPath::Prefix(value.strip_suffix('/').unwrap_or(value)),
+            HeaderKind::Contains => OnPath::Pattern,
+        };
+        (path, folds)
     }
 
     fn holds(&self, text: &[u8]) -> bool {

@@ -64,7 +64,7 @@ fn groups_of(service: &Service) -> Vec<TargetGroupId> {
         .listeners
         .values()
         .flat_map(|listener| {
-            let rules = listener.rules.iter().map(|rule| &rule.action);
+            let rules = listener.all_rules().map(|rule| &rule.action);
             rules.chain([&listener.default_action])
         })
         .flat_map(|action| match action {

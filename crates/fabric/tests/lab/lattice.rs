@@ -18,8 +18,10 @@ pub(crate) fn service(network: u32) -> (ServiceNetwork, Service) {
         rules: Vec::new(),
         default_rule: id("rule", 1),
         default_action: Action::FixedResponse(404),
+        matched: Vec::new(),
         traffic: Default::default(),
         mutual_tls: None,
+        gateway: None,
     };
     let service = Service {
         id: id("svc", 1),
@@ -28,6 +30,7 @@ pub(crate) fn service(network: u32) -> (ServiceNetwork, Service) {
         domain_name: "web.on.aws".into(),
         custom_domain_name: None,
         certificate: None,
+        routes: Vec::new(),
         address: "169.254.171.9".parse().unwrap(),
         auth: Auth::None,
         idle_timeout: Duration::from_secs(60),

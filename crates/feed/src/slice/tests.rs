@@ -65,8 +65,10 @@ fn service(number: u64, group: u64) -> Service {
         rules: Vec::new(),
         default_rule: id("rule", number),
         default_action: Action::Forward(vec![forward]),
+        matched: Vec::new(),
         traffic: Default::default(),
         mutual_tls: None,
+        gateway: None,
     };
     Service {
         id: id("svc", number),
@@ -75,6 +77,7 @@ fn service(number: u64, group: u64) -> Service {
         domain_name: String::new(),
         custom_domain_name: None,
         certificate: None,
+        routes: Vec::new(),
         address: Ipv4Addr::new(169, 254, 171, 1),
         auth: Auth::None,
         idle_timeout: Duration::from_secs(60),

@@ -20,7 +20,7 @@ use lath_wire::ApiError;
 use serde::{Deserialize, Serialize};
 
 use crate::action::{self, User};
-use crate::long_tag::LongTag;
+use crate::long_tag::{FEW_PARTS, LongTag};
 use crate::record::{Listener, Rule, Tags, key};
 use crate::rule;
 
@@ -33,6 +33,7 @@ pub use watch::CanaryWatch;
 pub(crate) const TAG: LongTag = LongTag {
     name: "lath:canary",
     what: "a canary",
+    parts: FEW_PARTS,
 };
 
 /// A canary of a rule.

@@ -5,12 +5,12 @@ mod written;
 use lath_control::{Cell, Claim};
 use lath_feed as feed;
 use lath_model::lattice::ListenerProtocol;
-use lath_store::{Record as _, Tx, View};
+use lath_store::{Tx, View};
 use lath_wire::ApiError;
 use serde::{Deserialize, Serialize};
 
 use crate::ident::Kind;
-use crate::long_tag::LongTag;
+use crate::long_tag::{FEW_PARTS, LongTag};
 use crate::record::{Listener, Tags};
 use crate::{fault, listener};
 
@@ -25,6 +25,7 @@ const REQUIRED: &str = "required";
 pub(crate) const TAG: LongTag = LongTag {
     name: NAME,
     what: "what mutual TLS is asked for with",
+    parts: FEW_PARTS,
 };
 
 /// How a listener asks clients for certificates.
@@ -117,18 +118,18 @@ pub(crate) fn retag(
         return Ok(());
     };
     let mutual_tls = of(cell, tx.view(), found.protocol, tags)?;
-    release(cell, tx, &found);
+    listener::release(cell, tx, &found);
     let next = Listener {
         mutual_tls,
         ..Listener::clone(&found)
     };
-    claim(cell, tx, &next);
+    listener::claim(cell, tx, &next);
     tx.put(next);
     Ok(())
 }
 
 /// What keeps ACM from deleting certificates whose authorities a listener trusts.
-fn its_claims(cell: &Cell, record: &Listener) -> Vec<Claim> {
+pub(crate) fn its_claims(cell: &Cell, record: &Listener) -> Vec<Claim> {
     let holder = listener::arn(cell, &record.service, &record.id);
     let anchors = record.mutual_tls.iter().flat_map(|it| &it.trust_anchors);
     let claim = |resource: &String| Claim {
@@ -136,20 +137,6 @@ fn its_claims(cell: &Cell, record: &Listener) -> Vec<Claim> {
         holder: holder.clone(),
     };
     anchors.map(claim).collect()
-}
-
-/// A listener trusts its authorities from now on.
-pub(crate) fn claim(cell: &Cell, tx: &mut Tx, record: &Listener) {
-    for claim in its_claims(cell, record) {
-        tx.put(claim);
-    }
-}
-
-/// A listener does not trust its authorities any more.
-pub(crate) fn release(cell: &Cell, tx: &mut Tx, record: &Listener) {
-    for claim in its_claims(cell, record) {
-        tx.delete::<Claim>(&claim.id());
-    }
 }
 
 /// What nodes are told. A listener keeps asking in strict mode too: what an earlier run in extended mode closed stays closed. An

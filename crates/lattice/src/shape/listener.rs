@@ -7,8 +7,8 @@ use lath_wire::Problems;
 use serde::{Deserialize, Serialize};
 
 use super::RuleAction;
-use crate::constraint;
 use crate::ident::Kind;
+use crate::{constraint, gateway};
 
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -122,6 +122,7 @@ impl Checked for CreateListener {
         self.default_action.check_at(p, "defaultAction");
         if self.protocol == ListenerProtocol::TlsPassthrough
             && self.default_action.fixed_response.is_some()
+            && !gateway::TAG.is_asked(self.tags.keys())
         {
             p.add(
                 "defaultAction",

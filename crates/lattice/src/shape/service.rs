@@ -162,7 +162,7 @@ impl Checked for CreateService {
     fn check(&self, p: &mut Problems) {
         constraint::token(p, self.client_token.as_deref());
         constraint::name(p, &self.name, Kind::Service, 40);
-        constraint::tags(p, &self.tags);
+        constraint::tags_with_policy(p, &self.tags);
         domain(p, self.custom_domain_name.as_deref());
         certificate(p, self.certificate_arn.as_deref());
     }

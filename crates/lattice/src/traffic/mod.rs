@@ -14,7 +14,7 @@ use lath_wire::ApiError;
 
 use crate::action::{self, User};
 use crate::ident::Kind;
-use crate::long_tag::LongTag;
+use crate::long_tag::{FEW_PARTS, LongTag};
 use crate::record::{Listener, Rule, Tags, key};
 use crate::{canary, fault};
 use written::Written;
@@ -23,6 +23,7 @@ use written::Written;
 pub(crate) const TAG: LongTag = LongTag {
     name: NAME,
     what: "a traffic policy",
+    parts: FEW_PARTS,
 };
 
 const NAME: &str = "lath:traffic-policy";
@@ -118,15 +119,23 @@ pub(crate) fn check_given(
     if !of.is_asked(given.keys()) {
         return Ok(());
     }
-    let is_default = |rule: &Rule| rule.priority.is_none();
     let message = match kind {
-        Kind::Rule if view.get::<Rule>(place).is_some_and(|it| is_default(&it)) => {
+        Kind::Rule if is_default(view, kind, place) => {
             format!("The default rule's policy is its listener's: set {tag} there")
         }
         Kind::Rule | Kind::Listener => return of.check_whole(given),
         _ => format!("{tag} is a tag of rules, and of listeners for their default actions"),
     };
     Err(fault::invalid("tags", message))
+}
+
+/// Whether a resource is the default rule of a listener.
+pub(crate) fn is_default(view: &View, kind: Kind, place: &str) -> bool {
+    let rule = match kind {
+        Kind::Rule => view.get::<Rule>(place),
+        _ => None,
+    };
+    rule.is_some_and(|it| it.priority.is_none())
 }
 
 /// The rule whose policies a resource's tags are, and the tags as they are now: a rule's own, or its listener's for the

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use lath_model::id::TargetGroupId;
 use lath_model::traffic::{
-    HeaderEdits, Mirror, PathChange, PolicyError, RateKey, RateLimit, RateScope, Redirect, Retry,
-    Rewrite, Scheme, SessionKey, SessionKind, SessionPersistence, Timeouts, TrafficPolicy,
+    Cors, FailureShare, GroupFilters, HeaderEdits, Mirror, PathChange, PolicyError, RateKey,
+    RateLimit, RateScope, Redirect, Retry, Rewrite, Scheme, SessionKey, SessionKind,
+    SessionPersistence, Timeouts, TrafficPolicy,
 };
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
@@ -32,6 +33,101 @@ pub(super) struct Written {
     mirrors: Vec<Object<WrittenMirror>>,
     session_persistence: Option<Object<WrittenSession>>,
     rate_limits: Vec<Object<WrittenLimit>>,
+    failure: Option<Object<WrittenFailure>>,
+    target_groups: Vec<Object<WrittenGroup>>,
+    cors: Option<Object<WrittenCors>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct WrittenFailure {
+    weight: u32,
+    status_code: Option<u16>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct WrittenGroup {
+    target_group_identifier: String,
+    #[serde(default)]
+    request_headers: Object<WrittenEdits>,
+    #[serde(default)]
+    response_headers: Object<WrittenEdits>,
+    url_rewrite: Option<Object<WrittenRewrite>>,
+    #[serde(default)]
+    mirrors: Vec<Object<WrittenMirror>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+struct WrittenCors {
+    allow_origins: Vec<String>,
+    allow_methods: Vec<String>,
+    allow_headers: Vec<String>,
+    expose_headers: Vec<String>,
+    allow_credentials: bool,
+    max_age: Option<u32>,
+}
+
+/// The Gateway API's default.
+const MAX_AGE: u32 = 5;
+
+impl From<WrittenCors> for Cors {
+    fn from(written: WrittenCors) -> Self {
+        Self {
+            allow_origins: written.allow_origins,
+            allow_methods: written.allow_methods,
+            allow_headers: written.allow_headers,
+            expose_headers: written.expose_headers,
+            allow_credentials: written.allow_credentials,
+            max_age: written.max_age.unwrap_or(MAX_AGE),
+        }
+    }
+}
+
+impl WrittenRewrite {
+    fn rewrite(self, at: &str) -> Result<Rewrite, PolicyError> {
+        let path = self.path.map(|it| it.0.change(&format!("{at}.path")));
+        Ok(Rewrite {
+            hostname: self.hostname,
+            path: path.transpose()?,
+        })
+    }
+}
+
+/// Mirrors, with the groups that they name looked up.
+fn mirrors(
+    written: Vec<Object<WrittenMirror>>,
+    named: &mut impl Iterator<Item = TargetGroupId>,
+) -> Vec<Mirror> {
+    let mirrors = written.into_iter().zip(named);
+    let mirrors = mirrors.map(|(Object(it), target_group)| Mirror {
+        target_group,
+        percent: it.percent.unwrap_or(100),
+    });
+    mirrors.collect()
+}
+
+impl WrittenGroup {
+    fn filters(
+        self,
+        at: &str,
+        named: &mut impl Iterator<Item = TargetGroupId>,
+    ) -> Result<GroupFilters, PolicyError> {
+        let Some(target_group) = named.next() else {
+            return wrong(at, "the group was not looked up");
+        };
+        let rewrite = self
+            .url_rewrite
+            .map(|it| it.0.rewrite(&format!("{at}.urlRewrite")));
+        Ok(GroupFilters {
+            target_group,
+            request_headers: self.request_headers.0.into(),
+            response_headers: self.response_headers.0.into(),
+            rewrite: rewrite.transpose()?,
+            mirrors: mirrors(self.mirrors, named),
+        })
+    }
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -268,13 +364,19 @@ impl Written {
         policy_text::read(text)
     }
 
-    /// The groups that get copies, as they are named.
+    /// The groups that it names, in their order: those that get copies, then those with filters, each with those that get copies
+    /// of its own requests.
     pub(super) fn mirrored(&self) -> impl Iterator<Item = &str> {
+        let groups = self.target_groups.iter().flat_map(|Object(it)| {
+            let copies = it.mirrors.iter().map(|it| &it.0.target_group_identifier);
+            [&it.target_group_identifier].into_iter().chain(copies)
+        });
         let mirrors = self.mirrors.iter();
-        mirrors.map(|it| it.0.target_group_identifier.as_str())
+        let mirrors = mirrors.map(|it| &it.0.target_group_identifier);
+        mirrors.chain(groups).map(String::as_str)
     }
 
-    /// As it is meant. `mirrored` are the groups that get copies, in their order; `key` is the one of sessions.
+    /// As it is meant. `mirrored` are the groups of [`Self::mirrored`]; `key` is the one of sessions.
     ///
     /// # Errors
     /// What is wrong, and where.
@@ -294,22 +396,21 @@ impl Written {
                 status: it.status_code.unwrap_or(302),
             })
         });
-        let rewrite = self.url_rewrite.map(|Object(it)| {
-            Ok(Rewrite {
-                hostname: it.hostname,
-                path: it
-                    .path
-                    .map(|it| it.0.change("urlRewrite.path"))
-                    .transpose()?,
-            })
-        });
+        let rewrite = self.url_rewrite.map(|it| it.0.rewrite("urlRewrite"));
         let retry = self.retry.map(|Object(it)| Retry {
             attempts: it.attempts,
             codes: it.codes,
             backoff: it.backoff.map_or(BACKOFF, |it| it.0),
             budget_percent: it.budget_percent.unwrap_or(BUDGET),
         });
-        let mirrors = self.mirrors.into_iter().zip(mirrored);
+        let mut named = mirrored.into_iter();
+        let mirrors = mirrors(self.mirrors, &mut named);
+        let groups = self.target_groups.into_iter().enumerate();
+        let groups = groups.map(|(index, it)| {
+            let at = format!("targetGroups.{index}");
+            it.0.filters(&at, &mut named)
+        });
+        let groups = groups.collect::<Result<_, _>>()?;
         let policy = TrafficPolicy {
             request_headers: self.request_headers.0.into(),
             response_headers: self.response_headers.0.into(),
@@ -320,12 +421,13 @@ impl Written {
                 backend_request: self.timeouts.0.backend_request.map(|it| it.0),
             },
             retry,
-            mirrors: mirrors
-                .map(|(Object(it), target_group)| Mirror {
-                    target_group,
-                    percent: it.percent.unwrap_or(100),
-                })
-                .collect(),
+            mirrors,
+            groups,
+            failure: self.failure.map(|Object(it)| FailureShare {
+                weight: it.weight,
+                status: it.status_code.unwrap_or(500),
+            }),
+            cors: self.cors.map(|it| it.0.into()),
             session: self.session_persistence.map(|it| it.0.session(key)),
             limits: limits.collect::<Result<_, _>>()?,
         };
@@ -334,7 +436,7 @@ impl Written {
             return wrong(
                 "{}",
                 "it says nothing; remove the tag, or give requestHeaders, responseHeaders, redirect, urlRewrite, \
-                 timeouts, retry, mirrors, sessionPersistence or rateLimits",
+                 timeouts, retry, mirrors, sessionPersistence, rateLimits, failure, targetGroups or cors",
             );
         }
         Ok(policy)
@@ -415,6 +517,56 @@ mod tests {
             (redirect.scheme, redirect.status),
             (Some(Scheme::Https), 302)
         );
+    }
+
+    #[test]
+    fn groups_have_filters_of_their_own_and_some_requests_fail() {
+        let text = r#"{"mirrors":[{"targetGroupIdentifier":"tg-1"}],"failure":{"weight":3},
+            "targetGroups":[{"targetGroupIdentifier":"tg-2","requestHeaders":{"set":{"x-a":"1"}},"urlRewrite":{"hostname":"b.example"},
+                "mirrors":[{"targetGroupIdentifier":"tg-3","percent":5}]},{"targetGroupIdentifier":"tg-4","responseHeaders":{"remove":["x-b"]}}],
+            "cors":{"allowOrigins":["https://*.example"],"allowCredentials":true}}"#;
+        let written = Written::read(text).unwrap();
+        let named: Vec<_> = written.mirrored().collect();
+        assert_eq!(named, ["tg-1", "tg-2", "tg-3", "tg-4"]);
+        let ids: Vec<_> = named.iter().map(|_| TargetGroupId::random()).collect();
+        let policy = written.policy(ids.clone(), key()).unwrap();
+        let [one, two] = policy.groups.as_slice() else {
+            panic!("{:?}", policy.groups);
+        };
+        assert_eq!((&one.target_group, &two.target_group), (&ids[1], &ids[3]));
+        assert_eq!(one.mirrors[0].target_group, ids[2]);
+        assert_eq!(two.response_headers.remove, ["x-b"]);
+        let copies: Vec<_> = policy.mirrored().collect();
+        assert_eq!(copies, [&ids[0], &ids[2]]);
+        let failure = policy.failure.unwrap();
+        assert_eq!((failure.weight, failure.status), (3, 500));
+        let cors = policy.cors.unwrap();
+        assert!(cors.allow_credentials && cors.max_age == 5 && cors.allows("https://a.example"));
+        for (text, want) in [
+            (r#"{"failure":{"weight":0}}"#, "failure.weight"),
+            (
+                r#"{"failure":{"weight":1,"statusCode":200}}"#,
+                "failure.statusCode",
+            ),
+            (r#"{"cors":{}}"#, "cors.allowOrigins"),
+            (r#"{"cors":{"allowOrigins":["a"]}}"#, "cors.allowOrigins"),
+            (
+                r#"{"cors":{"allowOrigins":["*"],"allowMethods":["a b"]}}"#,
+                "cors.allowMethods",
+            ),
+            (
+                r#"{"targetGroups":[{"targetGroupIdentifier":"tg-1","urlRewrite":{"hostname":"A"}}]}"#,
+                "targetGroups.0.urlRewrite.hostname",
+            ),
+        ] {
+            let written = Written::read(text).expect(text);
+            let named: Vec<_> = written
+                .mirrored()
+                .map(|_| TargetGroupId::random())
+                .collect();
+            let got = written.policy(named, key()).expect_err(text).to_string();
+            assert!(got.contains(want), "{text}: {got}");
+        }
     }
 
     #[test]

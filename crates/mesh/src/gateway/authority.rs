@@ -184,8 +184,10 @@ mod tests {
             rules: Vec::new(),
             default_rule: "rule-00000000000000001".parse().unwrap(),
             default_action: Action::FixedResponse(404),
+            matched: Vec::new(),
             traffic: Default::default(),
             mutual_tls: None,
+            gateway: None,
         };
         let service = Service {
             id: id.parse().unwrap(),
@@ -194,6 +196,7 @@ mod tests {
             domain_name: name.into(),
             custom_domain_name: custom.map(String::from),
             certificate: None,
+            routes: Vec::new(),
             address: "169.254.171.5".parse().unwrap(),
             auth: Auth::None,
             idle_timeout: std::time::Duration::from_secs(60),

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use super::{HeaderEdits, MOST_LIMITS, PathChange, Redirect, Retry, Timeouts, TrafficPolicy};
+use super::{
+    FailureShare, GroupFilters, HeaderEdits, MOST_LIMITS, Mirror, PathChange, Redirect, Retry,
+    Rewrite, Timeouts, TrafficPolicy,
+};
 
 /// What is wrong with a policy: where, what, and what would be right.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -40,6 +43,8 @@ pub const MOST_ATTEMPTS: u8 = 10;
 pub const MOST_CODES: usize = 16;
 /// Of mirrors.
 pub const MOST_MIRRORS: usize = 4;
+/// Of groups with filters of their own: as many as an action has.
+pub const MOST_GROUPS: usize = 10;
 /// The statuses of redirects.
 pub const REDIRECTS: [u16; 5] = [301, 302, 303, 307, 308];
 
@@ -153,7 +158,9 @@ pub fn unalterable(name: &str) -> Option<&'static str> {
     }
 }
 
-fn check_hostname(at: &str, name: &str) -> Result<(), PolicyError> {
+/// Whether a text is a host's name in small letters, without a port or a dot at its end.
+#[must_use]
+pub fn is_hostname(name: &str) -> bool {
     let is_label = |label: &str| {
         let is_of_label = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-');
         matches!(label.len(), 1..=63)
@@ -161,7 +168,11 @@ fn check_hostname(at: &str, name: &str) -> Result<(), PolicyError> {
             && !label.starts_with('-')
             && !label.ends_with('-')
     };
-    if name.len() > 253 || !name.split('.').all(is_label) {
+    name.len() <= 253 && name.split('.').all(is_label)
+}
+
+fn check_hostname(at: &str, name: &str) -> Result<(), PolicyError> {
+    if !is_hostname(name) {
         return wrong(
             at,
             format!(
@@ -294,23 +305,35 @@ impl TrafficPolicy {
             }
         }
         if let Some(rewrite) = &self.rewrite {
-            if let Some(name) = &rewrite.hostname {
-                check_hostname("urlRewrite.hostname", name)?;
-            }
-            if let Some(path) = &rewrite.path {
-                path.check("urlRewrite.path")?;
-            }
+            rewrite.check("urlRewrite")?;
         }
         self.timeouts.check()?;
         if let Some(retry) = &self.retry {
             retry.check()?;
         }
-        few("mirrors", self.mirrors.len(), MOST_MIRRORS)?;
-        for (index, mirror) in self.mirrors.iter().enumerate() {
-            percent(&format!("mirrors.{index}.percent"), mirror.percent)?;
-        }
+        check_mirrors("mirrors", &self.mirrors)?;
         if let Some(session) = &self.session {
             session.check()?;
+        }
+        if let Some(failure) = &self.failure {
+            failure.check()?;
+        }
+        few("targetGroups", self.groups.len(), MOST_GROUPS)?;
+        for (index, filters) in self.groups.iter().enumerate() {
+            let at = format!("targetGroups.{index}");
+            if self.groups[..index]
+                .iter()
+                .any(|it| it.target_group == filters.target_group)
+            {
+                return wrong(
+                    at,
+                    "the group stands here more than once; give its filters once",
+                );
+            }
+            filters.check(&at)?;
+        }
+        if let Some(cors) = &self.cors {
+            cors.check()?;
         }
         few("rateLimits", self.limits.len(), MOST_LIMITS)?;
         for (index, limit) in self.limits.iter().enumerate() {
@@ -318,6 +341,54 @@ impl TrafficPolicy {
         }
         Ok(())
     }
+}
+
+impl Rewrite {
+    fn check(&self, at: &str) -> Result<(), PolicyError> {
+        if let Some(name) = &self.hostname {
+            check_hostname(&format!("{at}.hostname"), name)?;
+        }
+        match &self.path {
+            Some(path) => path.check(&format!("{at}.path")),
+            None => Ok(()),
+        }
+    }
+}
+
+impl FailureShare {
+    fn check(&self) -> Result<(), PolicyError> {
+        if !(1..=999).contains(&self.weight) {
+            return wrong("failure.weight", "give 1 to 999");
+        }
+        match self.status {
+            400..=599 => Ok(()),
+            given => wrong(
+                "failure.statusCode",
+                format!("{given} is no status of an error; give 400 to 599"),
+            ),
+        }
+    }
+}
+
+impl GroupFilters {
+    fn check(&self, at: &str) -> Result<(), PolicyError> {
+        self.request_headers
+            .check(&format!("{at}.requestHeaders"))?;
+        self.response_headers
+            .check(&format!("{at}.responseHeaders"))?;
+        if let Some(rewrite) = &self.rewrite {
+            rewrite.check(&format!("{at}.urlRewrite"))?;
+        }
+        check_mirrors(&format!("{at}.mirrors"), &self.mirrors)
+    }
+}
+
+fn check_mirrors(at: &str, mirrors: &[Mirror]) -> Result<(), PolicyError> {
+    few(at, mirrors.len(), MOST_MIRRORS)?;
+    for (index, mirror) in mirrors.iter().enumerate() {
+        percent(&format!("{at}.{index}.percent"), mirror.percent)?;
+    }
+    Ok(())
 }
 
 impl Redirect {

@@ -4,6 +4,7 @@
 //! The data plane asks it again before it obeys: what comes from another region was checked by that region alone.
 
 pub(crate) mod check;
+mod cors;
 mod limits;
 mod session;
 
@@ -14,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::id::TargetGroupId;
 
 pub use check::*;
+pub use cors::*;
 pub use limits::*;
 pub use session::*;
 
@@ -40,6 +42,39 @@ pub struct TrafficPolicy {
     /// How many requests are taken.
     #[serde(default)]
     pub limits: Vec<RateLimit>,
+    /// A share of requests that is answered without a target.
+    #[serde(default)]
+    pub failure: Option<FailureShare>,
+    /// What is done besides with what goes to some of the action's groups.
+    #[serde(default)]
+    pub groups: Vec<GroupFilters>,
+    /// Which pages of other origins browsers let read the answers.
+    #[serde(default)]
+    pub cors: Option<Cors>,
+}
+
+/// A share of requests beside those of target groups: a backend that is not there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FailureShare {
+    /// As of target groups: its share is this over the sum of all weights. 1 to 999.
+    pub weight: u32,
+    /// What is answered, 400 to 599.
+    pub status: u16,
+}
+
+/// What is done with requests that go to one of the action's groups, after what is done with all.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GroupFilters {
+    /// The group. Without it in the action, nothing is done.
+    pub target_group: TargetGroupId,
+    /// As of the policy.
+    pub request_headers: HeaderEdits,
+    /// As of the policy.
+    pub response_headers: HeaderEdits,
+    /// As of the policy.
+    pub rewrite: Option<Rewrite>,
+    /// As of the policy.
+    pub mirrors: Vec<Mirror>,
 }
 
 /// Changes of a head: removals first, then what is set, then what is added.
@@ -192,6 +227,18 @@ impl TrafficPolicy {
             || self.retry.is_some()
             || !self.mirrors.is_empty()
             || self.session.is_some()
+            || self.failure.is_some()
+            || !self.groups.is_empty()
+            || self.cors.is_some()
+    }
+
+    /// The groups that get copies of requests, repeated as often as they are named.
+    pub fn mirrored(&self) -> impl Iterator<Item = &TargetGroupId> {
+        let of_groups = self.groups.iter().flat_map(|it| &it.mirrors);
+        self.mirrors
+            .iter()
+            .chain(of_groups)
+            .map(|it| &it.target_group)
     }
 
     /// Whether it says nothing.

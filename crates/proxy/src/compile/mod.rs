@@ -13,17 +13,18 @@ use lath_model::id::{
     ListenerId, RuleId, ServiceId, ServiceNetworkId, TargetGroupId, VpcEndpointId,
 };
 use lath_model::lattice::{Action, ListenerProtocol};
-use lath_model::traffic::{RateLimit, TrafficPolicy};
+use lath_model::traffic::{self, RateLimit, TrafficPolicy};
 use lath_model::{Owner, Partition};
 use lath_route::{Router, Weighted};
 
 use self::groups::groups;
 use crate::fields::Field;
 use crate::gate::Gate;
+use crate::gateway::Gateways;
 use crate::slot::{GroupSlot, ServiceSlot, Turns};
 use crate::state::*;
-use crate::tls::{self, Mutual, Offer};
-use crate::traffic::{Answer, Limits, Traffic};
+use crate::tls::{self, Mutual, Offer, Offered};
+use crate::traffic::{Answer, Filters, Limits, Traffic};
 
 /// Compiles `snapshot` into the state that follows `previous`.
 pub(crate) fn compile(
@@ -39,7 +40,9 @@ pub(crate) fn compile(
     let certificate = snapshot.lattice_certificate.as_deref();
     let generated = tls::make(certificate, previous.generated.as_ref());
     let mutual = mutual(snapshot, previous, &offers, generated.as_ref());
+    let offered = offered(snapshot, previous, &mutual);
     let known = Known {
+        offered: &offered,
         snapshot,
         previous,
         groups: &groups,
@@ -78,6 +81,7 @@ pub(crate) fn compile(
         endpoints,
         generated: known.generated,
         mutual,
+        offered,
         offers,
         groups,
         services,
@@ -195,18 +199,26 @@ struct Known<'a> {
     services: &'a HashMap<ServiceId, Arc<ServiceSlot>>,
     offers: &'a HashMap<ServiceId, Arc<Offer>>,
     mutual: &'a HashMap<ListenerId, Arc<Mutual>>,
+    offered: &'a HashMap<ListenerId, Arc<Offered>>,
     generated: Option<Arc<Offer>>,
     threads: usize,
 }
 
 fn compile_network(known: &Known<'_>, network: &Arc<ServiceNetwork>) -> NetworkState {
-    let before = known
+    let mut networks = known
         .previous
         .vpcs
         .values()
         .chain(known.previous.endpoints.values())
-        .filter_map(|vpc| vpc.network.as_ref())
-        .find(|known| Arc::ptr_eq(&known.source, network));
+        .filter_map(|vpc| vpc.network.as_ref());
+    let last = networks.find(|known| known.source.id == network.id);
+    // What its entries are made of; which services it has is no part of that.
+    let before = last.filter(|last| is_like(&last.source, network));
+    let compiled: HashMap<_, _> = before
+        .iter()
+        .flat_map(|last| &last.entries)
+        .map(|entry| (&entry.source.id, entry))
+        .collect();
     let gate = Gate::of(&network.auth, &network.arn);
     let mut hosts = HashMap::new();
     let mut entries = Vec::new();
@@ -215,14 +227,10 @@ fn compile_network(known: &Known<'_>, network: &Arc<ServiceNetwork>) -> NetworkS
         let (Some(service), Some(slot)) = found else {
             continue;
         };
-        let entry = before
-            .and_then(|network| {
-                network
-                    .entries
-                    .iter()
-                    .find(|entry| entry.still_holds(service, known))
-                    .cloned()
-            })
+        let entry = compiled
+            .get(id)
+            .filter(|entry| entry.still_holds(service, known))
+            .map(|entry| Arc::clone(entry))
             .unwrap_or_else(|| Arc::new(compile_entry(known, service, network, &gate, slot)));
         for name in service
             .custom_domain_name
@@ -241,7 +249,10 @@ fn compile_network(known: &Known<'_>, network: &Arc<ServiceNetwork>) -> NetworkS
             ListenerProtocol::Https | ListenerProtocol::TlsPassthrough => spoken.tls = true,
         }
     }
+    let gateways = last.map(|last| &last.gateways);
+    let gateways = Gateways::of(&entries, known.offered, gateways);
     NetworkState {
+        gateways,
         source: Arc::clone(network),
         destinations: destinations(&network.access_logs),
         hosts,
@@ -249,6 +260,23 @@ fn compile_network(known: &Known<'_>, network: &Arc<ServiceNetwork>) -> NetworkS
         spoken,
         generated: known.generated.clone(),
     }
+}
+
+/// Whether networks differ in nothing but their services.
+fn is_like(one: &Arc<ServiceNetwork>, other: &Arc<ServiceNetwork>) -> bool {
+    let parts = |it: &ServiceNetwork| {
+        let ServiceNetwork {
+            id,
+            arn,
+            name,
+            auth,
+            services: _,
+            access_logs,
+            workloads_only,
+        } = it.clone();
+        (id, arn, name, auth, access_logs, workloads_only)
+    };
+    Arc::ptr_eq(one, other) || parts(one) == parts(other)
 }
 
 impl Entry {
@@ -336,6 +364,12 @@ struct Make<'a> {
 
 impl Make<'_> {
     fn listener(&self, listener: &Listener) -> ListenerState {
+        let plain = listener.rules.iter().map(|rule| (rule, None));
+        let matched = listener.matched.iter().map(|it| (&it.rule, Some(&it.more)));
+        let rules: Vec<_> = plain.chain(matched).collect();
+        let conditions = rules
+            .iter()
+            .map(|(rule, more)| (rule.priority, &rule.conditions, *more));
         ListenerState {
             id: listener.id.clone(),
             protocol: listener.protocol,
@@ -346,16 +380,10 @@ impl Make<'_> {
                 ListenerProtocol::Https | ListenerProtocol::TlsPassthrough => "https",
             }),
             mutual: self.mutual.get(&listener.id).cloned(),
-            router: Router::compile(
-                listener
-                    .rules
-                    .iter()
-                    .map(|rule| (rule.priority, &rule.conditions)),
-            ),
-            rules: listener
-                .rules
+            router: Router::extended(conditions),
+            rules: rules
                 .iter()
-                .map(|rule| {
+                .map(|(rule, _)| {
                     let policy = listener.traffic.get(&rule.id);
                     let outcome = self.outcome(&rule.id, &rule.action, policy);
                     (rule.id.clone(), outcome)
@@ -421,13 +449,11 @@ impl Make<'_> {
                 Outcome::Fixed(StatusCode::from_u16(*status).unwrap_or(StatusCode::NOT_FOUND))
             }
             Action::Forward(groups) => {
-                let mirrors = with.iter().flat_map(|(policy, _)| &policy.mirrors);
-                let mirrors = mirrors.map(|it| {
-                    let choice = self.choice(&it.target_group, 0);
-                    Mirror::new(choice, it.percent, self.threads)
-                });
-                let mirrors = mirrors.collect();
-                let weights: Vec<u32> = groups.iter().map(|group| group.weight).collect();
+                let policy = with.as_ref().map(|(policy, _)| *policy);
+                let mirrors = self.mirrors(policy.map_or(&[], |it| &it.mirrors));
+                let failure = policy.and_then(|it| it.failure);
+                let weights = groups.iter().map(|group| group.weight);
+                let weights: Vec<u32> = weights.chain(failure.map(|it| it.weight)).collect();
                 let weighted = Weighted::new(&weights);
                 let period = weighted.as_ref().map_or(1, Weighted::period);
                 Outcome::Forward {
@@ -435,13 +461,35 @@ impl Make<'_> {
                     turns: Turns::spread(self.threads, period),
                     choices: groups
                         .iter()
-                        .map(|it| self.choice(&it.target_group, it.weight))
+                        .map(|it| Choice {
+                            filters: self.filters(policy, &it.target_group),
+                            ..self.choice(&it.target_group, it.weight)
+                        })
                         .collect(),
+                    failure: failure.map(|it| {
+                        let status = StatusCode::from_u16(it.status);
+                        status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+                    }),
                     traffic: with.map(|(_, traffic)| traffic),
                     mirrors,
                 }
             }
         }
+    }
+
+    fn mirrors(&self, mirrors: &[traffic::Mirror]) -> Vec<Mirror> {
+        let mirrors = mirrors.iter().map(|it| {
+            let choice = self.choice(&it.target_group, 0);
+            Mirror::new(choice, it.percent, self.threads)
+        });
+        mirrors.collect()
+    }
+
+    /// What is done with requests to a group. The policy was found to be one that can be obeyed.
+    fn filters(&self, policy: Option<&TrafficPolicy>, id: &TargetGroupId) -> Option<Arc<Filters>> {
+        let filters = policy?.groups.iter().find(|it| it.target_group == *id)?;
+        let mirrors = self.mirrors(&filters.mirrors);
+        Filters::of(filters, mirrors).map(Arc::new)
     }
 
     fn choice(&self, id: &TargetGroupId, weight: u32) -> Choice {
@@ -456,6 +504,7 @@ impl Make<'_> {
             group,
             weight,
             header,
+            filters: None,
         }
     }
 }
@@ -508,4 +557,22 @@ fn mutual(
         Some((listener.id.clone(), made))
     });
     made.collect()
+}
+
+/// What gateways' listeners offer.
+fn offered(
+    snapshot: &Snapshot,
+    previous: &State,
+    mutual: &HashMap<ListenerId, Arc<Mutual>>,
+) -> HashMap<ListenerId, Arc<Offered>> {
+    let services = snapshot.services.values();
+    let listeners = services.flat_map(|service| service.listeners.values());
+    let gateways = listeners.filter_map(|listener| {
+        let gateway = listener.gateway.as_ref();
+        let gateway = gateway.filter(|_| listener.protocol == ListenerProtocol::Https)?;
+        let before = previous.offered.get(&listener.id);
+        let made = Offered::make(gateway, mutual.get(&listener.id), before);
+        Some((listener.id.clone(), Arc::new(made)))
+    });
+    gateways.collect()
 }

@@ -71,6 +71,11 @@ impl Outbound {
         if traffic.is_some_and(|it| it.prepare(&mut parts).is_err()) {
             return Err((Refusal::path_too_long(), flight));
         }
+        if let Some(filters) = &choice.filters
+            && filters.heads.prepare(&mut parts).is_err()
+        {
+            return Err((Refusal::path_too_long(), flight));
+        }
         if to_http2 {
             head::name_scheme(&mut parts, group.secure);
             let provenance = provenance(&route, choice, vpc, &flight);
@@ -86,7 +91,7 @@ impl Outbound {
         {
             parts.headers.insert(head::SPIFFE_ID, id);
         }
-        if let Some(mutual) = &route.listener().mutual
+        if let Some(mutual) = &route.mutual
             && let Some(client) = connection.secured().and_then(|it| it.client.as_ref())
         {
             client.write_to(&mutual.trust, &mut parts.headers);
@@ -439,7 +444,7 @@ async fn answer(
 ) -> Result<Response<Body>, Refused> {
     let Outbound {
         flight,
-        route,
+        mut route,
         group,
         ..
     } = outbound;
@@ -453,7 +458,13 @@ async fn answer(
     head::towards_client(&mut headers, status, flight.request_id());
     if let Some(traffic) = route.traffic() {
         traffic.response.apply(&mut headers);
+        if let Some(filters) = route.choice().and_then(|it| it.filters.as_ref()) {
+            filters.response.apply(&mut headers);
+        }
         told(traffic, &route, &group, &flight, &mut headers);
+    }
+    if let Some(cors) = route.cors.take() {
+        cors.add_to(&mut headers);
     }
     flight.close_if(false, &mut headers);
     let mut flight = flight;

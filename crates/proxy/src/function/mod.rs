@@ -72,6 +72,11 @@ impl Call {
         {
             return Err((Refusal::path_too_long(), flight));
         }
+        if let Some(filters) = &choice.filters
+            && filters.heads.prepare(&mut parts).is_err()
+        {
+            return Err((Refusal::path_too_long(), flight));
+        }
         provenance(&route, choice, vpc, &flight).add_to(&mut parts.headers, &flight.survey);
         if group.events == EventVersion::V1
             && let Some(identity) = flight.sender.header()
@@ -83,7 +88,7 @@ impl Call {
         {
             parts.headers.insert(head::SPIFFE_ID, id);
         }
-        if let Some(mutual) = &route.listener().mutual
+        if let Some(mutual) = &route.mutual
             && let Some(client) = connection.secured().and_then(|it| it.client.as_ref())
         {
             client.write_to(&mutual.trust, &mut parts.headers);
@@ -207,7 +212,7 @@ impl Call {
     fn respond(self, reply: Reply) -> Response<Body> {
         let Self {
             parts,
-            route,
+            mut route,
             mut flight,
             ..
         } = self;
@@ -219,6 +224,12 @@ impl Call {
         head::towards_client(&mut headers, status, flight.request_id());
         if let Some(traffic) = route.traffic() {
             traffic.response.apply(&mut headers);
+        }
+        if let Some(filters) = route.choice().and_then(|it| it.filters.as_ref()) {
+            filters.response.apply(&mut headers);
+        }
+        if let Some(cors) = route.cors.take() {
+            cors.add_to(&mut headers);
         }
         if let Some(rate) = route.rate {
             rate.add_to(&mut headers);

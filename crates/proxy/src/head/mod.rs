@@ -39,6 +39,10 @@ impl<B> Head for Seen<'_, B> {
         self.0.uri().path()
     }
 
+    fn query(&self) -> &str {
+        self.0.uri().query().unwrap_or_default()
+    }
+
     fn values<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a [u8]> {
         self.0
             .headers()

@@ -18,8 +18,8 @@ pub(crate) trait Door {
     /// Whether a client may speak HTTP in the clear here.
     fn takes_plain(&self) -> bool;
 
-    /// Where a client gets that asks for this name.
-    fn way(&self, server_name: &str) -> Option<Way>;
+    /// Where a client gets that asks for this name, or for none.
+    fn way(&self, server_name: Option<&str>) -> Option<Way>;
 }
 
 /// Where a client gets.
@@ -122,11 +122,11 @@ impl Knock {
     }
 
     fn open(&mut self, hello: ClientHello) -> io::Result<Opened> {
-        // Many services have the same port, so that none is meant (RFC 8446 section 9.2).
-        let Some(server_name) = hello.server_name else {
-            return Err(self.refuse(AlertDescription::MissingExtension));
-        };
-        match self.door.way(&server_name) {
+        match self.door.way(hello.server_name.as_deref()) {
+            // Many services have the same port, so that none is meant (RFC 8446 section 9.2).
+            None if hello.server_name.is_none() => {
+                Err(self.refuse(AlertDescription::MissingExtension))
+            }
             None => Err(self.refuse(AlertDescription::UnrecognisedName)),
             Some(Way::Ended(_)) if hello.falls_back => {
                 Err(self.refuse(AlertDescription::InappropriateFallback))
@@ -139,7 +139,7 @@ impl Knock {
             Some(Way::Passed) => Ok(Opened::Passed(Box::new(Passed {
                 socket: self.gone()?,
                 came: std::mem::take(&mut self.came),
-                server_name,
+                server_name: hello.server_name.unwrap_or_default(),
             }))),
         }
     }

@@ -25,7 +25,7 @@ use tokio::net::TcpStream;
 
 pub(crate) use client::Presented;
 pub(crate) use knock::{Door, Knock, Opened, Passed, Way};
-pub(crate) use offer::{Mutual, Offer, make};
+pub(crate) use offer::{Mutual, Offer, Offered, make};
 pub(crate) use trust::Trust;
 
 /// What a peer may send before a handshake is over; a client's part is the size of its ClientHello, a target's that of

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use lath_feed::telemetry::Word;
-use lath_feed::{Certificate, MutualTls};
+use lath_feed::{Certificate, Gateway, GatewayCertificate, MutualTls};
 use rustls::crypto::aws_lc_rs::Ticketer;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -104,6 +104,89 @@ impl Mutual {
     }
 }
 
+/// What a gateway's listener offers: certificates for each of the Gateway's listeners, which are chosen by the name that a client
+/// asks for. It outlives other changes, as an [`Offer`] does.
+#[derive(Debug)]
+pub(crate) struct Offered {
+    parts: Vec<Vec<Named>>,
+    trust: Option<Arc<Trust>>,
+}
+
+/// A certificate, its names, and what is offered with it, where clients are asked for certificates.
+#[derive(Debug, Clone)]
+struct Named {
+    names: Vec<String>,
+    offer: Arc<Offer>,
+    asking: Option<Arc<ServerConfig>>,
+}
+
+impl Offered {
+    /// Of a gateway's listener that asks clients for certificates as `mutual` does.
+    pub(crate) fn make(
+        gateway: &Gateway,
+        mutual: Option<&Arc<Mutual>>,
+        before: Option<&Arc<Self>>,
+    ) -> Self {
+        let trust = mutual.map(|it| Arc::clone(&it.trust));
+        let is_same_trust = |before: &&Arc<Self>| match (&before.trust, &trust) {
+            (Some(one), Some(other)) => Arc::ptr_eq(one, other),
+            (None, None) => true,
+            _ => false,
+        };
+        let named = |it: &GatewayCertificate| {
+            let mut known = before.iter().flat_map(|it| it.parts.iter().flatten());
+            let known = known.find(|known| known.offer.certificate == it.certificate);
+            let offer = make(Some(&it.certificate), known.map(|it| &it.offer))?;
+            let same = known.filter(|_| before.as_ref().is_some_and(is_same_trust));
+            let asking = match (&trust, same) {
+                (None, _) => None,
+                (Some(_), Some(known)) => known.asking.clone(),
+                (Some(trust), None) => {
+                    let config = config(&it.certificate, Some(trust)).inspect_err(|reason| {
+                        tracing::error!(%reason, "a certificate cannot be presented");
+                    });
+                    Some(Arc::new(config.ok()?))
+                }
+            };
+            Some(Named {
+                names: it.names.clone(),
+                offer,
+                asking,
+            })
+        };
+        let parts = gateway.listeners.iter();
+        let parts = parts.map(|it| it.certificates.iter().filter_map(named).collect());
+        let parts = parts.collect();
+        Self { parts, trust }
+    }
+
+    /// What one of the Gateway's listeners offers to a client that asks for this name: the first certificate that is for it,
+    /// else the first one.
+    pub(crate) fn config(&self, part: usize, name: Option<&[u8]>) -> Option<&Arc<ServerConfig>> {
+        let named = self.parts.get(part)?;
+        let is_for = |it: &&Named| {
+            let name = name.unwrap_or_default();
+            it.names.iter().any(|own| covers(own.as_bytes(), name))
+        };
+        let found = named.iter().find(is_for).or_else(|| named.first())?;
+        match &self.trust {
+            Some(_) => found.asking.as_ref(),
+            None => Some(&found.offer.config),
+        }
+    }
+}
+
+/// Whether a certificate's name is for a server's: a wildcard stands for one label (RFC 9525 section 6.3).
+fn covers(own: &[u8], name: &[u8]) -> bool {
+    match own.strip_prefix(b"*") {
+        None => own == name,
+        Some(parent) => {
+            let dot = memchr::memchr(b'.', name).filter(|at| *at > 0);
+            dot.is_some_and(|at| &name[at..] == parent)
+        }
+    }
+}
+
 fn config(certificate: &Certificate, trust: Option<&Arc<Trust>>) -> Result<ServerConfig, String> {
     let chain: Result<Vec<_>, _> =
         CertificateDer::pem_slice_iter(certificate.chain.as_bytes()).collect();
@@ -154,6 +237,24 @@ pub(super) fn openssl_name(suite: CipherSuite) -> Word {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_wildcard_is_for_one_label() {
+        for (own, name, want) in [
+            ("a.example", "a.example", true),
+            ("*.example", "a.example", true),
+            ("*.example", "b.a.example", false),
+            ("*.example", ".example", false),
+            ("*.example", "example", false),
+            ("a.example", "", false),
+        ] {
+            assert_eq!(
+                covers(own.as_bytes(), name.as_bytes()),
+                want,
+                "{own} {name}"
+            );
+        }
+    }
 
     #[test]
     fn every_suite_that_is_offered_has_a_name() {

@@ -4,6 +4,7 @@
 mod balancing;
 mod endpoints;
 mod flow;
+mod gateways;
 mod grpc;
 mod keep_alive;
 mod lab;

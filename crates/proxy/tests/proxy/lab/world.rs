@@ -61,8 +61,10 @@ impl World {
             rules: Vec::new(),
             default_rule: RuleId::random(),
             default_action: Action::FixedResponse(404),
+            matched: Vec::new(),
             traffic: Default::default(),
             mutual_tls: None,
+            gateway: None,
         };
         world.snapshot.service_networks.insert(
             network.clone(),
@@ -84,6 +86,7 @@ impl World {
                 domain_name: format!("shop-{}.lattice.test", &service.as_str()[4..]),
                 custom_domain_name: Some(HOST.to_owned()),
                 certificate: None,
+                routes: Vec::new(),
                 address,
                 auth: Auth::None,
                 idle_timeout: Duration::from_secs(60),
