@@ -31,8 +31,11 @@ pub fn rule_match(text: &str) -> Option<lath_model::matching::MoreMatch> {
     crate::matching::read(text).ok()
 }
 
+/// The name, the hostname and the certificates of a gateway's listener.
+pub type GatewayListener = (String, Option<String>, Vec<String>);
+
 /// The names, hosts and certificates of a gateway's listeners that a text says.
-pub fn gateway(text: &str) -> Option<Vec<(String, Option<String>, Vec<String>)>> {
+pub fn gateway(text: &str) -> Option<Vec<GatewayListener>> {
     let listeners = crate::gateway::read(text).ok()?.listeners.into_iter();
     let told = listeners.map(|it| (it.name, it.hostname, it.certificates));
     Some(told.collect())

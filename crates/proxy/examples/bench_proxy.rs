@@ -178,6 +178,7 @@ fn service(
         listeners: listeners
             .map(|listener| (listener.id.clone(), listener))
             .into(),
+        routes: Vec::new(),
         access_logs: Vec::new(),
         id,
     }
