@@ -1,7 +1,7 @@
 """Routes come, change and go while what serves them is killed in turn: the Gateway API controller, the API server, the node's programs, and the
 whole of Lath. Everything is as the objects say in the end, and nothing is left of it when they go.
 
-LATH_KILL_ROUNDS says how many rounds (1).
+Takes some minutes, and runs where LATH_KILLS is set. LATH_KILL_ROUNDS says how many rounds (1).
 """
 
 import os
@@ -13,7 +13,8 @@ from lathlab import gateways, kubernetes as lab, wait_for
 from lathlab.gateways import CLASS, KINDS, PATIENCE
 from lathlab.kubernetes import kill
 
-pytestmark = pytest.mark.root
+pytestmark = [pytest.mark.root, pytest.mark.skipif(
+    not os.environ.get("LATH_KILLS"), reason="SKIPPED: set LATH_KILLS=1 to kill what serves routes while they change")]
 
 NAME, ROUNDS, ROUTES = "killed", int(os.environ.get("LATH_KILL_ROUNDS", "1")), 6
 APP = "".join("""

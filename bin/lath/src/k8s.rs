@@ -140,6 +140,9 @@ struct Controller {
     /// The other regions that clusters of the ClusterSet are in; a Lath in extended mode alone forwards there.
     #[arg(long, env = "LATH_CLUSTER_SET_REGIONS", value_delimiter = ',')]
     cluster_set_regions: Vec<String>,
+    /// From which controllers (the ManagedBy of their resources, ACCOUNT/CLUSTER/VPC; * is all) routes may take services over by allow-takeover-from.
+    #[arg(long, env = "LATH_TAKEOVER_FROM", value_delimiter = ',')]
+    takeover_from: Vec<String>,
     /// How many objects to work on at once.
     #[arg(long, env = "ROUTE_MAX_CONCURRENT_RECONCILES", default_value_t = 8)]
     workers: usize,
@@ -227,6 +230,7 @@ fn control(flags: &Controller) -> anyhow::Result<()> {
         discover_selector,
         discover_networks: filled(&flags.discover_networks),
         discover_zones: filled(&flags.discover_zones),
+        takeover_from: filled(&flags.takeover_from),
         cluster_set,
         cluster_set_regions: filled(&flags.cluster_set_regions)
             .into_iter()

@@ -68,8 +68,9 @@ pub(crate) struct App {
     pub(crate) records: OnceLock<Records>,
 }
 
-/// The hostnames and targets of routes' DNSEndpoints, as they were applied last, by the routes' plural kind and name.
-type Endpoints = BTreeMap<(String, Name), (String, String)>;
+/// The hostnames and targets of routes' DNSEndpoints, as they were applied last, or that there is none, beside the routes' uids; by the
+/// routes' plural kind and name.
+type Endpoints = BTreeMap<(String, Name), (String, Option<(String, String)>)>;
 
 impl App {
     pub(crate) fn new(client: Client, settings: Settings, lattice: Lattice) -> Self {

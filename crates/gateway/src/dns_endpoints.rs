@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use kube::ResourceExt as _;
-use kube::api::{Api, ApiResource, Patch, PatchParams};
+use kube::api::{Api, ApiResource, DeleteParams, Patch, PatchParams};
 use kube::core::Object;
 use serde_json::{Value, json};
 
@@ -49,8 +49,8 @@ pub(crate) async fn look_for(app: std::sync::Arc<App>) {
 }
 
 impl App {
-    /// Lets a route's hostname lead to its service by a DNSEndpoint, where the cluster has such. What is in the way of that is in
-    /// the log: the route is served nevertheless.
+    /// Lets a route's hostname lead to its service by a DNSEndpoint, where the cluster has such; without a hostname it has none. What is
+    /// in the way of that is in the log: the route is served nevertheless.
     pub(crate) async fn dns_endpoint(
         &self,
         form: &ApiResource,
@@ -58,16 +58,21 @@ impl App {
         hostname: Option<&str>,
         target: &str,
     ) {
-        let endpoints = kinds::dns_endpoint();
-        let Some(hostname) = hostname.filter(|_| self.is_served(&endpoints)) else {
+        if !self.is_served(&kinds::dns_endpoint()) {
             return;
-        };
-        let wanted = (hostname.to_owned(), target.to_owned());
+        }
+        let uid = route.metadata.uid.clone().unwrap_or_default();
+        let wanted = hostname.map(|it| (it.to_owned(), target.to_owned()));
+        let wanted = (uid, wanted);
         let at = (form.plural.clone(), name.clone());
         if self.endpoints().get(&at) == Some(&wanted) {
             return;
         }
-        match self.apply_endpoint(form, (name, route), &wanted).await {
+        let result = match &wanted {
+            (uid, Some(endpoint)) => self.apply_endpoint(form, (name, uid), endpoint).await,
+            (uid, None) => self.remove_endpoint(name, uid).await,
+        };
+        match result {
             Ok(()) => drop(self.endpoints().insert(at, wanted)),
             Err(why) => {
                 tracing::warn!(%name, why, "the route's DNSEndpoint is not as it should be")
@@ -75,23 +80,45 @@ impl App {
         }
     }
 
-    async fn apply_endpoint(
+    /// The API of DNSEndpoints, and whether a route has one there.
+    async fn endpoint_of(
         &self,
-        form: &ApiResource,
-        (name, route): (&Name, &Route),
-        (hostname, target): &(String, String),
-    ) -> Result<(), String> {
+        name: &Name,
+        uid: &str,
+    ) -> Result<(Api<Endpoint>, Option<bool>), String> {
         let endpoints = kinds::dns_endpoint();
         let api: Api<Endpoint> =
             Api::namespaced_with(self.client.clone(), &name.namespace, &endpoints);
+        let found = api.get_opt(&name_of(&name.name)).await;
+        let found = found.map_err(|it| it.to_string())?;
+        let own = found.map(|it| it.owner_references().iter().any(|it| it.uid == uid));
+        Ok((api, own))
+    }
+
+    async fn remove_endpoint(&self, name: &Name, uid: &str) -> Result<(), String> {
+        let (api, own) = self.endpoint_of(name, uid).await?;
+        if own != Some(true) {
+            return Ok(());
+        }
+        let (endpoint, params) = (name_of(&name.name), DeleteParams::default());
+        match api.delete(&endpoint, &params).await {
+            Ok(_) => Ok(()),
+            Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    async fn apply_endpoint(
+        &self,
+        form: &ApiResource,
+        (name, uid): (&Name, &str),
+        (hostname, target): &(String, String),
+    ) -> Result<(), String> {
+        let endpoints = kinds::dns_endpoint();
         let endpoint = name_of(&name.name);
-        let uid = route.metadata.uid.clone().unwrap_or_default();
-        let found = api.get_opt(&endpoint).await.map_err(|it| it.to_string())?;
-        if let Some(found) = found {
-            let mut owners = found.owner_references().iter();
-            if !owners.any(|it| it.uid == uid) {
-                return Err(format!("DNSEndpoint {endpoint} is not this route's"));
-            }
+        let (api, own) = self.endpoint_of(name, uid).await?;
+        if own == Some(false) {
+            return Err(format!("DNSEndpoint {endpoint} is not this route's"));
         }
         let owner = json!({"apiVersion": form.api_version, "kind": form.kind, "name": name.name, "uid": uid,
                            "controller": true, "blockOwnerDeletion": false});

@@ -149,7 +149,9 @@ fn certificate(
     };
     let refused = world.refused.get(&name);
     let refused = refused.filter(|(hash, _)| *hash == secret.hash);
-    let why = secret.fault.or(refused.map(|(_, why)| why.as_str()));
+    let why = secret
+        .fault
+        .or_else(|| refused.map(|(_, why)| why.as_str()));
     let Some(why) = why else {
         return (Some(Certificate::Secret(name)), None);
     };

@@ -265,7 +265,8 @@ fn grpc(it: &Match) -> Result<Wanted, String> {
         // Names of methods have letters, digits and underscores.
         ("Exact", None, Some(method)) => Compared::Regex(format!("/[^/]+/{method}")),
         ("RegularExpression", service, method) => {
-            let part = |it: Option<&str>| it.map_or("[^/]+".to_owned(), |it| format!("(?:{it})"));
+            let part =
+                |it: Option<&str>| it.map_or_else(|| "[^/]+".to_owned(), |it| format!("(?:{it})"));
             Compared::Regex(format!("/{}/{}", part(service), part(method)))
         }
         (other, _, _) => return Err(format!("match of methods by {other}")),

@@ -126,6 +126,19 @@ struct Builder<'a> {
     unresolved: Vec<Verdict>,
     /// Whether a rule has more backends than there can be: their number may be another's doing, so that nothing is withdrawn for it.
     crowded: bool,
+    /// What is worth saying of rules that are served.
+    remarks: Vec<String>,
+}
+
+/// How many groups each of some backends gets, of so many in all: the largest give way.
+fn rationed(mut sizes: Vec<usize>, room: usize) -> Vec<usize> {
+    while sizes.iter().sum::<usize>() > room {
+        match sizes.iter_mut().max() {
+            Some(largest) if *largest > 1 => *largest -= 1,
+            _ => break,
+        }
+    }
+    sizes
 }
 
 impl Builder<'_> {
@@ -147,9 +160,10 @@ impl Builder<'_> {
         }
         if kind == BackendKind::Mcs {
             // Copies go to one cluster's.
-            let groups = mcs::spread(self.world, self.settings, backend, &name)?;
+            let spread = mcs::spread(self.world, self.settings, backend, &name, 1)?;
             let none = || Verdict::bad("BackendNotFound", format!("no cluster exports {name}"));
-            return groups
+            return spread
+                .groups
                 .into_iter()
                 .next()
                 .map(|(group, _)| group)
@@ -193,8 +207,28 @@ impl Builder<'_> {
         Ok(reference)
     }
 
-    /// The groups that a backend stands for, with its weight, in the same unit for all backends of a rule.
-    fn shares(&mut self, backend: &BackendRef) -> Result<Vec<(GroupRef, i64)>, Verdict> {
+    /// How many groups each backend of a rule may stand for: those of other clusters give way, so that none is lost whole.
+    fn room(&mut self, rule: &Rule) -> Vec<usize> {
+        let remarks = self.remarks.clone();
+        let sizes = rule.backend_refs.iter().map(|backend| {
+            let (of, most) = (backend_of(backend, self.name), usize::MAX);
+            match of.filter(|(kind, _)| *kind == BackendKind::Mcs) {
+                Some(_) => self.shares(backend, most).map_or(1, |it| it.len()),
+                None => 1,
+            }
+        });
+        let sizes = rationed(sizes.collect(), MOST_GROUPS);
+        self.remarks = remarks;
+        sizes
+    }
+
+    /// The groups that a backend stands for, at most so many where they are other clusters', with its weight, in the same unit for all
+    /// backends of a rule.
+    fn shares(
+        &mut self,
+        backend: &BackendRef,
+        most: usize,
+    ) -> Result<Vec<(GroupRef, i64)>, Verdict> {
         let of = backend_of(backend, self.name);
         let across = of.as_ref().filter(|(kind, name)| {
             *kind == BackendKind::Mcs
@@ -203,7 +237,17 @@ impl Builder<'_> {
                     .granted(self.kind, &self.name.namespace, *kind, name)
         });
         if let Some((_, name)) = across {
-            return mcs::spread(self.world, self.settings, backend, name);
+            let spread = mcs::spread(self.world, self.settings, backend, name, most)?;
+            if !spread.left_out.is_empty() {
+                let clusters = spread.left_out.join(", ");
+                let what = format!(
+                    "Dropped clusters of ServiceImport {name}: a rule has at most {MOST_GROUPS} groups, and none for {clusters}"
+                );
+                if !self.remarks.contains(&what) {
+                    self.remarks.push(what);
+                }
+            }
+            return Ok(spread.groups);
         }
         let weight = i64::from(backend.weight.unwrap_or(1).max(0)) * mcs::SHARES;
         Ok(vec![(self.backend(backend)?, weight)])
@@ -239,7 +283,8 @@ impl Builder<'_> {
     fn action(&mut self, rule: &Rule) -> Result<(Action, Beside), String> {
         let mut weights: BTreeMap<GroupRef, i64> = BTreeMap::new();
         let mut beside = Beside::default();
-        for backend in &rule.backend_refs {
+        let room = self.room(rule);
+        for (backend, most) in rule.backend_refs.iter().zip(room) {
             let filters = match backend.filters.first() {
                 Some(filter) if !self.settings.has_addresses() => {
                     return Err(format!("the filter {} of a backend", filter.kind));
@@ -247,7 +292,7 @@ impl Builder<'_> {
                 _ => traffic::of_backend(rule, backend)?,
             };
             let weight = i64::from(backend.weight.unwrap_or(1).max(0)) * mcs::SHARES;
-            match self.shares(backend) {
+            match self.shares(backend, most) {
                 Ok(shares) => {
                     for (group, share) in shares {
                         let twice = weights.contains_key(&group);
@@ -463,6 +508,7 @@ pub(crate) fn route(
         groups: BTreeMap::new(),
         unresolved: Vec::new(),
         crowded: false,
+        remarks: Vec::new(),
     };
     let mut left_out = Vec::new();
     let mut rules = Vec::new();
@@ -510,6 +556,7 @@ pub(crate) fn route(
         }));
     }
     let whole = !served && !builder.crowded && !route.spec.rules.is_empty();
+    left_out.extend(std::mem::take(&mut builder.remarks));
     let (priorities, wrong) = priorities(route);
     left_out.extend(wrong);
     let mut rules = matching::in_order(rules, &priorities);
@@ -575,12 +622,20 @@ pub(crate) fn route(
     let accepted = parents.iter().any(|it| it.accepted.good);
     let names = service_names_of(name, route.annotations());
     left_out.extend(names.wrong);
+    let asked = annotation(route, "allow-takeover-from");
+    let takeover = asked.clone().filter(|it| settings.may_take_over(it));
+    if let Some(from) = asked.filter(|_| takeover.is_none()) {
+        left_out.push(format!(
+            "Dropped annotation {}: the controller's --takeover-from has no {from}",
+            key("allow-takeover-from")
+        ));
+    }
     let mut service_tags = asked_tags(route.annotations());
     service_tags.extend(self::service_tags(settings, kind, name));
     let service = accepted.then(|| Service {
         names: names.first,
         former: names.former,
-        takeover: annotation(route, "allow-takeover-from"),
+        takeover,
         tags: service_tags,
         custom_domain: plain.cloned(),
         // A name that Lattice gives has a certificate of Lattice's, and takes no other.

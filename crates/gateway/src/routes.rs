@@ -103,6 +103,8 @@ impl App {
             }
             // What is said comes first: the service may take its time to go.
             self.report(&form, &route, &plan, None).await?;
+            // The name comes first: it would lead nowhere.
+            self.dns_endpoint(&form, (name, &route), None, "").await;
             self.withdraw(kind, name).await?;
             let gone = [(DOMAIN_NAME, None), (SERVICE_ARN, None)];
             self.annotate(&form, &*route, &gone).await?;
@@ -136,6 +138,10 @@ impl App {
         }
         self.look_at_gates_of(name, &route);
         self.report(&form, &route, &plan, Some(&result)).await?;
+        if !service.has_entrance && service.custom_domain.is_none() {
+            // Also where the service cannot lose the name that it has.
+            self.dns_endpoint(&form, (name, &route), None, "").await;
+        }
         let deployed = result?;
         if !replaces_annotations(&route) {
             let annotations = [

@@ -47,6 +47,8 @@ pub struct Settings {
     pub discover_networks: Vec<String>,
     /// The private zones, by name or id, in which Services may have names.
     pub discover_zones: Vec<String>,
+    /// The controllers, by the value of their tag `ManagedBy`, from which routes may take services over; `*` is all.
+    pub takeover_from: Vec<String>,
     /// The ClusterSet that the cluster is in, which exports to and imports from the other clusters of it; `None` for none.
     pub cluster_set: Option<String>,
     /// The other regions that clusters of the ClusterSet are in.
@@ -64,6 +66,11 @@ impl Settings {
     /// Whether a controller name is one that this controller answers to.
     pub(crate) fn answers_to(&self, name: &str) -> bool {
         self.controller_names.iter().any(|it| it == name)
+    }
+
+    /// Whether routes may take over services of the controller whose resources have this tag `ManagedBy`.
+    pub(crate) fn may_take_over(&self, from: &str) -> bool {
+        self.takeover_from.iter().any(|it| it == "*" || it == from)
     }
 
     /// Whether Gateways have addresses, and routes what goes with them.

@@ -50,6 +50,7 @@ fn settings() -> Settings {
         discover_selector: Vec::new(),
         discover_networks: Vec::new(),
         discover_zones: Vec::new(),
+        takeover_from: vec!["1/blue/vpc-9".into()],
         cluster_set: None,
         cluster_set_regions: Vec::new(),
         context: None,

@@ -14,9 +14,7 @@ fn snapshot(api: &Api) -> Snapshot {
 
 async fn reconcile(api: &Api) {
     let app = std::sync::Arc::clone(&api.app);
-    lath_ec2::networks::reconcile(app)
-        .await
-        .expect("the store is in memory");
+    lath_ec2::networks::reconcile(app).await.unwrap();
 }
 
 async fn state(api: &Api, id: &str) -> String {

@@ -403,10 +403,20 @@ impl App {
         let guards = |target: &Target| self.guard(target);
         let target = Target::Exposed(name.clone());
         let sources = sources(&self.settings, name);
-        let result = self
-            .lattice
-            .deploy(&exposed.service, &sources, (&target, &guards))
-            .await;
+        // The custom domain name is claimed when the service is made: it has to be one that the Service may have.
+        let unmade = exposed.service.former.is_empty();
+        let allowed = match unmade {
+            true => self.may_be_named(name, &exposed.names).await,
+            false => Ok(()),
+        };
+        let result = match allowed {
+            Ok(()) => {
+                let service = &exposed.service;
+                let deployed = self.lattice.deploy(service, &sources, (&target, &guards));
+                deployed.await
+            }
+            Err(fault) => Err(fault),
+        };
         self.look_at_gates(name.clone());
         let result = match result {
             Ok(deployed) => {
@@ -437,14 +447,21 @@ impl App {
         }
     }
 
+    /// Whether a Service may have the names that it asks for.
+    async fn may_be_named(&self, name: &Name, names: &Names) -> Result<(), Fault> {
+        match self.records.get() {
+            _ if names.hostnames.is_empty() => Ok(()),
+            Some(records) => records.check(&resource(name), names).await,
+            None => Err(unnamed()),
+        }
+    }
+
     /// Lets a Service's names lead to its service.
     async fn name(&self, name: &Name, names: &Names, target: &str) -> Result<(), Fault> {
         match self.records.get() {
             Some(records) => records.ensure(&resource(name), names, target).await,
             None if names.hostnames.is_empty() => Ok(()),
-            None => Err(Fault::Failed(format!(
-                "{HOSTNAME}: the controller has no --discover-zones"
-            ))),
+            None => Err(unnamed()),
         }
     }
 
@@ -573,6 +590,13 @@ fn patched(result: Result<core::Service, kube::Error>) -> Result<(), Undone> {
         Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
         Err(error) => Err(error.into()),
     }
+}
+
+/// What a controller says that may write no names.
+fn unnamed() -> Fault {
+    Fault::Failed(format!(
+        "{HOSTNAME}: the controller has no --discover-zones"
+    ))
 }
 
 /// What records say that they are for.

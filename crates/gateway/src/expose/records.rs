@@ -229,8 +229,11 @@ impl Records {
         let change = change
             .hosted_zone_id(zone)
             .change_batch(batch.map_err(wrong)?);
-        change.send().await?;
-        Ok(())
+        // A conflict here says that a zone is not what is remembered of it: that is read anew.
+        match change.send().await.map_err(Fault::from) {
+            Err(Fault::Conflict(message)) => Err(Fault::Waits(message)),
+            result => result.map(drop),
+        }
     }
 
     /// Lets the names that something asks for lead to a target, and no other names of its.
@@ -249,7 +252,7 @@ impl Records {
         let result = self.bring(&mut known, resource, names, target).await;
         if !matches!(
             result,
-            Err(Fault::Failed(_) | Fault::Unanswered(_) | Fault::NotFound(_))
+            Err(Fault::Failed(_) | Fault::Unanswered(_) | Fault::NotFound(_) | Fault::Waits(_))
         ) {
             *guard = Some(known);
         }
@@ -288,14 +291,8 @@ impl Records {
         refused.map_or(Ok(()), Err)
     }
 
-    /// Lets one name lead to a target.
-    async fn lead(
-        &self,
-        known: &mut Known,
-        (resource, name): (&str, &str),
-        ttl: i64,
-        target: &str,
-    ) -> Result<(), Fault> {
+    /// The zone of a name that something may have.
+    fn zone_for(&self, known: &Known, resource: &str, name: &str) -> Result<String, Fault> {
         let within = |zone: &str| name == zone || name.ends_with(&format!(".{zone}"));
         let zones = known.zones.iter().filter(|(zone, _)| within(zone));
         let Some((_, zone)) = zones.max_by_key(|(zone, _)| zone.len()) else {
@@ -304,24 +301,47 @@ impl Records {
                 "no private zone of {vpc} that --discover-zones allows has the name {name}"
             )));
         };
-        let zone = zone.clone();
-        let before = known.owned.get(name).cloned();
-        let former = match &before {
+        match known.owned.get(name) {
             Some(owned) if owned.resource != resource => {
                 let other = &owned.resource;
-                return Err(Fault::Conflict(format!("{name} is the name of {other}")));
+                Err(Fault::Conflict(format!("{name} is the name of {other}")))
             }
+            None if known.taken.contains(name) || known.taken.contains(&beside(name)) => Err(
+                Fault::Conflict(format!("{name} has records that this cluster did not make")),
+            ),
+            _ => Ok(zone.clone()),
+        }
+    }
+
+    /// Whether something may have the names that it asks for.
+    pub(crate) async fn check(&self, resource: &str, names: &Names) -> Result<(), Fault> {
+        let mut guard = self.known.lock().await;
+        let known = match guard.take() {
+            Some(known) => known,
+            None => self.read().await?,
+        };
+        let known = guard.insert(known);
+        let mut names = names.hostnames.iter();
+        names.try_for_each(|name| self.zone_for(known, resource, name).map(drop))
+    }
+
+    /// Lets one name lead to a target.
+    async fn lead(
+        &self,
+        known: &mut Known,
+        (resource, name): (&str, &str),
+        ttl: i64,
+        target: &str,
+    ) -> Result<(), Fault> {
+        let zone = self.zone_for(known, resource, name)?;
+        let before = known.owned.get(name).cloned();
+        let former = match &before {
             Some(owned) => {
                 if (owned.target.as_str(), owned.ttl) == (&plain(target), ttl) && owned.zone == zone
                 {
                     return Ok(());
                 }
                 &owned.sets[..]
-            }
-            None if known.taken.contains(name) || known.taken.contains(&beside(name)) => {
-                return Err(Fault::Conflict(format!(
-                    "{name} has records that this cluster did not make"
-                )));
             }
             None => &[],
         };

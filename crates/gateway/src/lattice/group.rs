@@ -20,6 +20,8 @@ use crate::plan::Import;
 const CHUNK: usize = 100;
 /// How many groups are read or changed at once.
 const AT_ONCE: usize = 8;
+/// After how many looks at the groups of all clusters each one's tags are read anew.
+pub(crate) const AGAIN: usize = 10;
 
 impl Lattice {
     /// Reads all groups, with the tags of those that a controller may have made, except for those that are known.
@@ -399,14 +401,25 @@ impl Lattice {
         Ok(())
     }
 
-    /// The groups of all controllers that these tags are on: ARN, port and tags.
+    /// The groups of all controllers that these tags are on: ARN, port and tags. What is looked at again and again has a memory of its
+    /// own, so that no work on objects waits for it. Others change tags: of those found before, each look reads some anew, and ten
+    /// looks read all.
     pub(crate) async fn tagged_groups(
         &self,
         tags: &Tags,
     ) -> Result<Vec<(String, i32, Tags)>, Fault> {
-        self.look_at_groups_again().await;
-        let found = self.groups_with(tags).await?.into_iter();
-        Ok(found.map(|(_, it)| (it.arn, it.port, it.tags)).collect())
+        let mut looks = self.looks.lock().await;
+        let turn = looks.count % AGAIN;
+        looks.count = looks.count.wrapping_add(1);
+        let found = looks.all.iter().filter(|(_, it)| has_tags(&it.tags, tags));
+        let old = found.enumerate().filter(|(at, _)| at % AGAIN == turn);
+        let old: Vec<_> = old.map(|(_, (name, _))| name.clone()).collect();
+        looks.all.retain(|name, _| !old.contains(name));
+        looks.all = self.read_groups(&looks.all).await?;
+        let found = looks.all.values().filter(|it| has_tags(&it.tags, tags));
+        Ok(found
+            .map(|it| (it.arn.clone(), it.port, it.tags.clone()))
+            .collect())
     }
 
     async fn targets_of(&self, group: &str) -> Result<Vec<TargetSummary>, Fault> {
@@ -488,6 +501,25 @@ impl Lattice {
         tags: &Tags,
         keep: &BTreeSet<String>,
     ) -> Result<(), Fault> {
+        self.remove_groups((tags, keep), None).await
+    }
+
+    /// The same of groups that other clusters may use: they are told first, and as long as a group is used it keeps those of its targets
+    /// that are still there.
+    pub(crate) async fn end_exports(
+        &self,
+        tags: &Tags,
+        keep: &BTreeSet<String>,
+        still: &BTreeSet<(String, i32)>,
+    ) -> Result<(), Fault> {
+        self.remove_groups((tags, keep), Some(still)).await
+    }
+
+    async fn remove_groups(
+        &self,
+        (tags, keep): (&Tags, &BTreeSet<String>),
+        still: Option<&BTreeSet<(String, i32)>>,
+    ) -> Result<(), Fault> {
         let mut waits = None;
         for (name, group) in self.groups_with(tags).await? {
             if keep.contains(&group.id) {
@@ -506,13 +538,47 @@ impl Lattice {
                     continue;
                 }
             }
-            match self.delete_group(&group).await {
+            let left = match still {
+                Some(still) => self.leave(&name, &group, still).await,
+                None => Ok(()),
+            };
+            let deleted = match left {
+                Ok(()) => self.delete_group(&group).await,
+                Err(fault) => Err(fault),
+            };
+            match deleted {
                 Ok(()) | Err(Fault::NotFound(_)) => self.forget_group(&name).await,
                 Err(Fault::Conflict(message) | Fault::Waits(message)) => waits = Some(message),
                 Err(fault) => return Err(fault),
             }
         }
         waits.map_or(Ok(()), |message| Err(Fault::Waits(message)))
+    }
+
+    /// Takes what says that a group is exported off it, and waits until nothing forwards to it.
+    async fn leave(
+        &self,
+        name: &str,
+        group: &KnownGroup,
+        still: &BTreeSet<(String, i32)>,
+    ) -> Result<(), Fault> {
+        let mut known = group.clone();
+        self.fit_extra(&Group::default(), &mut known).await?;
+        self.remember_group(name, known.clone()).await;
+        let get = self.client.get_target_group();
+        let found = get.target_group_identifier(&group.id).send().await?;
+        let services = found.service_arns().len();
+        if services == 0 {
+            return Ok(());
+        }
+        let there = self.registered(&group.id).await?;
+        let gone: Vec<_> = there.difference(still).collect();
+        self.deregister(&group.id, &gone).await?;
+        known.targets = None;
+        self.remember_group(name, known).await;
+        Err(Fault::Waits(format!(
+            "target group {name} is still used by {services} services"
+        )))
     }
 
     async fn delete_group(&self, group: &KnownGroup) -> Result<(), Fault> {

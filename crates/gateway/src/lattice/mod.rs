@@ -17,6 +17,8 @@ pub(crate) mod shared;
 
 pub(crate) use self::auth::Guarded;
 pub(crate) use self::certificates::is_refused;
+#[cfg(test)]
+pub(crate) use self::group::AGAIN as LOOKS;
 pub(crate) use self::service::Deployed;
 
 use std::collections::{BTreeMap, HashMap};
@@ -133,6 +135,14 @@ struct KnownGroups {
     fresh: bool,
 }
 
+/// What is remembered between looks at the groups of all clusters.
+#[derive(Debug, Default)]
+struct Looks {
+    /// By name.
+    all: BTreeMap<String, KnownGroup>,
+    count: usize,
+}
+
 /// Lets nothing be sent when the Lease is no longer held, however late a worker notices.
 #[derive(Debug)]
 pub(crate) struct Fence(Arc<Term>);
@@ -180,6 +190,8 @@ pub(crate) struct Lattice {
     /// By name.
     services: Mutex<Option<HashMap<String, KnownService>>>,
     groups: Mutex<KnownGroups>,
+    /// What looks at the groups of all clusters found.
+    looks: Mutex<Looks>,
     /// What guards resources, by their ids. While it is locked, nothing else changes who may call what.
     guards: Mutex<HashMap<String, Guard>>,
     /// Conditions and actions of rules, and actions of listeners, by ARN.
@@ -249,6 +261,7 @@ impl Lattice {
             texts: Lock::default(),
             services: Mutex::new(None),
             groups: Mutex::default(),
+            looks: Mutex::default(),
             guards: Mutex::default(),
             rules: Lock::default(),
         }
@@ -288,6 +301,7 @@ impl Lattice {
     pub(crate) async fn forget(&self) {
         *self.services.lock().await = None;
         *self.groups.lock().await = KnownGroups::default();
+        self.looks.lock().await.all.clear();
         self.guards.lock().await.clear();
         self.remembered().clear();
         *self.certificates.lock().await = None;

@@ -166,10 +166,26 @@ impl Lattice {
     /// Makes the service of another controller for the same route this one's, with its places in networks.
     async fn take_over(
         &self,
-        known: &KnownService,
-        identity: &Tags,
+        (name, known): (&str, &KnownService),
+        desired: &Service,
         tags: &Tags,
     ) -> Result<(), Fault> {
+        // What could not be the route's stays the other's: with the route's tags it would go with the route.
+        let found = self.client.get_service().service_identifier(&known.id);
+        let found = found.send().await?;
+        if found.status != Some(ServiceStatus::Active) {
+            let status = found.status.map(|it| it.to_string()).unwrap_or_default();
+            return Err(Fault::Waits(format!(
+                "service {name} is {status}, and is taken over when it is ACTIVE"
+            )));
+        }
+        if !desired.has_entrance && found.custom_domain_name != desired.custom_domain {
+            return Err(Fault::Conflict(format!(
+                "service {name} is not taken over: its custom domain name is {}, and that of the route would be {}",
+                found.custom_domain_name.as_deref().unwrap_or("none"),
+                desired.custom_domain.as_deref().unwrap_or("none"),
+            )));
+        }
         tracing::info!(
             service = known.arn,
             from = owner(tags),
@@ -192,7 +208,7 @@ impl Lattice {
         }
         // Last: a controller that ends in the middle begins again.
         let tag = self.client.tag_resource().resource_arn(&known.arn);
-        let identity = identity.clone().into_iter().collect();
+        let identity = identity(&desired.tags).into_iter().collect();
         tag.set_tags(Some(identity)).send().await?;
         Ok(())
     }
@@ -255,7 +271,7 @@ impl Lattice {
                 let taken_over = desired.takeover.as_deref();
                 let taken_over = taken_over.is_some_and(|from| is_takeover(&tags, &identity, from));
                 if taken_over {
-                    self.take_over(&known, &identity, &tags).await?;
+                    self.take_over((name, &known), desired, &tags).await?;
                 } else if !has_tags(&tags, &identity) {
                     let whose = || format!("service {name} is another's: {}", owner(&tags));
                     taken = taken.or_else(|| Some(whose()));

@@ -108,7 +108,8 @@ impl App {
             (SERVICE_NAME, &name.name),
             (SERVICE_NAMESPACE, &name.namespace),
         ]);
-        self.lattice.delete_groups(&own, &keep).await
+        let still = self.look().backing_targets(name);
+        self.lattice.end_exports(&own, &keep, &still).await
     }
 
     /// Says what became of an export.

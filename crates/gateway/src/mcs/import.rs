@@ -1,12 +1,10 @@
 //! ServiceImports: each namespace that the cluster has gets one for each name that some cluster exports there.
 
-use std::collections::BTreeMap;
-
 use kube::ResourceExt as _;
 use kube::api::{Api, DeleteParams, Patch, PatchParams, Preconditions};
 use serde_json::{Value, json};
 
-use super::{Exported, clusters};
+use super::{Exported, clusters, ports};
 use crate::condition::{Verdict, merged};
 use crate::controller::{App, Undone};
 use crate::kinds::{self, McsImport};
@@ -20,14 +18,7 @@ const MANAGER: &str = "lath-gateway-controller";
 
 /// What an import says of what is exported, the oldest first.
 pub(super) fn spec(exported: &[&Exported]) -> Value {
-    let mut ports: BTreeMap<i32, &Exported> = BTreeMap::new();
-    for it in exported {
-        let taken = ports.values().any(|known| known.port_name == it.port_name);
-        if !taken {
-            ports.entry(it.port).or_insert(it);
-        }
-    }
-    let ports: Vec<_> = ports
+    let ports: Vec<_> = ports(exported)
         .values()
         .map(|it| {
             let mut port = json!({"port": it.port, "protocol": "TCP"});

@@ -18,7 +18,7 @@ use crate::group_policies::Of;
 use crate::kinds::{BackendRef, McsExport, RouteKind};
 use crate::plan::group_of;
 use crate::settings::Settings;
-use crate::world::{Name, Service, ServicePort, World};
+use crate::world::{Name, Service, ServicePort, World, backing};
 
 pub(crate) use self::read::follow;
 
@@ -214,6 +214,20 @@ impl World {
         all
     }
 
+    /// The targets of all ports of the Services that exports of a name are of.
+    fn backing_targets(&self, name: &Name) -> BTreeSet<(String, i32)> {
+        let aws = self.exports.get(name).map(|it| backing(name, it));
+        let services = [Some(name.clone()), aws].into_iter().flatten();
+        let found = services.filter_map(|it| Some((self.services.get(&it)?, it)));
+        let targets = found.flat_map(|(service, name)| {
+            let ports = service.ports.iter();
+            ports
+                .flat_map(|port| self.targets(&name, port))
+                .collect::<Vec<_>>()
+        });
+        targets.collect()
+    }
+
     /// A region of the ClusterSet that has not said yet what it exports.
     pub(crate) fn silent_region<'a>(&self, settings: &'a Settings) -> Option<&'a str> {
         settings.cluster_set.as_ref()?;
@@ -240,13 +254,34 @@ fn weights(text: &str) -> Result<BTreeMap<&str, i64>, String> {
     parts.collect()
 }
 
-/// The groups of a backend that is a ServiceImport, with their shares of its weight; those without one are the reserve.
+/// The ports that an import has, with the export that says what each one is: where several contradict each other, the oldest.
+fn ports<'a>(exported: &[&'a Exported]) -> BTreeMap<i32, &'a Exported> {
+    let mut ports: BTreeMap<i32, &Exported> = BTreeMap::new();
+    for it in exported {
+        let taken = ports.values().any(|known| known.port_name == it.port_name);
+        if !taken {
+            ports.entry(it.port).or_insert(it);
+        }
+    }
+    ports
+}
+
+/// What a backend that is a ServiceImport forwards to.
+pub(crate) struct Spread {
+    /// Groups with their shares of its weight; those without one are the reserve.
+    pub(crate) groups: Vec<(GroupRef, i64)>,
+    /// The clusters that there was no place for.
+    pub(crate) left_out: Vec<String>,
+}
+
+/// The groups of a backend that is a ServiceImport: of more than so many, those that get requests, the nearest and the oldest.
 pub(crate) fn spread(
     world: &World,
     settings: &Settings,
     backend: &BackendRef,
     name: &Name,
-) -> Result<Vec<(GroupRef, i64)>, Verdict> {
+    most: usize,
+) -> Result<Spread, Verdict> {
     let missing = |why: String| Verdict::bad("BackendNotFound", why);
     if settings.cluster_set.is_none() {
         let why = "the controller is in no ClusterSet: --cluster-set names one";
@@ -261,7 +296,17 @@ pub(crate) fn spread(
     if exported.is_empty() {
         return Err(missing(format!("no cluster exports {name}")));
     }
-    exported.retain(|it| Some(it.port) == backend.port);
+    // One that speaks otherwise than the import says is not what a client expects there.
+    let wanted = ports(&exported).into_iter();
+    let wanted = wanted
+        .map(|(_, it)| it)
+        .find(|it| Some(it.port) == backend.port);
+    exported.retain(|it| {
+        wanted.is_some_and(|wanted| {
+            (it.port, &it.port_name, &it.app_protocol)
+                == (wanted.port, &wanted.port_name, &wanted.app_protocol)
+        })
+    });
     if exported.is_empty() {
         let port = backend.port.unwrap_or_default();
         return Err(missing(format!("no cluster exports port {port} of {name}")));
@@ -296,6 +341,13 @@ pub(crate) fn spread(
         true => weight(it),
         false => 0,
     };
+    exported.sort_by_key(|it| {
+        let far = (counts(it) == 0, !it.own, it.region != settings.region);
+        (far, it.age())
+    });
+    let left_out = exported.split_off(most.min(exported.len()));
+    let left_out = left_out.into_iter().map(|it| it.cluster.clone());
+    let left_out: Vec<_> = left_out.collect();
     let sum: i64 = exported.iter().map(|it| counts(it)).sum();
     let whole = i64::from(backend.weight.unwrap_or(1).max(0)) * SHARES;
     let shares = exported.into_iter().map(|it| {
@@ -306,7 +358,10 @@ pub(crate) fn spread(
         };
         (GroupRef::Existing(it.group.clone()), share)
     });
-    Ok(shares.collect())
+    Ok(Spread {
+        groups: shares.collect(),
+        left_out,
+    })
 }
 
 /// What two exports of one name say differently, for the condition `Conflict`: what the oldest says counts.

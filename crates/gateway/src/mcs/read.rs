@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::{Exported, SET};
+use crate::RESYNC;
 use crate::controller::App;
 use crate::desired::{SOURCE_TYPE, Tags, key};
 use crate::lattice::{Fault, Lattice};
@@ -75,7 +76,13 @@ impl App {
 /// Follows one region for as long as the process lives.
 async fn follow_region(app: Arc<App>, region: String, lattice: Option<Lattice>) {
     let mut said = false;
+    let mut since = Instant::now();
     loop {
+        // The own region's memory is the workers', who see to it.
+        if let Some(lattice) = lattice.as_ref().filter(|_| since.elapsed() > RESYNC) {
+            lattice.forget().await;
+            since = Instant::now();
+        }
         let at = lattice.as_ref().unwrap_or(&app.lattice);
         match app.exported_in(at).await {
             Ok(now) => {

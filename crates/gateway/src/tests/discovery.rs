@@ -173,3 +173,21 @@ async fn a_route_of_the_same_name_and_an_exposed_service_have_services_of_their_
         "Programmed"
     );
 }
+
+#[tokio::test]
+async fn a_name_that_no_zone_allows_is_not_claimed_by_a_custom_domain() {
+    let bench = bench(|_| {}).await;
+    let hostname = "external-dns.alpha.kubernetes.io/hostname";
+    let asked = [
+        ("lath.dev/expose", Some("true")),
+        (hostname, Some("shop.example.com")),
+    ];
+    annotate(&bench, &asked);
+    bench.settle(&[one()]).await;
+    assert_eq!(condition(&bench)["reason"], "Invalid");
+    assert!(bench.there().ids("services").is_empty());
+    // Without it all is well.
+    annotate(&bench, &[(hostname, None)]);
+    bench.settle(&[one()]).await;
+    assert_eq!(condition(&bench)["reason"], "Programmed");
+}

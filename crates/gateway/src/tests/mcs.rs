@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::bench::{Bench, route};
 use super::{http, settings, world};
 use crate::kinds;
+use crate::lattice::LOOKS;
 use crate::world::{Key, Name};
 
 fn one() -> Name {
@@ -191,4 +192,96 @@ async fn what_cannot_be_exported_is_told_and_a_region_that_is_silent_changes_not
     other.app.learn("us-west-2", BTreeMap::new());
     other.settle(&[Key::Mcs(one())]).await;
     assert!(other.object("mcs-imports", "one").is_none());
+}
+
+/// Lets a group be what a service forwards to, or not.
+fn used(bench: &Bench, group: &str, by: &[&str]) {
+    let at = ("targetgroups".to_owned(), group.to_owned());
+    bench.there().all.get_mut(&at).unwrap()["serviceArns"] = json!(by);
+}
+
+#[tokio::test]
+async fn an_export_that_is_used_is_no_longer_offered_and_goes_when_it_is_not() {
+    let east = cluster("east", "vpc-1", None).await;
+    let west = cluster("west", "vpc-2", Some(&east)).await;
+    export(&east).await;
+    look(&west).await;
+    west.put("httproutes", "web", &to_import(1));
+    west.settle(&[route("web")]).await;
+    let group = east.there().ids("targetgroups").remove(0);
+    let targets = east.there().targets[&group].clone();
+    used(&east, &group, &["arn:west"]);
+    east.delete("mcs-exports", "one");
+    east.settle(&[Key::Export(one())]).await;
+    // It is still used, and serves.
+    assert!(east.object("mcs-exports", "one").is_some());
+    assert_eq!(east.there().targets[&group], targets);
+    let asked = east.server.changes();
+    assert!(
+        asked.iter().any(|it| it.starts_with("DELETE tags/")),
+        "{asked:#?}"
+    );
+    // The fake removes one tag of several.
+    let offered = |it: &String| it.starts_with("lath.dev/mcs-");
+    east.there()
+        .tags_of("targetgroups", &group)
+        .retain(|it, _| !offered(it));
+    for _ in 0..LOOKS {
+        look(&west).await;
+    }
+    west.settle(&[route("web")]).await;
+    assert!(west.object("mcs-imports", "one").is_none());
+    assert_eq!(
+        west.said("httproutes", "web", "ResolvedRefs").0,
+        "BackendNotFound"
+    );
+    used(&east, &group, &[]);
+    east.settle(&[Key::Export(one())]).await;
+    assert!(east.object("mcs-exports", "one").is_none());
+    assert!(east.there().ids("targetgroups").is_empty());
+}
+
+#[tokio::test]
+async fn of_more_clusters_than_a_rule_has_groups_the_nearest_and_oldest_count() {
+    let first = cluster("c0", "vpc-0", None).await;
+    export(&first).await;
+    let mut others = Vec::new();
+    for at in 1..12 {
+        let other = cluster(&format!("c{at}"), &format!("vpc-{at}"), Some(&first)).await;
+        for unused in 0..at {
+            other.put("mcs-exports", &format!("unused-{unused}"), &json!(null));
+        }
+        export(&other).await;
+        others.push(other);
+    }
+    // The last is the youngest, and the nearest for itself.
+    let last = others.last().unwrap();
+    look(last).await;
+    last.put("httproutes", "web", &to_import(1));
+    last.settle(&[route("web")]).await;
+    let shares = forwards(last);
+    assert_eq!(shares.len(), 10);
+    assert_eq!(last.said("httproutes", "web", "Programmed").0, "Programmed");
+    let (_, message) = last.said("httproutes", "web", "PartiallyInvalid");
+    assert!(
+        message.ends_with("none for c9.us-east-1, c10.us-east-1"),
+        "{message}"
+    );
+}
+
+#[tokio::test]
+async fn a_cluster_that_contradicts_the_import_gets_no_requests() {
+    let east = cluster("east", "vpc-1", None).await;
+    let west = cluster("west", "vpc-2", Some(&east)).await;
+    let mut service = (*west.app.look().services[&one()]).clone();
+    service.ports[0].app_protocol = Some("kubernetes.io/h2c".into());
+    west.app.world().services.insert(one(), Arc::new(service));
+    export(&east).await;
+    let group = east.there().ids("targetgroups").remove(0);
+    west.put("mcs-exports", "unused", &json!(null));
+    export(&west).await;
+    look(&west).await;
+    west.put("httproutes", "web", &to_import(1));
+    west.settle(&[route("web")]).await;
+    assert_eq!(forwards(&west), [(group, 1)]);
 }

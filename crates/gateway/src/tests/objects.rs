@@ -150,6 +150,20 @@ async fn a_service_is_taken_over_from_the_controller_that_is_named_alone() {
     bench.put("httproutes", "web", &web());
     annotate(&bench, "web", &[("allow-takeover-from", "1/green/vpc-9")]);
     bench.settle(&[route("web")]).await;
+    let (_, message) = bench.said("httproutes", "web", "PartiallyInvalid");
+    assert!(message.contains("--takeover-from"), "{message}");
+    assert_eq!(
+        bench.said("httproutes", "web", "Programmed").0,
+        "Conflicted"
+    );
+    // What would not fit is not even tagged: it would go with the route.
+    bench
+        .there()
+        .all
+        .get_mut(&("services".into(), id.clone()))
+        .unwrap()["customDomainName"] = json!("blue.example.com");
+    annotate(&bench, "web", &[("allow-takeover-from", "1/blue/vpc-9")]);
+    bench.settle(&[route("web")]).await;
     assert_eq!(
         bench.said("httproutes", "web", "Programmed").0,
         "Conflicted"
@@ -158,7 +172,11 @@ async fn a_service_is_taken_over_from_the_controller_that_is_named_alone() {
         *bench.there().tags_of("services", &id),
         theirs("1/blue/vpc-9")
     );
-    annotate(&bench, "web", &[("allow-takeover-from", "1/blue/vpc-9")]);
+    bench
+        .there()
+        .all
+        .get_mut(&("services".into(), id.clone()))
+        .unwrap()["customDomainName"] = Value::Null;
     bench.settle(&[route("web")]).await;
     assert_eq!(
         bench.said("httproutes", "web", "Programmed").0,
@@ -234,6 +252,18 @@ async fn a_hostname_has_a_dns_endpoint_where_the_kind_is_there() {
             .unwrap()
             .ends_with(".on.aws")
     );
+    // Without the hostname it goes, and the same when no Gateway accepts the route.
+    bench.put("httproutes", "web", &web());
+    bench.settle(&[route("web")]).await;
+    assert!(bench.object("dnsendpoints", "web-dns").is_none());
+    bench.put("httproutes", "web", &spec);
+    bench.settle(&[route("web")]).await;
+    let made = bench.object("dnsendpoints", "web-dns").unwrap();
+    assert_eq!(made["metadata"]["ownerReferences"][0]["uid"], "web");
+    spec["parentRefs"] = json!([{"name": "gw", "sectionName": "none"}]);
+    bench.put("httproutes", "web", &spec);
+    bench.settle(&[route("web")]).await;
+    assert!(bench.object("dnsendpoints", "web-dns").is_none());
 }
 
 #[tokio::test]

@@ -22,7 +22,7 @@ use crate::gates::GATE;
 use crate::kinds::{RouteKind, ServiceExport};
 use crate::lattice::Lattice;
 use crate::webhook::certificate::{Keeper, Served};
-use crate::webhook::{LARGEST, Webhook};
+use crate::webhook::{CONNECTIONS, LARGEST, Webhook};
 use crate::world::{Name, Service};
 
 const NAME: &str = "webhook-service.system.svc";
@@ -194,4 +194,19 @@ async fn a_certificate_that_somebody_removed_comes_back_and_replicas_keep_each_o
     place.configuration.lock().unwrap()["webhooks"][0]["clientConfig"] = empty;
     while !place.keeper.look().await.unwrap() {}
     assert!(place.gets_gate("default", "web").await);
+}
+
+#[tokio::test]
+async fn a_pod_that_takes_all_connections_does_not_keep_the_api_server_out() {
+    let mut place = place().await;
+    while !place.keeper.look().await.unwrap() {}
+    let mut held = Vec::new();
+    for _ in 0..CONNECTIONS + 8 {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.2:0".parse().unwrap()).unwrap();
+        held.push(socket.connect(place.address).await.unwrap());
+        assert!(held.len() % 32 > 0 || place.gets_gate("default", "web").await);
+    }
+    assert!(place.gets_gate("default", "web").await);
+    assert!(!place.gets_gate("default", "unused").await);
 }

@@ -5,11 +5,12 @@
 //! ([`certificate`]); what is asked and answered is [`review`].
 
 pub(crate) mod certificate;
+mod crowd;
 pub(crate) mod review;
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -22,10 +23,10 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 
 use self::certificate::Served;
+use self::crowd::{Crowd, Does, Guest};
 use self::review::Asked;
 use crate::controller::App;
 use crate::expose;
@@ -37,13 +38,18 @@ use crate::world::{BackendKind, Key, Name, World};
 pub(crate) const PATH: &str = "/mutate-pod";
 /// The largest question. API servers take objects of 3 MiB, and say little besides.
 pub(crate) const LARGEST: usize = 4 << 20;
-/// How many connections there may be, and how many questions are read at once.
-const CONNECTIONS: usize = 64;
-const AT_ONCE: usize = 16;
-/// How long a handshake may take, a head, and a body. API servers wait 10 seconds for all of it.
+/// How many connections there may be. Of more, the oldest one of the peer that has the most is closed.
+pub(crate) const CONNECTIONS: usize = 128;
+/// How large a question may become before it needs a place among the large ones, and how many of those are read at once: a few are all
+/// that this program has memory for.
+const SMALL: usize = 64 << 10;
+const LARGE_AT_ONCE: usize = 16;
+/// How long a handshake may take. API servers wait 10 seconds for all of it.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a body may take, which API servers send at once.
+const BODY: Duration = Duration::from_secs(5);
 /// How long a connection without a question stays open.
-const IDLE: Duration = Duration::from_secs(90);
+const IDLE: Duration = Duration::from_secs(30);
 /// The largest head of a request.
 const HEAD: usize = 16 << 10;
 
@@ -109,7 +115,8 @@ pub(crate) struct Webhook {
     /// Whether the cluster was read as a whole: before that, that no route has a pod says nothing.
     pub(crate) read: Arc<AtomicBool>,
     pub(crate) served: Arc<Served>,
-    reads: Semaphore,
+    connections: Arc<Crowd>,
+    large: Arc<Crowd>,
 }
 
 type Reply = (StatusCode, &'static str, Vec<u8>);
@@ -121,16 +128,55 @@ fn refuse(status: StatusCode, why: &str) -> Reply {
 
 impl Webhook {
     pub(crate) fn new(app: Arc<App>, read: Arc<AtomicBool>, served: Arc<Served>) -> Self {
-        let reads = Semaphore::new(AT_ONCE);
         Self {
             app,
             read,
             served,
-            reads,
+            connections: Crowd::new(CONNECTIONS),
+            large: Crowd::new(LARGE_AT_ONCE),
         }
     }
 
-    async fn answer(&self, request: Request<Incoming>) -> Reply {
+    /// Reads a question, with the place that it holds if it is a large one.
+    async fn body(
+        &self,
+        request: Request<Incoming>,
+        peer: IpAddr,
+    ) -> Result<(Vec<u8>, Option<Guest>), Reply> {
+        let mut body = Limited::new(request.into_body(), LARGEST);
+        let mut bytes = Vec::new();
+        let mut place: Option<Guest> = None;
+        loop {
+            let frame = match &place {
+                None => body.frame().await,
+                Some(place) => tokio::select! {
+                    frame = body.frame() => frame,
+                    () = place.has_to_leave() => {
+                        let why = "too many large reviews at once";
+                        return Err(refuse(StatusCode::SERVICE_UNAVAILABLE, why));
+                    }
+                },
+            };
+            match frame {
+                None => return Ok((bytes, place)),
+                Some(Ok(frame)) => {
+                    let data = frame.into_data().unwrap_or_default();
+                    bytes.extend_from_slice(&data);
+                    if bytes.len() > SMALL && place.is_none() {
+                        place = Some(self.large.enter(peer, Does::Speaks));
+                    }
+                }
+                Some(Err(error)) if error.is::<LengthLimitError>() => {
+                    let why = format!("a review has at most {LARGEST} bytes");
+                    return Err(refuse(StatusCode::PAYLOAD_TOO_LARGE, &why));
+                }
+                Some(Err(_)) => return Err(refuse(StatusCode::BAD_REQUEST, "the body breaks off")),
+            }
+        }
+    }
+
+    async fn answer(&self, request: Request<Incoming>, guest: &Guest, peer: IpAddr) -> Reply {
+        guest.does(Does::Speaks);
         if request.uri().path() != PATH {
             return refuse(StatusCode::NOT_FOUND, "only /mutate-pod is here");
         }
@@ -141,20 +187,17 @@ impl Webhook {
             let why = "the cluster is not read yet";
             return refuse(StatusCode::SERVICE_UNAVAILABLE, why);
         }
-        // A few large questions at once are all that this program has memory for.
-        let Ok(_place) = self.reads.acquire().await else {
-            return refuse(StatusCode::SERVICE_UNAVAILABLE, "the controller ends");
-        };
-        let body = Limited::new(request.into_body(), LARGEST).collect();
-        let body = match tokio::time::timeout(PATIENCE, body).await {
-            Ok(Ok(body)) => body.to_bytes(),
-            Ok(Err(error)) if error.is::<LengthLimitError>() => {
-                let why = format!("a review has at most {LARGEST} bytes");
-                return refuse(StatusCode::PAYLOAD_TOO_LARGE, &why);
-            }
-            Ok(Err(_)) => return refuse(StatusCode::BAD_REQUEST, "the body breaks off"),
+        // Nothing that others need is held while a peer takes its time.
+        let body = tokio::time::timeout(BODY, self.body(request, peer)).await;
+        let (body, place) = match body {
+            Ok(Ok(read)) => read,
+            Ok(Err(refused)) => return refused,
             Err(_) => return refuse(StatusCode::REQUEST_TIMEOUT, "the body takes too long"),
         };
+        guest.does(Does::Hears);
+        if let Some(place) = &place {
+            place.does(Does::Hears);
+        }
         match review::read(&body) {
             Ok(asked) => {
                 let inject = !asked.has_gate && asked.creates_pod && wants_gate(&self.app, &asked);
@@ -173,7 +216,7 @@ impl Webhook {
         }
     }
 
-    async fn connection(self: Arc<Self>, stream: TcpStream) {
+    async fn connection(&self, stream: TcpStream, guest: &Guest, peer: IpAddr) {
         let Some(config) = self.served.config() else {
             return;
         };
@@ -187,7 +230,8 @@ impl Webhook {
             Err(_) => return,
         };
         let service = service_fn(|request: Request<Incoming>| async {
-            let (status, kind, bytes) = self.answer(request).await;
+            let (status, kind, bytes) = self.answer(request, guest, peer).await;
+            guest.does(Does::Waits);
             let mut response = Response::new(Full::new(Bytes::from(bytes)));
             *response.status_mut() = status;
             let kind = HeaderValue::from_static(kind);
@@ -208,13 +252,9 @@ impl Webhook {
     /// Answers for as long as the process lives.
     pub(crate) async fn serve(self, listener: TcpListener) {
         let webhook = Arc::new(self);
-        let places = Arc::new(Semaphore::new(CONNECTIONS));
         loop {
-            let Ok(place) = Arc::clone(&places).acquire_owned().await else {
-                return;
-            };
-            let stream = match listener.accept().await {
-                Ok((stream, _)) => stream,
+            let (stream, peer) = match listener.accept().await {
+                Ok((stream, peer)) => (stream, peer.ip().to_canonical()),
                 Err(error) => {
                     tracing::debug!(%error, "a connection of the webhook cannot be taken");
                     tokio::time::sleep(Duration::from_millis(100)).await;
@@ -222,9 +262,14 @@ impl Webhook {
                 }
             };
             let webhook = Arc::clone(&webhook);
+            let guest = webhook.connections.enter(peer, Does::Waits);
             tokio::spawn(async move {
-                webhook.connection(stream).await;
-                drop(place);
+                tokio::select! {
+                    () = webhook.connection(stream, &guest, peer) => {}
+                    () = guest.has_to_leave() => {
+                        tracing::debug!(%peer, "a connection of the webhook is closed for another one");
+                    }
+                }
             });
         }
     }
