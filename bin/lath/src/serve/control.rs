@@ -159,7 +159,7 @@ impl Control {
             .with_pods(token_issuers::pods(&cell))
             .with_resource_policies(resource_policy);
         let identity = Arc::new(identity);
-        // Before anything else is written: a state with a record is not new.
+        // Before anything else is written: a state that was written is not new.
         if config.default_vpc && lath_ec2::furnish_default_vpc(&cell).await? {
             tracing::info!("made the default VPC of a new data directory");
         }
@@ -352,8 +352,8 @@ async fn pin_trust_policies(cell: &Cell) {
     }
 }
 
-/// Gives the VPCs of older versions their default network ACLs. If the store cannot be written now, the next start tries
-/// again: until then everything crosses their subnets' edges, as those ACLs allow.
+/// Gives the VPCs of older versions their default network ACLs before a request can name one. If the store cannot be written
+/// now, the reconciler of networks tries again.
 async fn complete_network_acls(cell: &Cell) {
     match lath_ec2::complete_network_acls(cell).await {
         Ok(0) => {}

@@ -17,7 +17,7 @@ use crate::select::{Listed, Query, select_records};
 use crate::tags::{self, Tag, TagSpecification};
 
 /// How many internet gateways a region may have.
-const MAX_GATEWAYS: Quota<&str> =
+pub(super) const MAX_GATEWAYS: Quota<&str> =
     Quota::new("internet gateways", "InternetGatewayLimitExceeded", 5);
 
 operations! {

@@ -8,7 +8,7 @@ use lath_store::{Tx, View};
 use lath_wire::ApiError;
 
 use crate::Ec2;
-use crate::networks::{nat_gateways, transit, vpc_endpoints, vpc_peering};
+use crate::networks::{nat_gateways, network_acls, transit, vpc_endpoints, vpc_peering};
 use crate::records::{Subnet, Vpc};
 
 /// Whether the VPC works, or worked before.
@@ -41,6 +41,7 @@ pub async fn reconcile(app: Arc<Ec2>) -> Result<(), ApiError> {
             for id in &subnets {
                 tx.update::<Subnet>(id, |subnet| subnet.available = true);
             }
+            network_acls::complete_in(tx);
             transit::advance(&app.cell, tx, &observed, now);
             nat_gateways::advance(tx, &observed, now);
             vpc_endpoints::advance(tx, &observed, now);

@@ -27,6 +27,14 @@ impl Api {
         }
     }
 
+    /// Starts it anew in this mode.
+    pub(crate) fn become_of(&mut self, mode: lath_control::Mode) {
+        let mut cell = self.app.cell.clone();
+        cell.mode = mode;
+        self.app = Arc::new(Ec2 { cell });
+        self.service = lath_ec2::service(&self.app);
+    }
+
     /// Moves it to another region.
     pub(crate) fn place(&mut self, region: &str, topology: lath_feed::Topology) {
         let mut cell = self.app.cell.clone();

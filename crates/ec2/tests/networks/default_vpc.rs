@@ -1,4 +1,10 @@
+use std::sync::Arc;
+
+use lath_control::Cell;
+use lath_ec2::records::{InternetGateway, NetworkAcl, RouteTable, SecurityGroup, Subnet, Vpc};
 use lath_feed::{RouteTarget, Snapshot};
+use lath_store::{Db, Kinds, Memory, Record, Store, Tx};
+use lath_wire::ApiError;
 
 use crate::api::Api;
 
@@ -118,4 +124,50 @@ async fn a_new_state_begins_with_one_and_another_does_not() {
     let furnished = lath_ec2::furnish_default_vpc(&used.app.cell).await;
     assert!(!furnished.unwrap());
     assert!(used.all("vpcId", all).await.is_empty());
+}
+
+fn forget<R: Record>(tx: &mut Tx) {
+    let ids: Vec<_> = tx.view().list::<R>().map(|it| it.id()).collect();
+    for id in ids {
+        tx.delete::<R>(&id);
+    }
+}
+
+#[tokio::test]
+async fn a_state_whose_records_were_all_deleted_is_not_new() {
+    let store: Arc<dyn Store> = Arc::new(Memory::new());
+    for is_new in [true, false] {
+        let kinds = lath_ec2::kinds(Kinds::default());
+        let (mut cell, _observed) = Cell::for_test();
+        cell.db = Db::open(Arc::clone(&store), kinds).await.unwrap();
+        let furnished = lath_ec2::furnish_default_vpc(&cell).await;
+        assert_eq!(furnished.unwrap(), is_new);
+        let clear = |tx: &mut Tx| {
+            forget::<Subnet>(tx);
+            forget::<SecurityGroup>(tx);
+            forget::<NetworkAcl>(tx);
+            forget::<RouteTable>(tx);
+            forget::<InternetGateway>(tx);
+            forget::<Vpc>(tx);
+            Ok::<_, ApiError>(())
+        };
+        cell.db.write(clear).await.unwrap();
+        assert!(cell.db.view().is_empty());
+    }
+}
+
+#[tokio::test]
+async fn its_internet_gateway_counts() {
+    let api = Api::new();
+    for _ in 0..5 {
+        api.ok("Action=CreateInternetGateway").await;
+    }
+    let create = "Action=CreateDefaultVpc";
+    api.refuses(&[(create, "InternetGatewayLimitExceeded")])
+        .await;
+    let gateways = "Action=DescribeInternetGateways";
+    let gateway = api.get("internetGatewayId", gateways).await;
+    let form = format!("Action=DeleteInternetGateway&InternetGatewayId={gateway}");
+    api.ok(&form).await;
+    api.ok(create).await;
 }

@@ -1,3 +1,6 @@
+use std::sync::Arc;
+
+use lath_control::Mode;
 use lath_feed::{Snapshot, Traffic};
 
 use crate::api::Api;
@@ -112,6 +115,8 @@ async fn a_new_acl_denies_and_takes_entries_in_the_order_of_their_numbers() {
     // The filters that look at entries.
     for (name, value, found) in [
         ("entry.protocol", "47", 1),
+        ("entry.protocol", "tcp", 0),
+        ("entry.protocol", "-1", 2),
         ("entry.icmp.type", "-1", 1),
         ("entry.port-range.from", "80", 0),
         ("entry.ipv6-cidr", "::/0", 1),
@@ -148,6 +153,11 @@ async fn a_subnet_goes_from_one_acl_to_another_and_back() {
         let feed = &feed.vpcs[&vpc.parse().unwrap()].subnets[&subnet.parse().unwrap()];
         assert_eq!(feed.network_acl.as_ref().unwrap().as_str(), to);
     }
+    let same = format!(
+        "Action=ReplaceNetworkAclAssociation&AssociationId={association}&NetworkAclId={own}"
+    );
+    let kept = api.get("newAssociationId", &same).await;
+    assert_eq!(kept, association, "nothing changes");
     let other = api.vpc("10.1.0.0/16").await;
     let foreign = default_acl(&api, &other).await;
     api.refuses(&[
@@ -274,16 +284,57 @@ async fn bad_entries_get_awss_errors() {
         ),
     ])
     .await;
-    for number in 1..20 {
-        api.ok(&entry(&acl, number, false, &all)).await;
+}
+
+#[tokio::test]
+async fn each_direction_has_twenty_entries_of_each_ip_version_with_the_last_denial() {
+    for (mode, own) in [(Mode::Strict, 19), (Mode::Extended, 39)] {
+        let mut api = Api::new();
+        api.become_of(mode);
+        let vpc = api.vpc("10.0.0.0/16").await;
+        let acl = acl(&api, &vpc).await;
+        let v4 = format!("Protocol=-1&RuleAction=allow&{ANY}");
+        let v6 = "Protocol=-1&RuleAction=allow&Ipv6CidrBlock=::/0";
+        for number in 1..=own {
+            api.ok(&entry(&acl, number, false, &v4)).await;
+        }
+        let full = "NetworkAclEntryLimitExceeded";
+        api.refuses(&[(&entry(&acl, 50, false, &v4), full)]).await;
+        api.ok(&entry(&acl, 50, true, &v4)).await;
+        api.ok(&entry(&acl, 51, false, v6)).await;
+        let replace = |number, rest| entry(&acl, number, false, rest).replace("Create", "Replace");
+        api.refuses(&[(&replace(51, &v4), full)]).await;
+        api.ok(&replace(1, &v4)).await;
+        api.ok(&replace(1, v6)).await;
+        api.ok(&entry(&acl, 50, false, &v4)).await;
     }
-    // Each direction has twenty.
-    api.ok(&entry(&acl, 50, true, &all)).await;
-    api.refuses(&[(
-        &entry(&acl, 50, false, &all),
-        "NetworkAclEntryLimitExceeded",
-    )])
-    .await;
+}
+
+#[tokio::test]
+async fn entries_are_found_by_the_name_and_the_number_of_their_protocol() {
+    let api = Api::new();
+    let vpc = api.vpc("10.0.0.0/16").await;
+    let acl = acl(&api, &vpc).await;
+    let ports = "RuleAction=allow&PortRange.From=1&PortRange.To=9&CidrBlock=0.0.0.0/0";
+    let echoes = "RuleAction=allow&Icmp.Type=-1&Icmp.Code=-1&CidrBlock=0.0.0.0/0";
+    for (number, name, rest) in [(6, "tcp", ports), (17, "udp", ports), (1, "icmp", echoes)] {
+        let found = |value: String| {
+            format!(
+                "Action=DescribeNetworkAcls&Filter.1.Name=entry.protocol&Filter.1.Value.1={value}"
+            )
+        };
+        let by_name = found(name.to_owned());
+        assert!(api.all("networkAclId", &by_name).await.is_empty(), "{name}");
+        let form = format!("Protocol={number}&{rest}");
+        api.ok(&entry(&acl, number, true, &form)).await;
+        for form in [by_name, found(number.to_string())] {
+            assert_eq!(
+                api.all("networkAclId", &form).await,
+                [acl.as_str()],
+                "{form}"
+            );
+        }
+    }
 }
 
 #[tokio::test]
@@ -297,13 +348,22 @@ async fn a_state_of_before_gets_the_acls_that_its_vpcs_name() {
         tx.delete::<lath_ec2::records::NetworkAcl>(&gone);
         Ok::<_, lath_wire::ApiError>(())
     };
-    api.app.cell.db.write(forget).await.unwrap();
+    api.app.cell.db.write(forget.clone()).await.unwrap();
+    // Nodes deny what has an ACL that they do not know, and this one allows everything.
+    let feed = snapshot(&api);
+    let feed = &feed.vpcs[&vpc.parse().unwrap()].network_acls[&default.parse().unwrap()];
+    assert!(feed.ingress[0].allow && feed.egress[0].allow);
     for made in [1, 0] {
         let count = lath_ec2::complete_network_acls(&api.app.cell)
             .await
             .unwrap();
         assert_eq!(count, made);
     }
+    // A start that could not write leaves it to the reconciler.
+    api.app.cell.db.write(forget).await.unwrap();
+    lath_ec2::networks::reconcile(Arc::clone(&api.app))
+        .await
+        .unwrap();
     let form = format!(
         "Action=DescribeNetworkAcls&Filter.1.Name=association.subnet-id&Filter.1.Value.1={subnet}"
     );

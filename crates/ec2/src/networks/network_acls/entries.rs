@@ -13,9 +13,16 @@ use crate::ids;
 use crate::messages::Nothing;
 use crate::records::{AclEntry, Direction, NetworkAcl};
 
-/// How many entries an ACL may have in a direction, besides the one that denies the rest.
+/// How many entries an ACL may have in a direction for IPv4, and for IPv6. "This quota includes the default deny rules"
+/// (<https://docs.aws.amazon.com/vpc/latest/userguide/amazon-vpc-limits.html>).
 const MAX_ENTRIES: Quota<&str> =
     Quota::new("network acl entries", "NetworkAclEntryLimitExceeded", 20);
+/// What no request passes, even where quotas do not hold: each entry is a rule that packets of all its subnets meet. AWS
+/// raises the quota "up to a maximum of 40" (same page).
+const MOST_ENTRIES: Quota<&str> = Quota {
+    limit: 40,
+    ..MAX_ENTRIES
+};
 /// The number of the entry that denies what no other matches: answers show it, and no request changes it.
 pub(super) const LAST: i32 = 32_767;
 
@@ -41,20 +48,24 @@ pub(super) fn create(
             ),
         ));
     }
-    MAX_ENTRIES.check(&app.cell, acl.of(entry.direction).count() + 1, over)?;
+    check_room(app, &acl, &entry)?;
     tx.update::<NetworkAcl>(acl.id.as_str(), |acl| acl.put(entry));
     Ok(Nothing {})
 }
 
 pub(super) fn replace(
-    _app: &Ec2,
+    app: &Ec2,
     tx: &mut Tx,
     op: ReplaceNetworkAclEntry,
 ) -> Result<Nothing, ApiError> {
     let acl = ids::find::<NetworkAcl>(tx.view(), &op.network_acl_id)?;
     let entry = read(&op.into())?;
-    if !acl.of(entry.direction).any(|it| it.number == entry.number) {
+    let mut entries = acl.of(entry.direction);
+    let Some(old) = entries.find(|it| it.number == entry.number) else {
         return Err(absent(entry.number));
+    };
+    if is_v6(old) != is_v6(&entry) {
+        check_room(app, &acl, &entry)?;
     }
     tx.update::<NetworkAcl>(acl.id.as_str(), |acl| acl.put(entry));
     Ok(Nothing {})
@@ -75,6 +86,22 @@ pub(super) fn delete(
         acl.remove(direction, number);
     });
     Ok(Nothing {})
+}
+
+fn is_v6(entry: &AclEntry) -> bool {
+    matches!(entry.cidr, IpNet::V6(_))
+}
+
+/// Whether there may be one more entry of its direction and IP version.
+fn check_room(app: &Ec2, acl: &NetworkAcl, entry: &AclEntry) -> Result<(), ApiError> {
+    let alike = acl.of(entry.direction);
+    let alike = alike.filter(|it| is_v6(it) == is_v6(entry)).count();
+    // With the new one, and the one that denies the rest.
+    let count = alike + 2;
+    if count > MOST_ENTRIES.limit {
+        return Err(over(&MOST_ENTRIES));
+    }
+    MAX_ENTRIES.check(&app.cell, count, over)
 }
 
 fn absent(number: i32) -> ApiError {
@@ -237,6 +264,16 @@ fn item(entry: &AclEntry) -> EntryItem {
         protocol,
         rule_action: if entry.allow { "allow" } else { "deny" }.into(),
         rule_number: entry.number,
+    }
+}
+
+/// The name of a protocol's number, where filters take one.
+pub(super) fn protocol_name(number: &str) -> Option<&'static str> {
+    match number.parse().ok()? {
+        TCP => Some("tcp"),
+        UDP => Some("udp"),
+        ICMP => Some("icmp"),
+        _ => None,
     }
 }
 

@@ -66,18 +66,18 @@ pub(crate) fn of_subnet<'a>(vpc: &'a Vpc, subnet: &'a Subnet) -> &'a NetworkAclI
 /// # Errors
 /// That the store failed.
 pub async fn complete(cell: &Cell) -> Result<usize, ApiError> {
-    cell.db
-        .write(|tx: &mut Tx| {
-            let view = tx.view();
-            let without =
-                |vpc: &Arc<Vpc>| view.get::<NetworkAcl>(vpc.network_acl.as_str()).is_none();
-            let vpcs: Vec<_> = view.list::<Vpc>().filter(without).collect();
-            for vpc in &vpcs {
-                tx.put(NetworkAcl::default_of(vpc));
-            }
-            Ok(vpcs.len())
-        })
-        .await
+    cell.db.write(|tx: &mut Tx| Ok(complete_in(tx))).await
+}
+
+/// The same, within a transaction.
+pub(crate) fn complete_in(tx: &mut Tx) -> usize {
+    let view = tx.view();
+    let without = |vpc: &Arc<Vpc>| view.get::<NetworkAcl>(vpc.network_acl.as_str()).is_none();
+    let vpcs: Vec<_> = view.list::<Vpc>().filter(without).collect();
+    for vpc in &vpcs {
+        tx.put(NetworkAcl::default_of(vpc));
+    }
+    vpcs.len()
 }
 
 /// The subnet that has an association.
@@ -151,6 +151,11 @@ fn replace(
             "Network ACL {} and subnet {} belong to different networks",
             acl.id, subnet.id
         )));
+    }
+    if acl_with(tx.view(), &op.association_id).as_deref() == Some(acl.id.as_str()) {
+        return Ok(ReplaceNetworkAclAssociationResult {
+            new_association_id: op.association_id,
+        });
     }
     let own = (!is_default(tx.view(), &acl)).then(|| acl.id.clone());
     let id = association();
@@ -227,7 +232,11 @@ impl Listed for AclItem {
             entry_texts(it, |it| Some(it.egress.to_string()))
         }),
         ("entry.protocol", |it| {
-            entry_texts(it, |it| Some(it.protocol.clone()))
+            let numbers = entry_texts(it, |it| Some(it.protocol.clone()));
+            let names = entry_texts(it, |it| {
+                entries::protocol_name(&it.protocol).map(str::to_owned)
+            });
+            [numbers, names].concat()
         }),
         ("entry.rule-action", |it| {
             entry_texts(it, |it| Some(it.rule_action.clone()))

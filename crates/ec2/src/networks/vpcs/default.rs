@@ -14,7 +14,7 @@ use super::messages::*;
 use super::{MAX_VPCS, item, main_table, options_id};
 use crate::Ec2;
 use crate::errors::{client, over};
-use crate::networks::{security_groups, subnets};
+use crate::networks::{internet_gateways, security_groups, subnets};
 use crate::records::{CidrBlock, Destination, InternetGateway, NetworkAcl, Route, Target, Vpc};
 
 /// "A VPC with a size /16 IPv4 CIDR block (172.31.0.0/16)".
@@ -25,15 +25,15 @@ pub(crate) fn find(view: &View) -> Option<Arc<Vpc>> {
     view.by::<Vpc>("state", "default").next()
 }
 
-/// Makes the default VPC of a state that has no record yet. Returns whether it did: a state that was written before, even
-/// by a start that made none, gets none unasked.
+/// Makes the default VPC of a state that was never written. Returns whether it did: a state that was written before, even
+/// by a start that made none, gets none unasked, and neither does one whose records were all deleted.
 ///
 /// # Errors
 /// That the store failed.
 pub async fn furnish(cell: &Cell) -> Result<bool, ApiError> {
     cell.db
         .write(|tx: &mut Tx| {
-            let is_new = tx.view().is_empty();
+            let is_new = tx.view().revision() == 0;
             if is_new {
                 make(cell, tx);
             }
@@ -54,6 +54,8 @@ pub(super) fn create(
         ));
     }
     MAX_VPCS.check(&app.cell, tx.view().count::<Vpc>() + 1, over)?;
+    let gateways = tx.view().count::<InternetGateway>();
+    internet_gateways::MAX_GATEWAYS.check(&app.cell, gateways + 1, over)?;
     let vpc = make(&app.cell, tx);
     let observed = app.cell.observed.borrow();
     Ok(CreateVpcResult {
