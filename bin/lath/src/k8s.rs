@@ -19,7 +19,7 @@ pub(crate) struct K8s {
 #[derive(Debug, Subcommand)]
 enum K8sCommand {
     /// Make Gateways and routes of a cluster services of VPC Lattice, at Lath or at AWS, until SIGTERM.
-    Controller(Controller),
+    Controller(Box<Controller>),
     /// Show what Gateways and routes became in VPC Lattice, a line each, and why not.
     Status(Status),
     /// Show all that is known of one: lath k8s explain httproute/NAME.

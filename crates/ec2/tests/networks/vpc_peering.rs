@@ -14,7 +14,9 @@ fn snapshot(api: &Api) -> Snapshot {
 
 async fn reconcile(api: &Api) {
     let app = std::sync::Arc::clone(&api.app);
-    lath_ec2::networks::reconcile(app).await.unwrap();
+    lath_ec2::networks::reconcile(app)
+        .await
+        .expect("the store is in memory");
 }
 
 async fn state(api: &Api, id: &str) -> String {
