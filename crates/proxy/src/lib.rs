@@ -30,7 +30,6 @@ mod function;
 #[doc(hidden)]
 pub mod fuzzing;
 mod gate;
-mod gateway;
 mod head;
 mod http2;
 mod ids;

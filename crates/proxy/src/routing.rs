@@ -16,11 +16,11 @@ use crate::cors::Said;
 use crate::counters::Count;
 use crate::engine::Source;
 use crate::flight::Flight;
-use crate::gateway::{GatewayState, LONGEST_HOST, lower};
 use crate::head::{self, Seen};
 use crate::rate::{Limiter, Place, Reading};
 use crate::refusal::Refusal;
 use crate::session::{Session, Sessions};
+use crate::state::gateway::{GatewayState, LONGEST_HOST, lower};
 use crate::state::{Choice, Entry, ListenerState, Outcome, VpcState, stand_in};
 use crate::tls::{Mutual, Presented};
 use crate::traffic::Traffic;
@@ -260,8 +260,7 @@ impl Route {
             Outcome::Forward { mirrors, .. } => mirrors.as_slice(),
             Outcome::Fixed(_) | Outcome::Answer(_) => &[],
         };
-        let filters = self.choice().and_then(|it| it.filters.as_ref());
-        let of_group = filters.into_iter().flat_map(|it| &it.mirrors);
+        let of_group = self.choice().into_iter().flat_map(|it| &it.mirrors);
         let taken = mirrors.iter().chain(of_group);
         let taken = taken.filter(move |it| it.takes_turn(thread));
         taken.map(|it| &it.choice)

@@ -1,5 +1,7 @@
 //! The compiled state: what the hot path reads, and nothing else.
 
+pub(crate) mod gateway;
+
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -16,10 +18,11 @@ use lath_route::{Router, Weighted};
 
 use crate::fields::Field;
 use crate::gate::Gate;
-use crate::gateway::{GatewayState, Gateways};
 use crate::slot::{GroupSlot, ServiceSlot, Turns};
 use crate::tls::{Mutual, Offer, Offered, Way};
 use crate::traffic::{Answer, Filters, Traffic};
+
+pub(crate) use gateway::{GatewayState, Gateways};
 
 /// Everything at one moment. Replaced as a whole, shared where nothing changed.
 #[derive(Debug, Default)]
@@ -203,8 +206,7 @@ impl Outcome {
             } => (choices.as_slice(), mirrors.as_slice()),
             Self::Fixed(_) | Self::Answer(_) => (&[][..], &[][..]),
         };
-        let filters = choices.iter().filter_map(|it| it.filters.as_ref());
-        let of_groups = filters.flat_map(|it| &it.mirrors);
+        let of_groups = choices.iter().flat_map(|it| &it.mirrors);
         let mirrors = mirrors.iter().chain(of_groups).map(|it| &it.choice);
         choices.iter().chain(mirrors)
     }
@@ -246,6 +248,8 @@ pub(crate) struct Choice {
     pub(crate) header: Field,
     /// What is done with what goes to it; seldom anything.
     pub(crate) filters: Option<Arc<Filters>>,
+    /// Which groups get copies of that.
+    pub(crate) mirrors: Vec<Mirror>,
 }
 
 impl Choice {

@@ -16,7 +16,6 @@ use rand::Rng;
 use crate::cors::Cors;
 use crate::rate::Limiter;
 use crate::session::Sessions;
-use crate::state::Mirror;
 
 /// The rate limits of a rule.
 pub(crate) type Limits = Box<[Arc<Limiter>]>;
@@ -73,16 +72,14 @@ impl Traffic {
 pub(crate) struct Filters {
     pub(crate) heads: Heads,
     pub(crate) response: Edits,
-    pub(crate) mirrors: Vec<Mirror>,
 }
 
 impl Filters {
     /// `None`: as of [`Traffic::of`].
-    pub(crate) fn of(filters: &GroupFilters, mirrors: Vec<Mirror>) -> Option<Self> {
+    pub(crate) fn of(filters: &GroupFilters) -> Option<Self> {
         Some(Self {
             heads: Heads::of(&filters.request_headers, filters.rewrite.as_ref())?,
             response: Edits::of(&filters.response_headers)?,
-            mirrors,
         })
     }
 }

@@ -12,7 +12,7 @@ use lath_health::HealthView;
 use lath_model::id::{
     ListenerId, RuleId, ServiceId, ServiceNetworkId, TargetGroupId, VpcEndpointId,
 };
-use lath_model::lattice::{Action, ListenerProtocol};
+use lath_model::lattice::{Action, ListenerProtocol, WeightedTargetGroup};
 use lath_model::traffic::{self, RateLimit, TrafficPolicy};
 use lath_model::{Owner, Partition};
 use lath_route::{Router, Weighted};
@@ -20,7 +20,6 @@ use lath_route::{Router, Weighted};
 use self::groups::groups;
 use crate::fields::Field;
 use crate::gate::Gate;
-use crate::gateway::Gateways;
 use crate::slot::{GroupSlot, ServiceSlot, Turns};
 use crate::state::*;
 use crate::tls::{self, Mutual, Offer, Offered};
@@ -459,13 +458,7 @@ impl Make<'_> {
                 Outcome::Forward {
                     weighted,
                     turns: Turns::spread(self.threads, period),
-                    choices: groups
-                        .iter()
-                        .map(|it| Choice {
-                            filters: self.filters(policy, &it.target_group),
-                            ..self.choice(&it.target_group, it.weight)
-                        })
-                        .collect(),
+                    choices: groups.iter().map(|it| self.filtered(policy, it)).collect(),
                     failure: failure.map(|it| {
                         let status = StatusCode::from_u16(it.status);
                         status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
@@ -485,11 +478,19 @@ impl Make<'_> {
         mirrors.collect()
     }
 
-    /// What is done with requests to a group. The policy was found to be one that can be obeyed.
-    fn filters(&self, policy: Option<&TrafficPolicy>, id: &TargetGroupId) -> Option<Arc<Filters>> {
-        let filters = policy?.groups.iter().find(|it| it.target_group == *id)?;
-        let mirrors = self.mirrors(&filters.mirrors);
-        Filters::of(filters, mirrors).map(Arc::new)
+    /// One of an action's groups, with what is done with requests to it. The policy was found to be one that can be obeyed.
+    fn filtered(&self, policy: Option<&TrafficPolicy>, group: &WeightedTargetGroup) -> Choice {
+        let id = &group.target_group;
+        let choice = self.choice(id, group.weight);
+        let filters = policy.and_then(|it| it.groups.iter().find(|it| it.target_group == *id));
+        match filters {
+            None => choice,
+            Some(filters) => Choice {
+                filters: Filters::of(filters).map(Arc::new),
+                mirrors: self.mirrors(&filters.mirrors),
+                ..choice
+            },
+        }
     }
 
     fn choice(&self, id: &TargetGroupId, weight: u32) -> Choice {
@@ -505,6 +506,7 @@ impl Make<'_> {
             weight,
             header,
             filters: None,
+            mirrors: Vec::new(),
         }
     }
 }

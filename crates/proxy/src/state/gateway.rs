@@ -11,7 +11,7 @@ use lath_model::lattice::ListenerProtocol;
 use lath_route::{Head, Merged};
 use rustls::ServerConfig;
 
-use crate::state::Entry;
+use super::{Entry, ListenerState};
 use crate::tls::Offered;
 
 /// The longest name there is.
@@ -242,7 +242,7 @@ fn gateway(
         by_host.insert(it.hostname.as_deref(), index);
         let mut hosts: BTreeMap<Option<&str>, Vec<Source>> = BTreeMap::new();
         for (route, entry) in routes.iter().filter(|(route, _)| route.name == it.name) {
-            let fits = |own: &crate::state::ListenerState| {
+            let fits = |own: &ListenerState| {
                 (own.port, own.protocol) == (listener.port, listener.protocol)
             };
             let Some(own) = entry.listeners.iter().position(fits) else {
