@@ -17,6 +17,15 @@ kind: GatewayClass
 metadata: {name: lath}
 spec: {controllerName: lath.dev/gateway-api-controller}
 """
+SHOP = """
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {name: shop}
+spec:
+  gatewayClassName: lath
+  listeners: [{name: http, protocol: HTTP, port: 80}]
+"""
 
 
 class Gateways(Cluster):

@@ -40,6 +40,22 @@ def lab(lath):
 
 
 @pytest.fixture(scope="module")
+def extended():
+    """A Lath with extensions that the tests of a file share."""
+    with lathlab.Lath("--extended") as lath:
+        yield lath
+        log = lath.log.read_text(errors="replace")
+        assert "panicked at" not in log, log
+
+
+@pytest.fixture
+def tried(extended):
+    """What a test makes on the Lath with extensions, removed when it ends."""
+    with Lab(extended) as lab:
+        yield lab
+
+
+@pytest.fixture(scope="module")
 def module_lab(lath):
     """The same for all tests of a file."""
     with Lab(lath) as lab:

@@ -4,7 +4,7 @@ the other imports, and routes forward to both.
 
 import pytest
 from lathlab import gateways, kubernetes as lab, wait_for
-from lathlab.gateways import CLASS, CONTROLLER, KINDS, PATIENCE
+from lathlab.gateways import CLASS, CONTROLLER, KINDS, PATIENCE, SHOP
 
 pytestmark = pytest.mark.root
 
@@ -29,15 +29,7 @@ spec: {selector: {app: cart}, ports: [{name: http, port: 80}]}
 EXPOSED = f'lath.dev/expose: "true", lath.dev/service-network: shop, external-dns.alpha.kubernetes.io/hostname: {HOST}'
 # A Gateway of AWS's name stands for a network that is there, and its routes are reached by names of their own.
 AWS = "application-networking.k8s.aws/gateway-api-controller"
-GATEWAY = CLASS.replace(CONTROLLER, AWS) + """
----
-apiVersion: gateway.networking.k8s.io/v1
-kind: Gateway
-metadata: {name: shop}
-spec:
-  gatewayClassName: lath
-  listeners: [{name: http, protocol: HTTP, port: 80}]
-"""
+GATEWAY = CLASS.replace(CONTROLLER, AWS) + SHOP
 EXPORT = """
 apiVersion: multicluster.x-k8s.io/v1beta1
 kind: ServiceExport

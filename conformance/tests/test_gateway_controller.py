@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 from lathlab import binary, gateways, kubernetes as lab, wait_for
-from lathlab.gateways import CLASS, DOMAIN, KINDS, PATIENCE
+from lathlab.gateways import CLASS, DOMAIN, KINDS, PATIENCE, SHOP
 
 pytestmark = pytest.mark.root
 
@@ -42,13 +42,7 @@ apiVersion: gateway.networking.k8s.io/v1
 kind: GatewayClass
 metadata: {name: foreign}
 spec: {controllerName: example.com/other}
----
-apiVersion: gateway.networking.k8s.io/v1
-kind: Gateway
-metadata: {name: shop}
-spec:
-  gatewayClassName: lath
-  listeners: [{name: http, protocol: HTTP, port: 80}]
+""" + SHOP + """
 ---
 apiVersion: gateway.networking.k8s.io/v1
 kind: Gateway

@@ -12,7 +12,7 @@ import threading
 
 import pytest
 from lathlab import free_port, gateways, kubernetes as lab, wait_for
-from lathlab.gateways import CLASS, DOMAIN, KINDS, PATIENCE
+from lathlab.gateways import CLASS, DOMAIN, KINDS, PATIENCE, SHOP
 
 FLAGGER = os.environ.get("LATH_FLAGGER")
 pytestmark = [pytest.mark.root,
@@ -37,15 +37,7 @@ spec:
         readinessProbe: {httpGet: {path: /, port: 80}, periodSeconds: 1}
         lifecycle: {preStop: {exec: {command: [sleep, "10"]}}}
 """
-GATEWAY = CLASS + """
----
-apiVersion: gateway.networking.k8s.io/v1
-kind: Gateway
-metadata: {name: shop}
-spec:
-  gatewayClassName: lath
-  listeners: [{name: http, protocol: HTTP, port: 80}]
-"""
+GATEWAY = CLASS + SHOP
 CANARY = """
 apiVersion: flagger.app/v1beta1
 kind: Canary

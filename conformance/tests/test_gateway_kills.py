@@ -10,7 +10,7 @@ import threading
 
 import pytest
 from lathlab import gateways, kubernetes as lab, wait_for
-from lathlab.gateways import CLASS, KINDS, PATIENCE
+from lathlab.gateways import CLASS, KINDS, PATIENCE, SHOP
 from lathlab.kubernetes import kill
 
 pytestmark = [pytest.mark.root, pytest.mark.skipif(
@@ -39,15 +39,7 @@ kind: Service
 metadata: {name: %(name)s}
 spec: {selector: {app: %(name)s}, ports: [{port: 80}]}
 """ % {"name": name} for name in ("one", "two"))
-GATEWAY = CLASS + """
----
-apiVersion: gateway.networking.k8s.io/v1
-kind: Gateway
-metadata: {name: shop}
-spec:
-  gatewayClassName: lath
-  listeners: [{name: http, protocol: HTTP, port: 80}]
-"""
+GATEWAY = CLASS + SHOP
 ROUTE = """
 apiVersion: gateway.networking.k8s.io/v1
 kind: HTTPRoute

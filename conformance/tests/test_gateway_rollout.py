@@ -12,7 +12,7 @@ import urllib.request
 import pytest
 from lathlab import binary, free_port, gateways, kubernetes as lab, wait_for
 from lathlab.clusters import is_true
-from lathlab.gateways import CLASS, KINDS, PATIENCE
+from lathlab.gateways import CLASS, KINDS, PATIENCE, SHOP
 
 pytestmark = pytest.mark.root
 
@@ -55,15 +55,7 @@ spec:
   protocolVersion: HTTP1
   healthCheck: {enabled: true, path: /, intervalSeconds: 5, timeoutSeconds: 2, healthyThresholdCount: 2, unhealthyThresholdCount: 2}
 """
-GATEWAY = CLASS + """
----
-apiVersion: gateway.networking.k8s.io/v1
-kind: Gateway
-metadata: {name: shop}
-spec:
-  gatewayClassName: lath
-  listeners: [{name: http, protocol: HTTP, port: 80}]
-"""
+GATEWAY = CLASS + SHOP
 ROUTE = """
 apiVersion: gateway.networking.k8s.io/v1
 kind: HTTPRoute

@@ -7,7 +7,7 @@ import subprocess
 import boto3
 import pytest
 from botocore.exceptions import ClientError
-from lathlab import Lath, wait_for
+from lathlab import wait_for
 from lathlab.lab import Lab, fixed, forward, path, refusal, unique
 from lathlab.policies import Mesh, tags
 
@@ -19,24 +19,9 @@ ANY = {"httpMatch": path("prefix", "/")}
 
 
 @pytest.fixture(scope="module")
-def extended():
-    with Lath("--extended") as lath:
-        yield lath
-        log = lath.log.read_text(errors="replace")
-        assert "panicked at" not in log, log
-
-
-@pytest.fixture(scope="module")
 def mesh(extended):
     with Lab(extended) as lab:
         yield Mesh(lab)
-
-
-@pytest.fixture
-def tried(extended):
-    """What a test makes, removed when it ends."""
-    with Lab(extended) as lab:
-        yield lab
 
 
 class Gateway:

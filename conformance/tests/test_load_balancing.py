@@ -3,21 +3,13 @@
 import json
 
 import pytest
-from lathlab import Lath, wait_for
+from lathlab import wait_for
 from lathlab.lab import Lab, forward, path, refusal, unique
 from lathlab.policies import MOODY, Mesh, tags
 
 pytestmark = pytest.mark.root
 
 TAG = "lath:load-balancing"
-
-
-@pytest.fixture(scope="module")
-def extended():
-    with Lath("--extended") as lath:
-        yield lath
-        log = lath.log.read_text(errors="replace")
-        assert "panicked at" not in log, log
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ import urllib.parse
 
 import pytest
 from botocore.exceptions import ClientError
-from lathlab import Lath, wait_for
+from lathlab import wait_for
 from lathlab.lab import Lab, allow, fixed, forward, refusal, unique
 
 pytestmark = pytest.mark.root
@@ -101,23 +101,9 @@ class Door:
 
 
 @pytest.fixture(scope="module")
-def extended():
-    with Lath("--extended") as lath:
-        yield lath
-        log = lath.log.read_text(errors="replace")
-        assert "panicked at" not in log, log
-
-
-@pytest.fixture(scope="module")
 def mesh(extended, tmp_path_factory):
     with Lab(extended) as lab:
         yield Mesh(lab, tmp_path_factory.mktemp("authorities"))
-
-
-@pytest.fixture
-def tried(extended):
-    with Lab(extended) as lab:
-        yield lab
 
 
 def verify(*authorities, **more):

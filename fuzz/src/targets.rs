@@ -68,8 +68,8 @@ targets! {
     metrics_request
     mutual_tls
     names
-    policy
     pod_review
+    policy
     probe_answer
     public_key
     record

@@ -9,7 +9,6 @@ use lath_store::Tx;
 use lath_wire::ApiError;
 use serde::Deserialize;
 
-use crate::fault;
 use crate::ident::Kind;
 use crate::long_tag::{FEW_PARTS, LongTag};
 use crate::policy_text::{self, Object, Span};
@@ -146,14 +145,7 @@ pub(crate) fn of(cell: &Cell, tags: &Tags) -> Result<Option<Box<LoadBalancing>>,
 /// # Errors
 /// `ValidationException`.
 pub(crate) fn check_given(kind: Kind, given: &Tags) -> Result<(), ApiError> {
-    match kind {
-        Kind::TargetGroup => TAG.check_whole(given),
-        _ if TAG.is_asked(given.keys()) => {
-            let message = format!("{} is a tag of target groups", TAG.name);
-            Err(fault::invalid("tags", message))
-        }
-        _ => Ok(()),
-    }
+    TAG.check_place(kind == Kind::TargetGroup, "target groups", given)
 }
 
 /// The tags of a group are about to be these: it has the policy that they ask for.

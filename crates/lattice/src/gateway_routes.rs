@@ -10,7 +10,7 @@ use crate::ident::{Identifier, Kind};
 use crate::long_tag::{LongTag, MANY_PARTS};
 use crate::policy_text::Object;
 use crate::record::{Listener, Service, Tags, key};
-use crate::{fault, gateway, region};
+use crate::{gateway, region};
 
 const NAME: &str = "lath:gateway-routes";
 
@@ -179,14 +179,7 @@ fn names_at(cell: &Cell, view: &View, arn: &str) -> Option<Vec<String>> {
 /// # Errors
 /// `ValidationException`.
 pub(crate) fn check_given(kind: Kind, given: &Tags) -> Result<(), ApiError> {
-    match kind {
-        _ if !TAG.is_asked(given.keys()) => Ok(()),
-        Kind::Service => TAG.check_whole(given),
-        _ => {
-            let message = format!("{NAME} is a tag of services");
-            Err(fault::invalid("tags", message))
-        }
-    }
+    TAG.check_place(kind == Kind::Service, "services", given)
 }
 
 /// The tags of a resource are about to be these: a service is attached to what they say.

@@ -133,6 +133,25 @@ impl LongTag {
         }
     }
 
+    /// Refuses such tags of what does not have them, and parts that are set alone.
+    ///
+    /// # Errors
+    /// `ValidationException`.
+    pub(crate) fn check_place(
+        &self,
+        fits: bool,
+        whose: &str,
+        given: &Tags,
+    ) -> Result<(), ApiError> {
+        match fits || !self.is_asked(given.keys()) {
+            true => self.check_whole(given),
+            false => {
+                let message = format!("{} is a tag of {whose}", self.name);
+                Err(fault::invalid("tags", message))
+            }
+        }
+    }
+
     /// Whether the text is the same in both.
     pub(crate) fn is_same(&self, before: &Tags, after: &Tags) -> bool {
         let of = |tags: &Tags| -> Vec<(String, String)> {

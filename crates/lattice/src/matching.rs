@@ -7,7 +7,6 @@ use lath_store::Tx;
 use lath_wire::ApiError;
 use serde::Deserialize;
 
-use crate::fault;
 use crate::ident::Kind;
 use crate::long_tag::{FEW_PARTS, LongTag};
 use crate::policy_text::{self, Object};
@@ -136,16 +135,8 @@ pub(crate) fn of(cell: &Cell, tags: &Tags) -> Result<Option<Box<MoreMatch>>, Api
 /// # Errors
 /// `ValidationException`.
 pub(crate) fn check_given(kind: Kind, is_default: bool, given: &Tags) -> Result<(), ApiError> {
-    if !TAG.is_asked(given.keys()) {
-        return Ok(());
-    }
-    match kind {
-        Kind::Rule if !is_default => TAG.check_whole(given),
-        _ => {
-            let message = format!("{NAME} is a tag of rules that are not a default one");
-            Err(fault::invalid("tags", message))
-        }
-    }
+    let fits = kind == Kind::Rule && !is_default;
+    TAG.check_place(fits, "rules that are not a default one", given)
 }
 
 /// The tags of a resource are about to be these: a rule has the conditions that they ask for.

@@ -105,14 +105,7 @@ pub(crate) fn check_given(kind: Kind, given: &Tags) -> Result<(), ApiError> {
         let message = format!("{ADDRESS} says where a gateway is reached, and cannot be set");
         return Err(fault::invalid("tags", message));
     }
-    match kind {
-        _ if !TAG.is_asked(given.keys()) => Ok(()),
-        Kind::Listener => TAG.check_whole(given),
-        _ => {
-            let message = format!("{NAME} is a tag of listeners");
-            Err(fault::invalid("tags", message))
-        }
-    }
+    TAG.check_place(kind == Kind::Listener, "listeners", given)
 }
 
 /// The tags of a resource are about to be these: a listener is the entrance that they ask for.
