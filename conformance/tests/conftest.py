@@ -1,8 +1,10 @@
 import ctypes
 import os
 import pathlib
+import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -80,6 +82,45 @@ def own_lab(own_lath):
 def pytest_runtest_setup(item):
     if item.get_closest_marker("root") and os.geteuid() != 0:
         pytest.skip("SKIPPED: needs root (network namespaces and mounts)")
+
+
+# How long a test may take, with its fixtures, in seconds: one that waits for ever would take the time of all others.
+PATIENCE = 1200
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item):
+    def give_up(_signal, _frame):
+        raise TimeoutError(f"{item.nodeid} has not ended after {PATIENCE} s")
+
+    before = signal.signal(signal.SIGALRM, give_up)
+    signal.setitimer(signal.ITIMER_REAL, PATIENCE)
+    try:
+        return (yield)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+class Progress:
+    """Says each failure and each slow test when it ends, and ends a run that is out of time, so that a run which something
+    else cuts off has said what it knew. LATH_TEST_UNTIL is when that is, in seconds since 1970."""
+
+    def __init__(self, reporter):
+        self.reporter = reporter
+        self.until = float(os.environ.get("LATH_TEST_UNTIL") or "inf")
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_runtest_logreport(self, report):
+        at = time.strftime("%H:%M:%S")
+        if report.failed:
+            crash = str(getattr(report.longrepr, "reprcrash", None) or report.longrepr)[:500]
+            self.reporter.write_line(f"\n{at} {report.when} of {report.nodeid} failed after {report.duration:.0f} s: {crash}")
+        elif report.duration > 45:
+            self.reporter.write_line(f"\n{at} {report.when} of {report.nodeid} took {report.duration:.0f} s")
+        if time.time() > self.until:
+            self.until = float("inf")
+            pytest.exit("the tests are out of time", returncode=pytest.ExitCode.TESTS_FAILED)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -163,6 +204,12 @@ def pytest_configure(config):
     calls.watch()
     if os.environ.get("PYTEST_XDIST_WORKER") and os.geteuid() == 0:
         enter_own_network()
+
+
+def pytest_sessionstart(session):
+    plugins = session.config.pluginmanager
+    if (reporter := plugins.get_plugin("terminalreporter")) and not hasattr(session.config, "workerinput"):
+        plugins.register(Progress(reporter))
 
 
 def enter_own_network():
