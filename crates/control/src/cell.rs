@@ -28,7 +28,7 @@ pub struct Cell {
     pub topology: Arc<Topology>,
     /// The state.
     pub db: Db,
-    /// What nodes say is so.
+    /// The actual state that nodes report.
     pub observed: ObservedReceiver,
     /// The installation's own keys, for nodes that verify signatures; `None` in tests.
     pub keys: Option<Arc<InstallationKeys>>,

@@ -10,7 +10,7 @@ use crate::zones::{Place, What, locate};
 const TTL: u32 = 60;
 
 /// Seconds that "no such name" may be kept (RFC 2308): short, because names appear when things are
-/// created, and whoever waits for one asks too early at first.
+/// created, and a client that waits for one asks too early at first.
 const NEGATIVE_TTL: u32 = 5;
 
 /// What a VPC's resolver says to a question.

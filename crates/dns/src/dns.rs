@@ -127,8 +127,8 @@ impl Dns {
         self.bound.subscribe()
     }
 
-    /// Listens where the newest snapshot wants it, until `stop`; then closes every socket. When nobody
-    /// publishes snapshots any more, the last one stays in force.
+    /// Listens where the newest snapshot wants it, until `stop`; then closes every socket. When snapshots
+    /// stop coming, the last one stays in force.
     pub async fn run(mut self, stop: CancellationToken) {
         let mut beside = JoinSet::new();
         let truth = self.truth.clone();

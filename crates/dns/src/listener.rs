@@ -159,7 +159,7 @@ impl Resolver {
 }
 
 /// Answers datagrams for ever. What the snapshot knows is answered in turn; what upstreams know is
-/// answered when they did, and holds up nobody.
+/// answered when they did, and delays no other answer.
 async fn serve_udp(socket: Arc<UdpSocket>, resolver: Arc<Resolver>) {
     let mut buffer = vec![0; MAX_QUERY + 1];
     let mut asking = JoinSet::new();

@@ -146,7 +146,7 @@ impl Header {
         OpCode::from_u8((self.flags >> 11) as u8 & 0xf)
     }
 
-    /// One question and few records: nobody asks otherwise.
+    /// One question and few records: no resolver in use asks otherwise.
     fn is_modest(&self) -> bool {
         let [questions, answers, authorities, additionals] = self.counts;
         questions == 1 && answers == 0 && authorities <= 1 && additionals <= MAX_RECORDS

@@ -78,7 +78,7 @@ pub(crate) fn forwarded(query: &Query, mut reply: Vec<u8>, limit: usize) -> Vec<
     reply
 }
 
-/// The question as it is asked upstream: our number, the client's wishes, nobody's options.
+/// The question as it is asked upstream: with an id of Lath's, the client's flags, and no EDNS options.
 pub(crate) fn upstream_question(query: &Query, id: u16) -> Vec<u8> {
     let mut message = Message::new(id, hickory_proto::op::MessageType::Query, OpCode::Query);
     message.metadata.recursion_desired = true;

@@ -215,7 +215,7 @@ impl Search<'_> {
     }
 }
 
-/// Whether a name of ours gives way to a private zone: to one that is at least as specific, and a public
+/// Whether a name that Lath generates gives way to a private zone: to one that is at least as specific, and a public
 /// name to any.
 fn yields(place: &Place, zone: &lath_zones::Name) -> bool {
     let labels = |name: &str| name.split('.').filter(|label| !label.is_empty()).count();

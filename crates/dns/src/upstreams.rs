@@ -46,7 +46,7 @@ impl Upstreams {
         }))
     }
 
-    /// Who is asked now, in this order. May be nobody.
+    /// The servers to ask now, in this order. May be empty.
     pub(crate) fn now(&self) -> Vec<SocketAddr> {
         match &*self.0 {
             Source::Fixed(addresses) => addresses.clone(),

@@ -47,7 +47,7 @@ pub(crate) fn of_endpoint(name: &str, addresses: Vec<Ipv4Addr>) -> Place {
     }
 }
 
-/// Whether a zone of ours is one of those that only VPCs have. Others are public ones, in AWS.
+/// Whether a zone that Lath generates is one of those that only VPCs have. Others are public ones, in AWS.
 pub(crate) fn is_autodefined(zone: &str) -> bool {
     matches!(zone, "ec2.internal" | "compute.internal") || zone.ends_with(".in-addr.arpa")
 }
@@ -115,7 +115,7 @@ pub(crate) fn private_resource(snapshot: &Snapshot, vpc: &Vpc, name: &str) -> Op
 }
 
 /// Names of instances and addresses inside the VPC. Such names of other regions exist nowhere and
-/// are nobody else's business.
+/// are not asked upstream.
 fn private(snapshot: &Snapshot, vpc: &Vpc, name: &str) -> Option<Place> {
     let zone = ["ec2.internal", "compute.internal"]
         .into_iter()

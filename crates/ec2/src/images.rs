@@ -469,7 +469,7 @@ fn is_owned(app: &Ec2, image: &Image, owners: &[String]) -> bool {
         })
 }
 
-/// Public images may be launched by all; nobody was given one by name.
+/// All accounts may launch public images. No launch permission names a single account.
 fn is_executable(item: &ImageItem, by: &[String]) -> bool {
     by.is_empty() || (item.is_public && by.iter().any(|who| who == "all"))
 }

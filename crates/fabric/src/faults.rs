@@ -1,7 +1,7 @@
 //! Faults for drills: packets that are dropped for a while in one network namespace.
 //!
-//! Each fault is an element, with a timeout, of a set in a table of its own. The kernel ends it: nobody
-//! need live for that. The fabric's diffs never touch the table; it goes with its namespace.
+//! Each fault is an element, with a timeout, of a set in a table of its own. The kernel ends it, so no
+//! process has to live until then. The fabric's diffs never touch the table; it goes with its namespace.
 //!
 //! ```no_run
 //! use std::time::Duration;

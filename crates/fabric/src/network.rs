@@ -1,5 +1,5 @@
 //! Sockets in VPCs: a thread enters the namespace, makes the socket and hands it over. The socket stays
-//! where it was made, whoever uses it.
+//! in that namespace, whichever thread uses it.
 
 use std::io;
 use std::sync::mpsc;

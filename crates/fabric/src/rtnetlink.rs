@@ -453,7 +453,7 @@ pub(crate) fn is_ours(link: &Link, owner: &str) -> bool {
         .is_some_and(|alias| name::is_owned(alias, owner))
 }
 
-/// The links of the default routes in the main table, whoever made them.
+/// The links of the default routes in the main table, Lath's and others'.
 pub(crate) fn default_devices(
     netlink: &mut Netlink,
     names: &BTreeMap<u32, (String, Link)>,

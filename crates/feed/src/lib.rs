@@ -1,7 +1,7 @@
 //! The only contract between control and nodes.
 //!
-//! Control publishes an immutable [`Snapshot`]: all that a node must do, in plain data. A node obeys it
-//! and answers with [`Observed`]: what is so. Both are levels, not events: a reader that missed ten
+//! Control publishes an immutable [`Snapshot`]: all that a node must do, in plain data. A node applies it
+//! and answers with [`Observed`]: the actual state. Both are levels, not events: a reader that missed ten
 //! versions reads the newest and loses nothing. Items stand behind [`Arc`], and the publisher keeps an
 //! item's `Arc` when it did not change, so that a node finds what changed by comparing pointers first.
 //!

@@ -109,7 +109,7 @@ impl Merged {
             .map(|since| since + ABSENCE)
     }
 
-    /// What is so, as far as the nodes say. Where none is left, what the last ones said stands: an absent node is not an
+    /// The actual state, as far as the nodes report it. Where none is left, what the last ones said stands: an absent node is not an
     /// empty one.
     pub fn observed(&mut self, now: Instant) -> Arc<Observed> {
         let present = self.nodes.values().any(|said| said.absent.is_none());

@@ -1,4 +1,4 @@
-//! Observed state: what a node says is so.
+//! Observed state: what a node reports.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{CheckObserved, ClusterObserved, FunctionObserved, TargetKey};
 
-/// What is so. Absence means: not known yet, or not there.
+/// The actual state. Absence means: not known yet, or not there.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Observed {
     /// The newest snapshot version that the node has begun to obey *and* whose network part it applied.

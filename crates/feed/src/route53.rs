@@ -53,7 +53,7 @@ pub enum RecordAnswer {
     },
     /// What another name answers.
     Alias {
-        /// The zone that the name is in: one of ours, or that of an AWS service such as a Lattice service
+        /// The zone that the name is in: a hosted zone of Lath's, or that of an AWS service such as a Lattice service
         /// or a VPC endpoint.
         zone: String,
         /// The name, as [`HostedZone::name`].

@@ -1,4 +1,4 @@
-//! Doors for the targets in `fuzz/`, and for nobody else.
+//! Entry points for the targets in `fuzz/` only.
 
 use crate::webhook::review;
 

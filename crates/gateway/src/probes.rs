@@ -59,7 +59,7 @@ pub(crate) async fn listen(wanted: Option<&str>) -> anyhow::Result<Option<TcpLis
     let address = address(text)?;
     match TcpListener::bind(address).await {
         Ok(listener) => Ok(Some(listener)),
-        // Nobody asked for it: another program has the port on this host.
+        // The user did not ask for this port: another program may have it on this host.
         Err(error) if wanted.is_none() => {
             tracing::warn!(%address, %error, "there are no metrics and probes: --metrics-bind-address gives them another port");
             Ok(None)

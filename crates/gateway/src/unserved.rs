@@ -1,4 +1,4 @@
-//! Kinds that a cluster has and that this controller does nothing for: they are named once, so that nobody waits for what they ask.
+//! Kinds that a cluster has and that this controller does nothing for: the log names each once, so that users do not wait for an effect.
 
 use kube::Client;
 

@@ -199,7 +199,7 @@ fn list(app: &Iam, view: &View, caller: &Caller, op: &ListAccessKeys) -> Result<
     })
 }
 
-/// A user's key, by the user's name or whoever calls.
+/// A user's key: of the named user, or of the caller.
 fn of_user(
     app: &Iam,
     view: &View,

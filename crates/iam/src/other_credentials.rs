@@ -147,7 +147,7 @@ pub(crate) struct GetLoginProfile {
     user_name: Option<String>,
 }
 
-/// What nobody gets.
+/// The output of GetLoginProfile. No user has a login profile, so no call answers it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct OneLoginProfile {

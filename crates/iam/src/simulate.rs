@@ -217,7 +217,7 @@ fn resource_policy(text: Option<&str>) -> Result<Option<Held>, ApiError> {
     }))
 }
 
-/// Whoever an ARN names; without one, somebody.
+/// The principal that an ARN names; without one, a user without a name.
 fn principal(app: &Iam, arn: Option<&str>) -> Principal {
     let account = &app.cell.account;
     let nobody = app.cell.global_arn("iam", "user/simulated");

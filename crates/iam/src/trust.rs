@@ -86,7 +86,7 @@ fn sets(policy: &Policy) -> impl Iterator<Item = &PrincipalSet> {
 }
 
 /// Holds whom the trust policies of older versions name to the unique ids of those who have the names now, as
-/// saving does. A name that nobody has gets an id that nobody gets. Answers how many roles changed.
+/// saving does. A name without a holder gets an id that no principal will ever have. Answers how many roles changed.
 ///
 /// # Errors
 /// Those of the store.

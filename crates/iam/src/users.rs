@@ -242,7 +242,7 @@ fn create(app: &Iam, tx: &mut Tx, op: CreateUser) -> Result<OneUser, ApiError> {
     })
 }
 
-/// Without a name, whoever calls.
+/// Without a name, the caller.
 fn get(app: &Iam, view: &View, caller: &Caller, op: &GetUser) -> Result<OneUser, ApiError> {
     let root = app.cell.global_arn("iam", "root");
     if op.user_name.is_none() && caller.principal.arn == root {

@@ -74,7 +74,7 @@ impl Channel {
         let mut file = None;
         for control in received.cmsgs()? {
             if let ControlMessageOwned::ScmRights(fds) = control {
-                // SAFETY: the kernel has just made these descriptors for us, and nobody else knows them.
+                // SAFETY: the kernel has just made these descriptors for this process, and no other code has their numbers.
                 file = fds
                     .into_iter()
                     .map(|fd| unsafe { OwnedFd::from_raw_fd(fd) })

@@ -44,8 +44,8 @@ const KEPT: CapabilitySet = CapabilitySet::CHOWN
 /// Confines the calling, single-threaded process and all that it will start.
 pub(crate) fn confine(kind: InstanceKind) -> io::Result<()> {
     // Else root in the instance could open /proc/PID/exe of this process, which is Lath's own binary
-    // on the host, and write to it once nothing executes it. Without CAP_SYS_PTRACE nobody in the
-    // instance may look into a process that is not dumpable; exec makes children dumpable again. In a user namespace
+    // on the host, and write to it once nothing executes it. Without CAP_SYS_PTRACE no process in the
+    // instance may look into one that is not dumpable; exec makes children dumpable again. In a user namespace
     // below that of this binary it does not count.
     set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
     filter::load(kind)?;

@@ -1,6 +1,6 @@
 //! The console: the newest 64 KiB that an instance wrote, in a file of fixed size.
 //!
-//! Written by the instance's supervisor, read by whoever is asked for the console output; neither needs
+//! The instance's supervisor writes it, and the process that answers GetConsoleOutput reads it; neither needs
 //! the other to live. The file is a header (bytes written ever, milliseconds of the last write, both
 //! little-endian) and a ring. The ring is written before the header, so a reader that sees the same
 //! header before and after has seen a consistent ring, or one whose oldest bytes are newer than told.

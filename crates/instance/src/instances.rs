@@ -240,12 +240,12 @@ impl Instances {
         self.on_disk()
     }
 
-    /// What is so, by instance. Instances that are not there are not in it.
+    /// The actual state of each instance that exists.
     pub fn watch(&self) -> watch::Receiver<BTreeMap<WorkloadId, InstanceObserved>> {
         self.0.observed.subscribe()
     }
 
-    /// What is so with one instance.
+    /// The actual state of one instance; `None` if it does not exist.
     pub fn status(&self, id: &WorkloadId) -> Option<InstanceObserved> {
         self.0.observed.borrow().get(id).cloned()
     }
@@ -480,7 +480,7 @@ impl Instances {
         });
     }
 
-    /// Notices the end of an instance that nobody asked to end.
+    /// Notices when an instance ends by itself.
     fn watch_over(&self, id: WorkloadId, running: Running, supervisor: OwnedFd) {
         let weak = Arc::downgrade(&self.0);
         tokio::spawn(async move {

@@ -58,7 +58,7 @@ pub(crate) fn close_others(kept: &[RawFd]) -> io::Result<()> {
 /// Makes `file` this process's standard input, output or error (`number`).
 #[expect(unsafe_code, reason = "nix's dup2 onto a number is raw")]
 pub(crate) fn become_standard(file: &impl AsFd, number: RawFd) -> io::Result<()> {
-    // SAFETY: 0, 1 and 2 are owned by nobody in the launcher but by the process as a whole.
+    // SAFETY: no object in the launcher owns 0, 1 or 2; they belong to the process as a whole.
     let answer = unsafe { libc::dup2(file.as_fd().as_raw_fd(), number) };
     if answer < 0 {
         return Err(io::Error::last_os_error());

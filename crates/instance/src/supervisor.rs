@@ -49,7 +49,7 @@ pub(crate) fn run(plan: &BootPlan, inherited: Inherited) -> io::Result<()> {
     let mut status = inherited.status;
     match Supervisor::start(plan, inherited.netns, inherited.lifeline) {
         Ok(supervisor) => {
-            // Nobody may be listening any more; a restarted Lath finds the record instead.
+            // The reader may have died. A restarted Lath finds the record instead.
             let _ = writeln!(status, "ok");
             drop(status);
             supervisor.watch()

@@ -1,8 +1,8 @@
 //! Keys and certificates of a cluster. One authority signs everything, servers and clients; all keys are P-256.
 //!
 //! The authority's certificate is renewed after half of its life, with its name and key. What the authority has signed or will
-//! sign is believed by those who know either certificate, and the cluster hands out both: nobody has to change at the same
-//! time as another.
+//! sign is believed by those who know either certificate, and the cluster hands out both: no two
+//! parties have to change at the same time.
 
 use std::net::IpAddr;
 

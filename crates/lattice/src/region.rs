@@ -1,6 +1,6 @@
 //! Lattice beyond its region, in extended mode: what regions tell one another, and what is held of them.
 //!
-//! Each region tells the others all its networks, services, target groups and associations. What is told is
+//! Each region tells the others all its networks, services, target groups and associations. What they send is
 //! kept in a record for each region, so that it outlives the teller; everything here is a look-up in those
 //! records. A thing belongs to the region in its ARN, and only that region changes it.
 

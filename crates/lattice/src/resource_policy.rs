@@ -1,5 +1,5 @@
 //! Resource policies: with which accounts a network, service or resource is shared. They are kept and shown; a Lath
-//! region has one account, so that there is nobody to share with.
+//! region has one account, so there is no other account to share with.
 
 use lath_control::Cell;
 use lath_service::operations;

@@ -43,7 +43,7 @@ operations! {
 /// The label that stands before every region's `vpc-lattice-svcs` domain.
 const DOMAIN_LABEL: &str = "7d67968";
 
-/// The hosted zone of the generated names: a constant, since nobody can change the zone.
+/// The hosted zone of the generated names: a constant, since no call can change the zone.
 const HOSTED_ZONE: &str = "Z0LATHVPCLATTICESVCS";
 
 /// The service that an identifier names, in whatever state.

@@ -1,7 +1,7 @@
 //! What joins the cells of an installation.
 //!
 //! - [`Links`]: an encrypted link to every other cell, in the underlay namespace, with an address at each
-//!   end. Whoever reaches those addresses has the right WireGuard key.
+//!   end. Only a peer with the right WireGuard key reaches those addresses.
 //! - [`mod@carry`]: the newest value per topic, told to every peer over such links ([`lath_feed::Mesh`]), and
 //!   heartbeats, which no value delays.
 //! - [`gateway`]: connections into this region's targets and services, for the other cells.

@@ -1,4 +1,4 @@
-//! What is known of the other cells, for whoever reads the mesh.
+//! The state of the other cells, for readers of the mesh.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -105,7 +105,7 @@ struct Roads {
 }
 
 impl Peers {
-    /// Nobody is connected yet.
+    /// Starts with no peer connected.
     pub(crate) fn new(
         say: watch::Sender<Arc<BTreeMap<String, PeerState>>>,
         topology: &Topology,

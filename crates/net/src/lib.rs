@@ -1,7 +1,7 @@
 //! Sockets in places: the host's own network, or the network of a VPC.
 //!
-//! A socket remembers the network namespace it was made in, so one process serves all VPCs. Whoever
-//! needs a socket asks a [`Network`] for it and then binds, listens or connects on its own runtime.
+//! A socket remembers the network namespace it was made in, so one process serves all VPCs. A caller
+//! asks a [`Network`] for a socket and then binds, listens or connects on its own runtime.
 
 pub mod accept;
 pub mod descriptors;

@@ -1,5 +1,5 @@
-//! Who signs requests to Lattice services, found in the newest snapshot: nobody has to be asked, so that
-//! control may be dead and the home of IAM far away.
+//! Finds the signer of a request to a Lattice service in the newest snapshot. No other process is asked, so this works while
+//! the control plane is down and while the home region of IAM is out of reach.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};

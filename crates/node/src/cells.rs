@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 pub struct Place {
     /// Where the regions are.
     pub topology: Arc<Topology>,
-    /// This cell's key for the encrypted links; `None` where there is nobody to link with.
+    /// This cell's key for the encrypted links; `None` where there are no other cells.
     pub link_key: Option<PrivateKey>,
 }
 

@@ -102,7 +102,7 @@ impl Changing {
             let id = work.id().clone();
             if let Err(error) = perform(&instances, &fabric, work).await {
                 tracing::warn!(instance.id = %id, error = format!("{error:#}"), "an instance is not as it should be");
-                // Whoever fails at once must not spin.
+                // Work that fails at once must not spin.
                 tokio::time::sleep(Duration::from_millis(500)).await;
             }
             id

@@ -1,5 +1,5 @@
-//! One host: obeys the feed with fabric, instances, proxy, resolver, metadata service and probes, and says
-//! what is so.
+//! One host: applies the feed with fabric, instances, proxy, resolver, metadata service and probes, and reports the actual
+//! state.
 //!
 //! Each part reads the same snapshots and corrects what it owns; none waits for another by a message. What
 //! they say is put together in [`observed`] and sent to control. If control dies, the parts go on with the

@@ -25,7 +25,7 @@ use crate::clusters::ClustersObserved;
 use crate::instances::is_cut_off;
 use crate::network::NetworkObserved;
 
-/// Where the parts say what is so.
+/// Where each part reports its actual state.
 pub(crate) struct Parts {
     pub(crate) snapshots: SnapshotReceiver,
     pub(crate) network: watch::Receiver<NetworkObserved>,
@@ -213,7 +213,7 @@ fn conditions<K: Clone + Ord>(
         .collect()
 }
 
-/// Attachments whose packets the fabric carries; whoever carries the others' speaks of those.
+/// Attachments whose packets the fabric carries. The carriers of other attachments report those.
 fn attachments(
     snapshot: &Snapshot,
     network: &NetworkObserved,

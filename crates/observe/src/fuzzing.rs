@@ -1,4 +1,4 @@
-//! Doors for the targets in `fuzz/`, and for nobody else.
+//! Entry points for the targets in `fuzz/` only.
 
 /// How many errors and warnings a dashboard's body has.
 pub fn dashboard_findings(body: &str) -> (usize, usize) {

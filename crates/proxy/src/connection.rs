@@ -29,7 +29,7 @@ pub(crate) enum Order {
     Abort,
 }
 
-/// A client's connection, for whoever looks after deadlines.
+/// A client's connection, as the keeper of deadlines sees it.
 pub(crate) struct Connection {
     /// The client's port.
     port: u16,

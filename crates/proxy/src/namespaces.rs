@@ -1,6 +1,6 @@
 //! Networks that are made anew under the same VPC id: after a repair, say.
 //!
-//! Sockets keep the network that they were made in alive, with nobody in it. So now and then a new socket is
+//! Sockets keep the network that they were made in alive, with no workload in it. So now and then a new socket is
 //! asked which network the VPC has, and what is in another one is closed.
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,4 +1,4 @@
-//! What the proxy says is so.
+//! What the proxy reports.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

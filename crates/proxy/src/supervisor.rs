@@ -55,7 +55,7 @@ pub(crate) struct Unbound {
 }
 
 impl Supervisor {
-    /// Works until told to stop, or until nobody can tell any more.
+    /// Works until it gets the order to stop, or until the sender of orders is gone.
     pub(crate) async fn run(mut self, mut stop: mpsc::Receiver<Stop>) {
         let mut reporter = Reporter::new(&self.shared);
         let mut flush = tokio::time::interval(self.shared.config.flush);

@@ -104,7 +104,7 @@ impl PullThrough {
     }
 
     /// Fetches an image if it is not here, or if what is here of it was fetched long ago. An old one stays if its registry
-    /// does not answer. A fetch goes on when nobody waits for it any more: the client comes back for its image.
+    /// does not answer. A fetch goes on when its client has gone: the client comes back for its image.
     ///
     /// # Errors
     /// It is not here and cannot be fetched.

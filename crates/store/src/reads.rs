@@ -1,4 +1,4 @@
-//! What was read of a view, so that whoever derived something of it knows when that must be derived anew.
+//! Records what was read of a view, so that a value derived from it is derived anew only when one of those reads changes.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -52,7 +52,7 @@ impl ApiError {
         }
     }
 
-    /// A failure of ours: the caller learns nothing but that; the log gets the cause.
+    /// A failure of Lath's: the caller learns nothing but that; the log gets the cause.
     pub fn internal(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         let mut error = Self::new(
             "InternalFailure",

@@ -1,4 +1,4 @@
-//! The authoritative server: answers public hosted zones to whoever asks, by UDP and TCP.
+//! The authoritative server: answers for public hosted zones to any client, by UDP and TCP.
 
 pub(crate) mod question;
 mod rate;

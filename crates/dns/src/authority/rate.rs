@@ -72,8 +72,8 @@ impl Limiter {
         self.begin.elapsed()
     }
 
-    /// What to do with a reply to an address. This machine's own clients are not limited: nobody else can
-    /// use their addresses.
+    /// What to do with a reply to an address. This machine's own clients are not limited: no other
+    /// host can use their addresses.
     pub(crate) fn judge(&self, to: IpAddr, reply: &[u8], now: Duration) -> Outcome {
         if to.to_canonical().is_loopback() {
             return Outcome::Send;

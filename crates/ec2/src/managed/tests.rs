@@ -120,8 +120,8 @@ async fn a_node_has_a_prefix_and_more_while_its_type_and_subnet_have_room() {
     assert!(now.cluster.as_ref().unwrap().draining);
 }
 
-/// A pod's interface is behind its node's in the feed, has groups of its own that cannot be deleted, and is nobody else's
-/// to change.
+/// A pod's interface is behind its node's in the feed, has groups of its own that cannot be deleted, and only its owner may
+/// change it.
 async fn branches_follow_their_node(world: &World, node: &Instance) {
     let cell = world.cell();
     let new = |pod: &str, groups: &[SecurityGroupId]| NewBranch {

@@ -17,7 +17,7 @@ pub struct VpcPeering {
     pub state: PeeringState,
     /// The revision before the one that accepted it: nodes that applied a later one have it.
     pub after: u64,
-    /// When a request that nobody accepted ends.
+    /// When a request that was not accepted expires.
     pub expires_at: Timestamp,
     /// When it ended; it stays visible for a while.
     pub ended_at: Option<Timestamp>,

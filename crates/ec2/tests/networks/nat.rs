@@ -321,7 +321,7 @@ impl lath_store::Record for Configuration {
     }
 }
 
-/// As Lattice keeps it, to whoever asks only whether it is there.
+/// The part of Lattice's record that a check for existence reads.
 #[derive(serde::Serialize, serde::Deserialize)]
 struct Network {
     id: String,

@@ -1,5 +1,5 @@
 //! VPC endpoints: addresses of subnets that are the router's own, where the proxy listens. Their groups
-//! guard them, and whoever has a route to the VPC may come, from other networks too.
+//! guard them; clients in other networks reach them by any route to the VPC.
 //!
 //! Services are at the endpoint's own addresses, and each resource at addresses of its own. The port of a resource must be
 //! judged before it is translated (`resource`), so who may reach one is asked in `resource_in`, and not in `input`.

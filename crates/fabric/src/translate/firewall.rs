@@ -60,7 +60,7 @@ pub(super) const LATTICE: &str = "lattice";
 pub(super) const TRANSIT: &str = "transit";
 const NOT_PUBLIC: &str = "not_public";
 
-/// Where an internet gateway leads nobody, whatever the host's network may hold there: addresses that are
+/// Destinations that an internet gateway drops, whatever the host's network may hold there: addresses that are
 /// not the internet's (RFC 6890), but for the benchmark range, of which Lath's public addresses are.
 pub(crate) const NOT_PUBLIC_BLOCKS: [(Ipv4Addr, u8); 9] = [
     (Ipv4Addr::new(0, 0, 0, 0), 8),
@@ -312,7 +312,7 @@ fn base_chains(lattice: Chain, ways: Ways) -> Vec<(&'static str, Chain)> {
     chains
 }
 
-/// Link-local sources are the router's and the host's own: nobody else is let pass as Lattice. What comes
+/// Link-local sources are the router's and the host's own: no other sender passes as Lattice. What comes
 /// from outside cannot have come from inside.
 fn guard(ways: &Ways) -> Vec<Rule> {
     let wan = || Part::Iif(WAN.into());

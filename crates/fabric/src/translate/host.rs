@@ -117,8 +117,8 @@ fn input() -> Vec<Rule> {
     ]
 }
 
-/// Only mapped addresses leave, only towards the outside or another VPC's public address. A host that
-/// forwards for nobody else lets nothing through from the outside but to uplinks.
+/// Only mapped addresses leave, only towards the outside or another VPC's public address. A host
+/// without other forwarding lets nothing through from the outside but to uplinks.
 fn forward(for_others: bool) -> Vec<Rule> {
     let uplinks = || Part::IifIn(UPLINKS.into());
     let mut rules = vec![

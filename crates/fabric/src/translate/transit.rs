@@ -55,7 +55,7 @@ const ICMP: u8 = 1;
 const TCP: u8 = 6;
 
 /// The name that the device of a peering with another region must have in the gateway's namespace
-/// ([`crate::Fabric::netns`] with the gateway's id). Whoever carries its packets makes and removes it; the
+/// ([`crate::Fabric::netns`] with the gateway's id). The carrier of its packets makes and removes it; the
 /// fabric sets its MTU, sets it up and routes to it as soon as it is there.
 pub fn tunnel_link(attachment: &TransitGatewayAttachmentId) -> String {
     name::link("p", attachment.as_str())
@@ -72,7 +72,7 @@ pub(super) fn vpc_link(attachment: &TransitGatewayAttachmentId) -> String {
 }
 
 pub(super) fn link(kind: LinkKind, facts: &HostFacts, id: &str) -> Link {
-    // What others made bears no mark of ours: what bears one is removed when it is not wanted.
+    // The alias marks a link as Lath's: only marked links are removed when they are not wanted.
     let alias = (kind != LinkKind::Guest).then(|| name::alias(&facts.owner, id));
     Link {
         kind,

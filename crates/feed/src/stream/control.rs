@@ -454,7 +454,7 @@ impl End {
                     continue;
                 }
                 Some(Ask { question, answer }) = queue.recv() => {
-                    // Whoever asked may have lost patience before the node came.
+                    // The caller may have given up before the node came.
                     if answer.is_closed() {
                         continue;
                     }
@@ -513,7 +513,7 @@ impl End {
                 }
                 Up::Answer { number, answer } => {
                     let asked = lock(pending).remove(&number);
-                    // Whoever asked may have lost patience.
+                    // The caller may have given up.
                     asked.map(|asked| asked.send(answer));
                 }
             }

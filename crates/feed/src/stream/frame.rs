@@ -11,7 +11,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 pub const MAX_FRAME: usize = 256 << 20;
 const HEAD: usize = 4;
 
-/// Bytes that are no frame of ours.
+/// Bytes that are no frame of this protocol.
 #[derive(Debug, thiserror::Error)]
 pub enum FrameError {
     /// Longer than [`MAX_FRAME`].

@@ -120,7 +120,7 @@ impl Kept {
 
     /// Removes the file: after a clean stop there is nothing to start from.
     pub fn forget(&self) {
-        // Whoever finds it nevertheless starts from it until control tells better.
+        // A node that finds it nevertheless starts from it, until control sends a newer one.
         let _ = fs::remove_file(&self.path);
     }
 

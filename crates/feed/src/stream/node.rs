@@ -1,4 +1,4 @@
-//! The node's end: follows control's snapshots, and tells what is so.
+//! The node's end: follows control's snapshots, and reports the actual state.
 
 use std::io;
 use std::sync::Arc;
@@ -211,7 +211,7 @@ impl Follower {
                     let (answers, answer) = (answers.clone(), self.answer(question));
                     tokio::spawn(async move {
                         let answer = answer.await;
-                        // Without a connection nobody waits for it.
+                        // Without a connection the answer has no reader.
                         drop(answers.send(Up::Answer { number, answer }).await);
                         drop(place);
                     });

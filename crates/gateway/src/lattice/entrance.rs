@@ -137,7 +137,7 @@ impl Lattice {
     pub(crate) async fn withdraw_entrance(&self, name: &str, identity: &Tags) -> Result<(), Fault> {
         let names = [name.to_owned()];
         if self.own_service(&names, identity).await?.is_none() {
-            // That nothing is there any more is not a matter of memory: nobody would come back for it.
+            // The cached list cannot prove that it is gone, and no later pass would look again: the next one reads a new list.
             *self.services.lock().await = None;
         }
         self.delete_service(name, identity).await

@@ -131,7 +131,7 @@ struct KnownGroup {
 struct KnownGroups {
     /// By name.
     all: BTreeMap<String, KnownGroup>,
-    /// Whether nobody has made or deleted one since, as far as is known.
+    /// Whether this controller has made and deleted none since the list was read.
     fresh: bool,
 }
 

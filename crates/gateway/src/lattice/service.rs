@@ -521,7 +521,7 @@ impl Lattice {
         sources: &Tags,
     ) -> Result<(), Fault> {
         if self.own_service(names, identity).await?.is_none() {
-            // That nothing is there any more is not a matter of memory: nobody would come back for it.
+            // The cached list cannot prove that it is gone, and no later pass would look again: the next one reads a new list.
             *self.services.lock().await = None;
             self.look_at_groups_again().await;
         }

@@ -1,4 +1,4 @@
-//! What clusters export, as Lattice has it: looked at again and again, because Lattice tells nobody.
+//! What clusters export, as Lattice has it: polled, because Lattice sends no events.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -72,7 +72,7 @@ impl CloudConfig {
             "write_files" => self.take_files(value),
             "fqdn" => self.hostname = scalar(value),
             "hostname" => self.hostname = self.hostname.take().or_else(|| scalar(value)),
-            // They ask for what is so anyway.
+            // They ask for what Lath does in any case.
             "preserve_hostname" | "manage_etc_hosts" | "output" => {}
             "packages" | "package_update" | "package_upgrade" => self.refused.push(format!(
                 "{key} is not supported: install with runcmd, or use an image that has the packages"

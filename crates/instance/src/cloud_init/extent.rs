@@ -1,5 +1,5 @@
 //! How large a YAML document becomes, known before it is built: aliases of aliases double at every line,
-//! and what is nested deep overflows the stack of whoever builds or drops it.
+//! and deep nesting overflows the stack of the thread that builds or drops it.
 
 use std::collections::HashMap;
 

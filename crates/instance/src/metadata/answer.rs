@@ -68,7 +68,7 @@ pub(super) fn hop_limit(snapshot: &Snapshot, asked: &Asked<'_>) -> Option<u8> {
     }
 }
 
-/// Whoever has this address in this VPC.
+/// The workload that has this address in this VPC.
 pub(super) fn find<'a>(
     snapshot: &'a Snapshot,
     vpc: &VpcId,

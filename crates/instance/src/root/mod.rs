@@ -241,8 +241,8 @@ fn read_only_instead(veil: &Veil<'_>, root: &OwnedFd, path: &Path) -> io::Result
     Ok(mount(NO_DATA, &target, NO_DATA, flags, NO_DATA)?)
 }
 
-/// Shows a file of the host at `target`, which nobody else can change, so that it can be read, and written
-/// if it is a device, but its mode, owner and times, which are the host's too, cannot be changed.
+/// Shows a file of the host at `target`, a path that only this process can change. The file can be read, and written if it is
+/// a device; its mode, owner and times, which are the host's too, cannot be changed.
 pub(crate) fn show(source: &Path, target: &Path) -> io::Result<()> {
     mount(Some(source), target, NO_DATA, MsFlags::MS_BIND, NO_DATA)?;
     let mut flags = MsFlags::MS_BIND | MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY;

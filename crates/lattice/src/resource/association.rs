@@ -40,7 +40,7 @@ operations! {
 }
 
 const KIND: Kind = Kind::ResourceAssociation;
-/// The hosted zone of the generated names: a constant, since nobody can change the zone.
+/// The hosted zone of the generated names: a constant, since no call can change the zone.
 const HOSTED_ZONE: &str = "Z0LATHVPCLATTICERSC0";
 
 fn find(cell: &Cell, view: &View, text: &str) -> Result<Arc<ResourceAssociation>, ApiError> {

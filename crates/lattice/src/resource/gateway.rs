@@ -40,7 +40,7 @@ operations! {
 }
 
 const KIND: Kind = Kind::ResourceGateway;
-/// How many addresses an interface has when nobody says.
+/// How many addresses an interface has unless the request says it.
 const ADDRESSES: u8 = 16;
 
 /// The gateway that an identifier names, in whatever state.

@@ -72,7 +72,7 @@ fn detail(cell: &Cell, it: &DomainVerification) -> DomainVerificationDetail {
     }
 }
 
-/// Twenty hexadecimal digits that nobody guesses.
+/// Twenty hexadecimal digits that cannot be guessed.
 fn secret() -> String {
     let digits = [random_suffix(), random_suffix()].concat();
     digits.chars().rev().take(20).collect()

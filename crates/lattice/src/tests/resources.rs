@@ -356,7 +356,7 @@ async fn a_record_proves_a_domain_and_gives_its_names() {
     assert!(name(&world).is_some());
     world.delete(&path).await.is(200, "");
     assert_eq!(name(&world), None);
-    // A domain that nobody proves is given up.
+    // A domain without its TXT record is given up.
     let made = world
         .post("/domainverifications", json!({ "domainName": "late.test" }))
         .await

@@ -41,7 +41,7 @@ fn is_authority(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(is_host)
 }
 
-/// Fields are read by nobody: `CONNECT` has no content, and what follows belongs to the tunnel.
+/// Fields are checked and then ignored: `CONNECT` has no content, and what follows belongs to the tunnel.
 fn is_field(line: &str) -> bool {
     let is_token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
     line.split_once(':').is_some_and(|(name, value)| {

@@ -1,6 +1,6 @@
 //! Connections to targets.
 //!
-//! An HTTP/1.1 connection has no task: whoever uses it drives it, so that a request costs no switch between tasks.
+//! An HTTP/1.1 connection has no task: the request that uses it drives it, so that a request costs no switch between tasks.
 
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};

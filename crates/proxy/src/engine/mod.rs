@@ -1,4 +1,4 @@
-//! The engine: HTTP as hyper reads and writes it, over streams and between guards of ours.
+//! The engine: HTTP as hyper reads and writes it, over streams and between guards of this crate.
 //!
 //! Nothing outside knows hyper. What goes in and comes out are heads (of the `http` crate, which any engine can fill
 //! in), bodies as they come ([`Source`]) and bodies as they go, which are polled for their frames

@@ -125,7 +125,7 @@ impl FrontDoor {
         }
     }
 
-    /// Asks `judge` before every handler; without one, whoever has a key may do everything.
+    /// Asks `judge` before every handler; without one, every holder of a key may do everything.
     #[must_use]
     pub fn with_judge(mut self, judge: Arc<dyn Authorize>) -> Self {
         self.judge = Some(judge);

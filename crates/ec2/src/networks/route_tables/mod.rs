@@ -192,7 +192,7 @@ fn lattice_routes(app: &Ec2, view: &View, table: &RouteTable) -> Vec<RouteItem> 
         .collect()
 }
 
-/// A route that nobody made.
+/// A route that no call made: local, or to the prefix lists of VPC Lattice.
 fn given(destination: Destination, gateway: &str, origin: &str) -> RouteItem {
     RouteItem {
         gateway_id: Some(gateway.into()),

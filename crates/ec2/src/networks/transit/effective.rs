@@ -31,7 +31,7 @@ pub(crate) struct EffectiveRoute {
     pub(crate) attachment: Option<TransitGatewayAttachmentId>,
     /// Whether it drops: on purpose, or because its attachment is gone.
     pub(crate) blackhole: bool,
-    /// Whether nobody made it.
+    /// Whether a propagation made it, not a call.
     pub(crate) propagated: bool,
     /// The list that it comes from.
     pub(crate) prefix_list: Option<PrefixListId>,
