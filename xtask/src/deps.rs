@@ -7,7 +7,7 @@ use anyhow::{Context as _, ensure};
 
 /// Every crate, and whom of ours it imports: all of it, so that a new import is a decision that somebody reads here.
 /// `bin/lath` may import everything.
-const IMPORTS: [(&str, &[&str]); 43] = [
+const IMPORTS: [(&str, &[&str]); 44] = [
     // Values and pure functions: no runtime, socket or file.
     ("model", &[]),
     ("policy", &[]),
@@ -20,6 +20,8 @@ const IMPORTS: [(&str, &[&str]); 43] = [
     ("cni", &[]),
     // Tokens of strangers, and the keys that prove them.
     ("oidc", &[]),
+    // Tasks that end together.
+    ("tasks", &[]),
     // Sockets in places.
     ("net", &["model"]),
     // Images for nodes of clusters.
@@ -38,7 +40,10 @@ const IMPORTS: [(&str, &[&str]); 43] = [
         &["feed", "instance", "model", "net", "oidc", "sigv4"],
     ),
     // The control plane and its services.
-    ("control", &["ca", "feed", "model", "store", "wire"]),
+    (
+        "control",
+        &["ca", "feed", "model", "store", "tasks", "wire"],
+    ),
     // What services are written with.
     ("service", &["authz", "control", "store", "wire"]),
     (
@@ -164,6 +169,7 @@ const IMPORTS: [(&str, &[&str]); 43] = [
             "session",
             "sigv4",
             "svid",
+            "tasks",
             "tunnel",
         ],
     ),

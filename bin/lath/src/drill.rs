@@ -125,13 +125,6 @@ fn plan(flags: &Drill, data_dir: &Path, status: &Status) -> anyhow::Result<Plan>
         Some(client) => (Some(netns(data_dir, status, client)?), VPC_RESOLVER),
         None => (None, SocketAddr::from(([127, 0, 0, 1], 4553))),
     };
-    let stays = matches!(
-        scenario,
-        Scenario::KillControlPlane
-            | Scenario::KillNodeProcess
-            | Scenario::DrainNode
-            | Scenario::KillPod
-    );
     Ok(Plan {
         scenario,
         region: victim.region,
@@ -140,7 +133,8 @@ fn plan(flags: &Drill, data_dir: &Path, status: &Status) -> anyhow::Result<Plan>
         pods: victim.pods,
         judge: Criteria {
             late_ns: nanos(flags.late),
-            answer_must_change: !stays && matches!(target, Target::Dns { .. }),
+            answer_must_change: scenario.facts().moves_names
+                && matches!(target, Target::Dns { .. }),
         },
         load: Load {
             target,
@@ -237,8 +231,7 @@ impl Detector for Watcher {
     }
 }
 
-/// The problems that a status reports. Missing processes do not count in a drill of a region's loss: the status knows
-/// about them only because all regions share this machine.
+/// The problems that a status reports, as far as the scenario lets them count.
 fn wrong_in(status: &Status, scenario: Scenario) -> BTreeSet<String> {
     let mut wrong = BTreeSet::new();
     for group in &status.target_groups {
@@ -259,8 +252,7 @@ fn wrong_in(status: &Status, scenario: Scenario) -> BTreeSet<String> {
     for region in &status.regions {
         let cut = region.links.iter().filter(|(_, link)| !link.connected);
         wrong.extend(cut.map(|(other, _)| format!("link {} {other}", region.name)));
-        let lost = matches!(scenario, Scenario::KillRegion | Scenario::PartitionRegion);
-        if !lost {
+        if scenario.facts().shows_in_processes {
             processes(&mut wrong, region);
         }
     }

@@ -5,6 +5,7 @@ mod control;
 mod hands;
 mod registry;
 mod report;
+mod served;
 mod token_issuers;
 mod vpc_api;
 
@@ -17,6 +18,7 @@ pub(crate) use control::{Control, ControlInputs, State};
 pub(crate) use hands::ServiceHands;
 pub(crate) use registry::{BoundRegistry, RegistryAt, RegistryLogins};
 pub(crate) use report::{Reporter, internal};
+pub(crate) use served::ServedControl;
 pub(crate) use vpc_api::VpcApi;
 
 use crate::cells;

@@ -19,11 +19,10 @@ use lath_lattice::{CanaryWatch, Lattice};
 use lath_observe::Observe;
 use lath_route53::Route53;
 use lath_store::Kinds;
+use lath_tasks::Group;
 use lath_wire::Service;
 
 use crate::serve::{RegistryAt, RegistryLogins, ServiceHands};
-use tokio::task::JoinSet;
-use tokio_util::sync::CancellationToken;
 
 /// What each part adds to the feed. Lattice fills what EC2 has laid.
 pub(crate) fn contributions() -> Vec<Contribute> {
@@ -173,15 +172,15 @@ impl Apps {
     }
 
     /// Starts the reconcilers, which derive states from observations.
-    pub(crate) fn spawn_reconcilers(&self, stop: &CancellationToken, tasks: &mut JoinSet<()>) {
-        lath_ec2::spawn_reconcilers(&self.ec2, stop, tasks);
-        lath_lattice::reconcilers(&self.lattice, stop, tasks);
-        lath_route53::reconcilers(&self.route53, stop, tasks);
-        lath_eks::reconcilers(&self.eks, stop, tasks);
-        lath_acm::reconcilers(&self.acm, stop, tasks);
-        lath_lambda::reconcilers(&self.lambda, stop, tasks);
+    pub(crate) fn spawn_reconcilers(&self, group: &mut Group) {
+        lath_ec2::reconcilers(&self.ec2, group);
+        lath_lattice::reconcilers(&self.lattice, group);
+        lath_route53::reconcilers(&self.route53, group);
+        lath_eks::reconcilers(&self.eks, group);
+        lath_acm::reconcilers(&self.acm, group);
+        lath_lambda::reconcilers(&self.lambda, group);
         self.hands.take(self.others());
-        lath_cloudformation::reconcilers(&self.cloudformation, stop, tasks);
+        lath_cloudformation::reconcilers(&self.cloudformation, group);
     }
 }
 

@@ -4,12 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lath_ca::PrivateKey;
-use lath_control::run_reconciler;
+use lath_control::{Group, spawn_reconciler};
 use lath_model::Timestamp;
 use lath_store::View;
 use lath_wire::ApiError;
-use tokio::task::JoinSet;
-use tokio_util::sync::CancellationToken;
 
 use crate::record::{Certificate, Material, Origin, Renewal, Validation};
 use crate::shape::{CertificateExport, CertificateStatus, FailureReason, RenewalStatus};
@@ -41,7 +39,7 @@ const ISSUERS: [&str; 4] = [
 ];
 
 /// Starts what issues and renews.
-pub fn reconcilers(app: &Arc<Acm>, stop: &CancellationToken, tasks: &mut JoinSet<()>) {
+pub fn reconcilers(app: &Arc<Acm>, group: &mut Group) {
     let cell = app.cell.clone();
     let pass = {
         let app = Arc::clone(app);
@@ -50,7 +48,7 @@ pub fn reconcilers(app: &Arc<Acm>, stop: &CancellationToken, tasks: &mut JoinSet
             async move { pass(&app, Timestamp::now()).await }
         }
     };
-    tasks.spawn(run_reconciler(cell, "acm", PERIOD, stop.clone(), pass));
+    spawn_reconciler(group, cell, "acm", PERIOD, pass);
 }
 
 /// What a certificate needs.

@@ -30,12 +30,10 @@ mod yaml;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lath_control::{Cell, run_reconciler};
+use lath_control::{Cell, Group, spawn_reconciler};
 use lath_service::{App, Stateful};
 use lath_store::{Db, View};
 use lath_wire::{Protocol, Service, ServiceInfo};
-use tokio::task::JoinSet;
-use tokio_util::sync::CancellationToken;
 
 pub use hands::{Authority, Hands};
 pub use record::kinds;
@@ -95,20 +93,14 @@ pub fn service(app: &Arc<CloudFormation>) -> Service {
 }
 
 /// Starts the engine.
-pub fn reconcilers(app: &Arc<CloudFormation>, stop: &CancellationToken, tasks: &mut JoinSet<()>) {
+pub fn reconcilers(app: &Arc<CloudFormation>, group: &mut Group) {
     let cell = app.cell.clone();
     let app = Arc::clone(app);
     let pass = move || {
         let app = Arc::clone(&app);
         async move { engine::pass(&app).await }
     };
-    tasks.spawn(run_reconciler(
-        cell,
-        "cloudformation",
-        LOOK,
-        stop.clone(),
-        pass,
-    ));
+    spawn_reconciler(group, cell, "cloudformation", LOOK, pass);
 }
 
 impl CloudFormation {

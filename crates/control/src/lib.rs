@@ -16,10 +16,11 @@ pub use claim::{Claim, claims_on};
 pub use derive::{Derive, Derived, derive_all, derive_into};
 pub use exchange::{Parts, Section, Told, exchange, set_only};
 pub use idempotency::{TokenUse, claim_token, fingerprint, sweep_tokens};
+pub use lath_tasks::Group;
 pub use network_service::{NetworkService, services_of};
 pub use page::{BadToken, Page, paginate, paginate_from};
 pub use publisher::{Contribute, Publisher, compile};
-pub use reconciler::run_reconciler;
+pub use reconciler::spawn_reconciler;
 
 /// The record kinds that this crate keeps.
 pub fn kinds(kinds: lath_store::Kinds) -> lath_store::Kinds {

@@ -21,7 +21,7 @@ mod target;
 
 pub use clock::monotonic_ns;
 pub use pods::{InvalidPods, Pods, Which};
-pub use scenario::{Scenario, UnknownScenario};
+pub use scenario::{Facts, Processes, Scenario, UnknownScenario, Victim};
 pub use target::{InvalidTarget, Target};
 
 #[doc(hidden)]

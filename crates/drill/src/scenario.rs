@@ -34,55 +34,171 @@ pub enum Scenario {
 
 /// The text is not the name of a scenario.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is no scenario: {names}", names = Scenario::ALL.map(Scenario::name).join(", "))]
+#[error("{0:?} is no scenario: {names}", names = names())]
 pub struct UnknownScenario(pub String);
+
+/// What a scenario strikes, which is what `--victim` names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Victim {
+    /// An instance or another workload.
+    Workload,
+    /// A node of a cluster.
+    Node,
+    /// A cluster, or all clusters of a region.
+    Cluster,
+    /// Pods of a cluster.
+    Pods,
+    /// A region.
+    Region,
+}
+
+/// The processes of a region that a scenario kills.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Processes {
+    /// The control plane.
+    pub control: bool,
+    /// The node process.
+    pub node: bool,
+    /// Every process of every instance.
+    pub instances: bool,
+    /// Whether they stay dead until the fault ends. Otherwise their supervisor restarts them at once, and the drill measures how
+    /// long that takes.
+    pub held: bool,
+}
+
+/// The row of a scenario: all that is known of it but how a node injects it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Facts {
+    /// The scenario.
+    pub scenario: Scenario,
+    /// The name on the command line, such as `kill-target`.
+    pub name: &'static str,
+    /// What it strikes.
+    pub victim: Victim,
+    /// Whether it cuts the region's link to the WAN.
+    pub cuts_link: bool,
+    /// What it kills of a region.
+    pub kills: Processes,
+    /// Whether names must lead elsewhere while the fault lasts. They need not where the victim goes on serving, or comes back
+    /// at once.
+    pub moves_names: bool,
+    /// Whether the end of a region's processes proves that the fault was noticed. It proves nothing when the whole region is
+    /// lost: the status knows of its processes only because all regions share this machine.
+    pub shows_in_processes: bool,
+}
+
+const NONE: Processes = Processes {
+    control: false,
+    node: false,
+    instances: false,
+    held: false,
+};
+
+const fn within(scenario: Scenario, name: &'static str, victim: Victim) -> Facts {
+    Facts {
+        scenario,
+        name,
+        victim,
+        cuts_link: false,
+        kills: NONE,
+        moves_names: true,
+        shows_in_processes: true,
+    }
+}
+
+/// One row a scenario, in the order of [`Scenario`].
+const TABLE: [Facts; 11] = [
+    within(Scenario::KillTarget, "kill-target", Victim::Workload),
+    within(
+        Scenario::BlackholeTarget,
+        "blackhole-target",
+        Victim::Workload,
+    ),
+    Facts {
+        cuts_link: true,
+        kills: Processes {
+            control: true,
+            node: true,
+            instances: true,
+            held: true,
+        },
+        shows_in_processes: false,
+        ..within(Scenario::KillRegion, "kill-region", Victim::Region)
+    },
+    Facts {
+        cuts_link: true,
+        shows_in_processes: false,
+        ..within(
+            Scenario::PartitionRegion,
+            "partition-region",
+            Victim::Region,
+        )
+    },
+    Facts {
+        kills: Processes {
+            control: true,
+            held: true,
+            ..NONE
+        },
+        moves_names: false,
+        ..within(
+            Scenario::KillControlPlane,
+            "kill-control-plane",
+            Victim::Region,
+        )
+    },
+    Facts {
+        kills: Processes { node: true, ..NONE },
+        moves_names: false,
+        ..within(
+            Scenario::KillNodeProcess,
+            "kill-node-process",
+            Victim::Region,
+        )
+    },
+    within(Scenario::KillNode, "kill-node", Victim::Node),
+    within(Scenario::LoseNode, "lose-node", Victim::Node),
+    Facts {
+        moves_names: false,
+        ..within(Scenario::DrainNode, "drain-node", Victim::Node)
+    },
+    within(Scenario::KillCluster, "kill-cluster", Victim::Cluster),
+    Facts {
+        moves_names: false,
+        ..within(Scenario::KillPod, "kill-pod", Victim::Pods)
+    },
+];
 
 impl Scenario {
     /// All scenarios.
-    pub const ALL: [Self; 11] = [
-        Self::KillTarget,
-        Self::BlackholeTarget,
-        Self::KillRegion,
-        Self::PartitionRegion,
-        Self::KillControlPlane,
-        Self::KillNodeProcess,
-        Self::KillNode,
-        Self::LoseNode,
-        Self::DrainNode,
-        Self::KillCluster,
-        Self::KillPod,
-    ];
+    pub fn all() -> impl Iterator<Item = Self> {
+        TABLE.iter().map(|row| row.scenario)
+    }
+
+    /// Its row in the table of scenarios.
+    pub fn facts(self) -> &'static Facts {
+        // A test holds the table to the order of the variants.
+        &TABLE[self as usize]
+    }
 
     /// The name, such as `kill-target`.
     pub fn name(self) -> &'static str {
-        match self {
-            Self::KillTarget => "kill-target",
-            Self::BlackholeTarget => "blackhole-target",
-            Self::KillRegion => "kill-region",
-            Self::PartitionRegion => "partition-region",
-            Self::KillControlPlane => "kill-control-plane",
-            Self::KillNodeProcess => "kill-node-process",
-            Self::KillNode => "kill-node",
-            Self::LoseNode => "lose-node",
-            Self::DrainNode => "drain-node",
-            Self::KillCluster => "kill-cluster",
-            Self::KillPod => "kill-pod",
-        }
+        self.facts().name
     }
 
     /// Whether its victim is a workload.
     pub fn hits_workload(self) -> bool {
-        matches!(self, Self::KillTarget | Self::BlackholeTarget) || self.hits_node()
+        matches!(self.facts().victim, Victim::Workload | Victim::Node)
     }
 
     /// Whether its victim is a node of a cluster.
     pub fn hits_node(self) -> bool {
-        matches!(self, Self::KillNode | Self::LoseNode | Self::DrainNode)
+        self.facts().victim == Victim::Node
     }
 
     /// Whether its victim is in a region, whose node process injects the fault; otherwise it is a region, and the supervisor does.
     pub fn is_within_region(self) -> bool {
-        self.hits_workload() || matches!(self, Self::KillCluster | Self::KillPod)
+        self.facts().victim != Victim::Region
     }
 }
 
@@ -95,7 +211,33 @@ impl fmt::Display for Scenario {
 impl FromStr for Scenario {
     type Err = UnknownScenario;
     fn from_str(text: &str) -> Result<Self, UnknownScenario> {
-        let found = Self::ALL.into_iter().find(|s| s.name() == text);
+        let found = Self::all().find(|s| s.name() == text);
         found.ok_or_else(|| UnknownScenario(text.chars().take(64).collect()))
+    }
+}
+
+fn names() -> String {
+    TABLE.map(|row| row.name).join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_scenario_has_its_row_and_a_name_of_its_own() {
+        for (place, row) in TABLE.iter().enumerate() {
+            assert_eq!(row.scenario as usize, place, "{}", row.name);
+            assert_eq!(row.scenario.name().parse(), Ok(row.scenario));
+            let written = serde_json::to_value(row.scenario).unwrap();
+            assert_eq!(written, row.name, "orders are written with the name");
+        }
+    }
+
+    #[test]
+    fn only_a_region_loses_its_link_and_processes() {
+        for row in TABLE.iter().filter(|row| row.victim != Victim::Region) {
+            assert!(!row.cuts_link && row.kills == NONE, "{}", row.name);
+        }
     }
 }

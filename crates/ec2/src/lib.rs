@@ -32,12 +32,10 @@ mod zones;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lath_control::{Cell, run_reconciler};
+use lath_control::{Cell, Group, spawn_reconciler};
 use lath_service::{App, Stateful};
 use lath_store::{Db, Kinds, View};
 use lath_wire::{Protocol, Service, ServiceInfo};
-use tokio::task::JoinSet;
-use tokio_util::sync::CancellationToken;
 
 pub use feed::CONTRIBUTIONS;
 pub use networks::network_acls::complete as complete_network_acls;
@@ -90,30 +88,26 @@ pub fn kinds(kinds: Kinds) -> Kinds {
 /// How often reconcilers look again when nothing woke them.
 const PERIOD: Duration = Duration::from_secs(30);
 
-/// Starts what turns observations into states, until `stop`.
-pub fn spawn_reconcilers(app: &Arc<Ec2>, stop: &CancellationToken, tasks: &mut JoinSet<()>) {
+/// Starts what turns observations into states.
+pub fn reconcilers(app: &Arc<Ec2>, group: &mut Group) {
     let networks = Arc::clone(app);
-    tasks.spawn(run_reconciler(
-        app.cell.clone(),
-        "ec2.networks",
-        PERIOD,
-        stop.clone(),
-        move || networks::reconcile(Arc::clone(&networks)),
-    ));
+    spawn_reconciler(group, app.cell.clone(), "ec2.networks", PERIOD, move || {
+        networks::reconcile(Arc::clone(&networks))
+    });
     let profiles = Arc::clone(app);
-    tasks.spawn(run_reconciler(
+    spawn_reconciler(
+        group,
         app.cell.clone(),
         "ec2.instance-profiles",
         PERIOD,
-        stop.clone(),
         move || instances::reconcile_profiles(Arc::clone(&profiles)),
-    ));
+    );
     let instances = Arc::clone(app);
-    tasks.spawn(run_reconciler(
+    spawn_reconciler(
+        group,
         app.cell.clone(),
         "ec2.instances",
         PERIOD,
-        stop.clone(),
         move || instances::reconcile(Arc::clone(&instances)),
-    ));
+    );
 }

@@ -28,7 +28,8 @@ async fn stock_boto3_leads_an_instance_through_its_life() {
     let identity = Arc::new(Identity::new(key, cell.account.clone()));
     let stop = CancellationToken::new();
     let mut tasks = JoinSet::new();
-    lath_ec2::spawn_reconcilers(&app, &stop, &mut tasks);
+    let mut reconcilers = lath_control::Group::new("reconcilers");
+    lath_ec2::reconcilers(&app, &mut reconcilers);
     tasks.spawn(obey_at_once(cell, observe));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let endpoint = format!("http://{}", listener.local_addr().unwrap());

@@ -209,6 +209,9 @@ pub struct ClusterNode {
     pub max_pods: u32,
     /// Whether its pods are being evicted: it takes no new ones.
     pub draining: bool,
+    /// Whether its pods go even where a disruption budget refuses their eviction. They still end gracefully.
+    #[serde(default)]
+    pub forced: bool,
 }
 
 /// A cluster as a node sees it.

@@ -5,13 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use lath_control::run_reconciler;
+use lath_control::{Group, spawn_reconciler};
 use lath_feed::{Condition, Observed};
 use lath_model::Timestamp;
 use lath_store::Tx;
 use lath_wire::ApiError;
-use tokio::task::JoinSet;
-use tokio_util::sync::CancellationToken;
 
 use crate::record::Function;
 use crate::shape::{LastUpdateStatus, State};
@@ -22,8 +20,8 @@ const PERIOD: Duration = Duration::from_secs(30);
 /// How often archives are looked at, in milliseconds.
 const SWEEP: i64 = 600_000;
 
-/// Starts what turns observations into states, until `stop`.
-pub fn reconcilers(app: &Arc<Lambda>, stop: &CancellationToken, tasks: &mut JoinSet<()>) {
+/// Starts what turns observations into states.
+pub fn reconcilers(app: &Arc<Lambda>, group: &mut Group) {
     let swept = Arc::new(AtomicI64::new(0));
     let (own, cell) = (Arc::clone(app), app.cell.clone());
     let pass = move || {
@@ -39,7 +37,7 @@ pub fn reconcilers(app: &Arc<Lambda>, stop: &CancellationToken, tasks: &mut Join
             Ok(())
         }
     };
-    tasks.spawn(run_reconciler(cell, "lambda", PERIOD, stop.clone(), pass));
+    spawn_reconciler(group, cell, "lambda", PERIOD, pass);
 }
 
 /// Does what is to be done now; doing it twice is the same as doing it once.

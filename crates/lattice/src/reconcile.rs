@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lath_control::run_reconciler;
+use lath_control::{Group, spawn_reconciler};
 use lath_ec2::records::Vpc;
 use lath_feed::{Condition, Observed, TargetHealth, TargetKey};
 use lath_model::Timestamp;
@@ -13,8 +13,6 @@ use lath_model::id::ServiceId;
 use lath_store::{Record, Tx, View};
 use lath_wire::ApiError;
 use tokio::sync::Mutex;
-use tokio::task::JoinSet;
-use tokio_util::sync::CancellationToken;
 
 use crate::record::{
     Failure, Listener, Service, ServiceAssociation, Target, TargetGroup, UNSETTLED, VpcAssociation,
@@ -38,16 +36,16 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// when the node says that nothing is left.
 const DRAIN: Duration = Duration::from_secs(60);
 
-/// Starts what turns observations into states, until `stop`.
-pub fn reconcilers(app: &Arc<Lattice>, stop: &CancellationToken, tasks: &mut JoinSet<()>) {
+/// Starts what turns observations into states.
+pub fn reconcilers(app: &Arc<Lattice>, group: &mut Group) {
     let reconciler = Arc::new(Reconciler::new(Arc::clone(app)));
     let cell = app.cell.clone();
     let pass = move || {
         let reconciler = Arc::clone(&reconciler);
         async move { reconciler.pass().await }
     };
-    tasks.spawn(run_reconciler(cell, "lattice", PERIOD, stop.clone(), pass));
-    canary::reconciler(app, stop, tasks);
+    spawn_reconciler(group, cell, "lattice", PERIOD, pass);
+    canary::reconciler(app, group);
 }
 
 /// Compares what is recorded with what is observed.

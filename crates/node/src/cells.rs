@@ -13,10 +13,9 @@ use lath_health::{Gateways, Regions};
 use lath_mesh::{Links, carry, gateway};
 use lath_model::id::VpcId;
 use lath_net::Network;
+use lath_tasks::Group;
 use lath_tunnel::Tunnels;
 use tokio::net::TcpStream;
-use tokio::task::JoinSet;
-use tokio_util::sync::CancellationToken;
 
 /// This cell among the others.
 #[derive(Debug, Clone)]
@@ -37,24 +36,15 @@ impl Place {
     }
 
     /// Keeps the links to the other cells, and the mesh of nodes over them.
-    pub fn join(
-        self,
-        network: &Arc<dyn Network>,
-        stop: &CancellationToken,
-        tasks: &mut JoinSet<()>,
-    ) -> Mesh {
+    pub fn join(self, network: &Arc<dyn Network>, group: &mut Group) -> Mesh {
         let (mesh, carrier) = Mesh::new();
         if let Some(key) = self.link_key {
             let links = Links::new(Arc::clone(&self.topology), key, Arc::clone(network));
-            tasks.spawn(links.run(stop.clone()));
+            group.spawn("the links to other regions", links.run(group.token()));
         }
-        tasks.spawn(carry(
-            self.topology,
-            NODE_PORT,
-            Arc::clone(network),
-            carrier,
-            stop.clone(),
-        ));
+        let network = Arc::clone(network);
+        let carrying = carry(self.topology, NODE_PORT, network, carrier, group.token());
+        group.spawn("the mesh", carrying);
         mesh
     }
 }
@@ -74,15 +64,15 @@ pub(crate) fn serve(
     network: &Arc<dyn Network>,
     snapshots: &SnapshotReceiver,
     fabric: &Arc<Fabric>,
-    stop: &CancellationToken,
-    tasks: &mut JoinSet<()>,
+    group: &mut Group,
 ) -> Tunnels {
-    tasks.spawn(gateway::serve(
+    let serving = gateway::serve(
         Arc::clone(topology),
         Arc::clone(network),
         snapshots.clone(),
-        stop.clone(),
-    ));
+        group.token(),
+    );
+    group.spawn("the gateway for other regions", serving);
     let fabric = Arc::clone(fabric);
     let netns = move |id: &lath_model::id::TransitGatewayId| fabric.netns(id.as_str());
     Tunnels::new(Arc::clone(network), Arc::new(netns), snapshots.clone())

@@ -39,9 +39,8 @@ use lath_instance::{Instances, InstancesConfig};
 use lath_model::id::InstanceId;
 use lath_net::Network;
 use lath_proxy::{Callers, Names, Proxy, ProxyConfig, ProxyHandle, Workloads};
+use lath_tasks::Group;
 use tokio::sync::watch;
-use tokio::task::JoinSet;
-use tokio_util::sync::CancellationToken;
 
 pub use crate::api::Api;
 use crate::callers::KnownCallers;
@@ -170,8 +169,7 @@ pub struct Node {
     proxy: Arc<ProxyHandle>,
     health: Arc<HealthHandle>,
     checks: ChecksHandle,
-    stop: CancellationToken,
-    tasks: JoinSet<()>,
+    parts: Group,
 }
 
 impl Node {
@@ -201,12 +199,11 @@ impl Node {
         let fabric = Arc::new(fabric);
         let network: Arc<dyn Network> = Arc::new(fabric.network());
         let lattice_source = Some(IpAddr::V4(lath_net::LATTICE_SOURCE));
-        let stop = CancellationToken::new();
-        let mut tasks = JoinSet::new();
+        let mut group = Group::new("the node");
         let topology = Arc::clone(&config.place.topology);
-        let mesh = config.place.join(&network, &stop, &mut tasks);
+        let mesh = config.place.join(&network, &mut group);
         let regions = cells::regions(&topology, &mesh);
-        let tunnels = cells::serve(&topology, &network, &snapshots, &fabric, &stop, &mut tasks);
+        let tunnels = cells::serve(&topology, &network, &snapshots, &fabric, &mut group);
         let checks_config = ChecksConfig {
             state: Some(config.data_dir.join("health-checks.json")),
             sink: Arc::clone(&sink),
@@ -257,11 +254,13 @@ impl Node {
             .with_issuer(Arc::clone(&issuer));
         if config.api_in_vpcs {
             let (network, api) = (Arc::clone(&network), Arc::clone(&api));
-            tasks.spawn(api::serve(network, snapshots.clone(), api, stop.clone()));
+            let serving = api::serve(network, snapshots.clone(), api, group.token());
+            group.spawn("the API in VPCs", serving);
         }
 
         let functions = keeper.observed();
-        tasks.spawn(keeper.run(snapshots.clone(), Arc::clone(&sink), stop.clone()));
+        let keeping = keeper.run(snapshots.clone(), Arc::clone(&sink), group.token());
+        group.spawn("functions", keeping);
         let (say_clusters, clusters) = watch::channel(clusters::ClustersObserved::default());
         let (say_network, networks) = watch::channel(NetworkObserved::default());
         let parts = observed::Parts {
@@ -281,14 +280,15 @@ impl Node {
             drain,
             cut_off: std::collections::BTreeMap::new(),
         };
-        tasks.spawn(network::run(
+        let networking = network::run(
             Arc::clone(&fabric),
             network::Outside { facts, underlay },
             leaving,
             snapshots.clone(),
             say_network,
-            stop.clone(),
-        ));
+            group.token(),
+        );
+        group.spawn("the network", networking);
         let pins = config.run_dir.join("netns");
         let (faults, down, draining) = FaultKeeper::new(
             config.orders,
@@ -297,7 +297,7 @@ impl Node {
             Arc::clone(&network),
             snapshots.clone(),
         );
-        tasks.spawn(faults.run(stop.clone()));
+        group.spawn("faults of drills", faults.run(group.token()));
         let clusters = clusters::Parts {
             instances: instances.clone(),
             fabric: Arc::clone(&fabric),
@@ -315,20 +315,21 @@ impl Node {
             image_sources: config.image_sources,
             say: say_clusters,
         };
-        tasks.spawn(clusters::run(clusters, stop.clone()));
-        tasks.spawn(instances::run(
+        group.spawn("clusters", clusters::run(clusters, group.token()));
+        let running = instances::run(
             instances.clone(),
             Arc::clone(&fabric),
             snapshots,
             networks,
             source,
             down,
-            stop.clone(),
-        ));
-        tasks.spawn(tunnels.run(stop.clone()));
-        tasks.spawn(dns.run(stop.clone()));
-        tasks.spawn(metadata.run(stop.clone()));
-        tasks.spawn(observed::run(parts, observed, stop.clone()));
+            group.token(),
+        );
+        group.spawn("instances", running);
+        group.spawn("the tunnels", tunnels.run(group.token()));
+        group.spawn("the resolver", dns.run(group.token()));
+        group.spawn("the metadata service", metadata.run(group.token()));
+        group.spawn("the report", observed::run(parts, observed, group.token()));
         let (proxy, health) = (Arc::new(proxy), Arc::new(health));
         Ok(Self {
             fabric,
@@ -336,8 +337,7 @@ impl Node {
             proxy,
             health,
             checks,
-            stop,
-            tasks,
+            parts: group,
         })
     }
 
@@ -360,8 +360,7 @@ impl Node {
         self.proxy.shutdown(drain).await;
         self.health.shutdown().await;
         self.checks.shutdown().await;
-        self.stop.cancel();
-        while self.tasks.join_next().await.is_some() {}
+        self.parts.stop().await;
         if keep {
             return Ok(());
         }

@@ -3,12 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use lath_control::{Cell, Derive, Parts, Section, Told, run_reconciler, set_only};
+use lath_control::{Cell, Derive, Group, Parts, Section, Told, set_only, spawn_reconciler};
 use lath_store::{Record, StoreError, Tx, View};
 use lath_wire::ApiError;
 use serde::Serialize;
-use tokio::task::JoinSet;
-use tokio_util::sync::CancellationToken;
 
 use crate::copy::{CHECKS, RECORDS, ZONES};
 use crate::record::{Acknowledged, Copied, HealthCheck, ONLY, StoredSet, Zone};
@@ -119,19 +117,13 @@ fn import_served(cell: &Cell, tx: &mut Tx, region: &str, told: &Told) -> Result<
 }
 
 /// Starts what notes, elsewhere than at home, how far the region's node serves the copy.
-pub fn reconcilers(app: &Arc<Route53>, stop: &CancellationToken, tasks: &mut JoinSet<()>) {
+pub fn reconcilers(app: &Arc<Route53>, group: &mut Group) {
     if app.cell.topology.is_home() {
         return;
     }
     let cell = app.cell.clone();
     let pass = move || note_served(cell.clone());
-    tasks.spawn(run_reconciler(
-        app.cell.clone(),
-        "route53",
-        PERIOD,
-        stop.clone(),
-        pass,
-    ));
+    spawn_reconciler(group, app.cell.clone(), "route53", PERIOD, pass);
 }
 
 pub(crate) async fn note_served(cell: Cell) -> Result<(), ApiError> {

@@ -4,7 +4,6 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use lath_drill::Scenario;
 use lath_drill::order::{Order, Orders};
 use lath_fabric::{Fault, Faults, Netns, wan};
 use lath_feed::Topology;
@@ -91,13 +90,9 @@ impl FaultInjector {
 
     /// The link that the fault cuts, if it cuts one.
     fn link(&self, order: &Order) -> Option<Fault> {
-        let cuts = matches!(
-            order.scenario,
-            Scenario::KillRegion | Scenario::PartitionRegion
-        );
         let place = self.topology.regions.get(&order.region);
         place
-            .filter(|_| cuts)
+            .filter(|_| order.scenario.facts().cuts_link)
             .map(|place| Fault::Link(wan::link(place)))
     }
 
@@ -110,26 +105,19 @@ impl FaultInjector {
             let cut = self.wan().and_then(|wan| wan.for_duration(link, left));
             cut.map_err(|error| format!("the WAN link cannot be cut: {error}"))?;
         }
-        match order.scenario {
-            Scenario::KillRegion => {
-                self.kill(&order.region, Role::Control);
-                self.kill(&order.region, Role::Node);
-                let killed = lath_instance::kill_all(&self.layout.cell(&order.region));
-                killed
-                    .map(drop)
-                    .map_err(|error| format!("the region's instances could not be killed: {error}"))
-            }
-            Scenario::KillControlPlane => {
-                self.kill(&order.region, Role::Control);
-                Ok(())
-            }
-            Scenario::KillNodeProcess => {
-                self.kill(&order.region, Role::Node);
-                Ok(())
-            }
-            // The link is cut, or nodes inject it.
-            _ => Ok(()),
+        let kills = order.scenario.facts().kills;
+        if kills.control {
+            self.kill(&order.region, Role::Control);
         }
+        if kills.node {
+            self.kill(&order.region, Role::Node);
+        }
+        if kills.instances {
+            let killed = lath_instance::kill_all(&self.layout.cell(&order.region));
+            killed
+                .map_err(|error| format!("the region's instances could not be killed: {error}"))?;
+        }
+        Ok(())
     }
 
     fn kill(&self, region: &str, role: Role) {

@@ -11,19 +11,18 @@ use lath_feed::{CONTROL_PORT, Mesh, NodeId, Observed, Placement, Snapshot};
 use lath_mesh::Underlay;
 use lath_net::Network;
 use lath_node::{Host, Node, NodeConfig, Place};
+use lath_tasks::Group;
 use lath_wire::http::{Outlook, Relay, Way};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
-use tokio::task::JoinSet;
-use tokio_util::sync::CancellationToken;
 
 use super::layout::{CellFile, Reason, open_link_key};
 use super::process::{Role, take_role, unblock_signals};
 use crate::installation::{Refused, RegionDir};
 use crate::running::{self, Running};
 use crate::serve::{
-    Control, ControlInputs, RegistryAt, Reporter, State, VpcApi, internal, node_config,
-    raise_descriptor_limit,
+    Control, ControlInputs, RegistryAt, Reporter, ServedControl, State, VpcApi, internal,
+    node_config, raise_descriptor_limit,
 };
 use crate::{cli, telemetry};
 
@@ -132,16 +131,15 @@ async fn run_control(cell: CellFile) -> anyhow::Result<()> {
         mesh: Some(mesh),
         registry: RegistryAt::bind_when_free(config, layout.installation()).await?,
     };
-    let mut control = Control::start(config, state, inputs).await?;
+    let mut served = ServedControl::new(Control::start(config, state, inputs).await?);
+    let (control, doors, links) = (&served.control, &mut served.doors, &mut served.links);
 
-    let (stop, feed_stop) = (CancellationToken::new(), CancellationToken::new());
-    let mut tasks = JoinSet::new();
     // The links belong to the node: while it is down, control cannot reach other regions.
     let network = Arc::new(Underlay::of(&topology));
-    let carried = lath_mesh::carry(topology, CONTROL_PORT, network, carrier, feed_stop.clone());
-    tasks.spawn(carried);
+    let carried = lath_mesh::carry(topology, CONTROL_PORT, network, carrier, links.token());
+    links.spawn("the mesh", carried);
     let feed = listen(&layout.feed_socket(&region))?;
-    tasks.spawn(stream::serve(
+    let feeding = stream::serve(
         vec![Listener::Socket(feed)],
         nodes.clone(),
         control.snapshots.clone(),
@@ -149,8 +147,9 @@ async fn run_control(cell: CellFile) -> anyhow::Result<()> {
         watch::channel(Placement::default()).1,
         observed_tx,
         Arc::clone(&control.sink) as Arc<_>,
-        feed_stop.clone(),
-    ));
+        links.token(),
+    );
+    links.spawn("the feed", feeding);
     let running = Running {
         pid: std::process::id(),
         endpoint: String::new(),
@@ -164,7 +163,7 @@ async fn run_control(cell: CellFile) -> anyhow::Result<()> {
         let nodes = nodes.clone();
         async move { nodes.metrics_text().await }
     };
-    let reporter = Reporter::new(&control, running, counters);
+    let reporter = Reporter::new(control, running, counters);
     let trouble = control.trouble();
     let door = control.door().with_internal("/_lath/", move |request| {
         let (reporter, trouble) = (reporter.clone(), trouble.now());
@@ -177,22 +176,15 @@ async fn run_control(cell: CellFile) -> anyhow::Result<()> {
         })
     });
     let api = listen(&layout.api_socket(&region))?;
-    let mut doors = JoinSet::new();
-    doors.spawn(Arc::new(door).serve_relayed(api, stop.clone()));
+    let serving = Arc::new(door).serve_relayed(api, doors.token());
+    doors.spawn("the API", serving);
     tracing::info!("the control plane is ready");
 
     let ended = tokio::select! {
         _ = ends.next() => None,
-        _ = doors.join_next() => Some("the API"),
-        _ = tasks.join_next() => Some("the feed"),
-        part = control.failed() => Some(part),
+        part = served.failed() => Some(part),
     };
-    stop.cancel();
-    while doors.join_next().await.is_some() {}
-    control.rest().await;
-    feed_stop.cancel();
-    while tasks.join_next().await.is_some() {}
-    control.stop().await;
+    served.stop().await;
     if let Some(part) = ended {
         anyhow::bail!("a part of the control plane ended by itself: {part}");
     }
@@ -262,9 +254,8 @@ async fn run_node(cell: CellFile) -> anyhow::Result<()> {
         queries: host.queries(),
         metrics,
     };
-    let stop = CancellationToken::new();
-    let mut tasks = JoinSet::new();
-    tasks.spawn(follower.run(stop.clone()));
+    let mut following = Group::new("the feed follower");
+    following.spawn("the feed follower", follower.run(following.token()));
 
     // Change nothing before the first snapshot: no snapshot is not an empty one.
     let end = tokio::select! {
@@ -279,7 +270,8 @@ async fn run_node(cell: CellFile) -> anyhow::Result<()> {
         Some(end) if removes(end) => host.remove_all().await,
         Some(_) => Ok(()),
         None => {
-            tasks.spawn(kept.clone().keep(snapshots.clone(), stop.clone()));
+            let keeping = kept.clone().keep(snapshots.clone(), following.token());
+            following.spawn("the kept snapshot", keeping);
             let node = Node::start(
                 host,
                 snapshots,
@@ -302,8 +294,7 @@ async fn run_node(cell: CellFile) -> anyhow::Result<()> {
             outcome
         }
     };
-    stop.cancel();
-    while tasks.join_next().await.is_some() {}
+    following.stop().await;
     outcome
 }
 
@@ -334,14 +325,12 @@ async fn run_witness(cell: CellFile) -> anyhow::Result<()> {
     let network: Arc<dyn Network> = Arc::new(Underlay::of(&cell.topology));
     let place = place(&cell)?;
     let topology = Arc::clone(&place.topology);
-    let stop = CancellationToken::new();
-    let mut tasks = JoinSet::new();
-    let mesh = place.join(&network, &stop, &mut tasks);
+    let mut links = Group::new("the mesh");
+    let mesh = place.join(&network, &mut links);
     let witness = Witness::start(network, topology, mesh, PROBES)?;
     tracing::info!("the witness is ready");
     ends.next().await;
     witness.shutdown().await;
-    stop.cancel();
-    while tasks.join_next().await.is_some() {}
+    links.stop().await;
     Ok(())
 }

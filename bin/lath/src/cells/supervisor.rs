@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use lath_feed::{Topology, WITNESS};
 use lath_identity::RootKey;
+use lath_tasks::Group;
 use rustix::process::Signal;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::watch;
@@ -54,33 +55,13 @@ pub(crate) struct Supervisor {
     config: Config,
     layout: Layout,
     wan: Arc<Wan>,
-    door_stop: CancellationToken,
-    doors: JoinSet<&'static str>,
+    doors: Group,
     /// Nodes stop before control planes, which receive the nodes' last telemetry.
-    nodes: ProcessGroup,
-    controls: ProcessGroup,
-    wan_stop: CancellationToken,
-    wan_task: JoinSet<()>,
+    nodes: Group,
+    controls: Group,
+    /// The WAN, and what acts on it.
+    links: Group,
     _only_one: File,
-}
-
-/// Processes of one kind.
-#[derive(Default)]
-struct ProcessGroup {
-    stop: CancellationToken,
-    tasks: JoinSet<bool>,
-}
-
-impl ProcessGroup {
-    /// Ends all processes. Returns whether each ended cleanly.
-    async fn stop(&mut self) -> bool {
-        self.stop.cancel();
-        let mut clean = true;
-        while let Some(ended) = self.tasks.join_next().await {
-            clean &= ended.unwrap_or(false);
-        }
-        clean
-    }
 }
 
 /// Starts every region of the configuration. The APIs answer when this returns, except in regions that do not start.
@@ -124,12 +105,10 @@ pub(crate) async fn supervise(
         config,
         layout,
         wan,
-        door_stop: CancellationToken::new(),
-        doors: JoinSet::new(),
-        nodes: ProcessGroup::default(),
-        controls: ProcessGroup::default(),
-        wan_stop: CancellationToken::new(),
-        wan_task: JoinSet::new(),
+        doors: Group::new("a listener"),
+        nodes: Group::new("nodes"),
+        controls: Group::new("control planes"),
+        links: Group::new("the WAN"),
         _only_one: only_one,
     };
     let ports = Ports {
@@ -170,7 +149,8 @@ impl Supervisor {
         stop: &CancellationToken,
     ) -> anyhow::Result<()> {
         let wan = Arc::clone(&self.wan);
-        self.wan_task.spawn(wan.keep(self.wan_stop.clone()));
+        let links = &mut self.links;
+        links.spawn("the WAN", wan.keep(links.token()));
         let watched = self.supervise_processes(topology)?;
         let controls = || {
             let its = watched.iter().filter(|it| it.role == Role::Control);
@@ -178,31 +158,32 @@ impl Supervisor {
         };
         let relay = front::relay(&self.layout, &self.config, &topology.home, controls())?;
         let faults = FaultInjector::new(&self.layout, topology, watched.clone());
-        self.wan_task.spawn(faults.run(self.wan_stop.clone()));
-        self.wan_task.spawn(remember_served(
+        let links = &mut self.links;
+        links.spawn("the injector of faults", faults.run(links.token()));
+        let remembering = remember_served(
             self.layout.clone(),
             self.config.regions.clone(),
-            self.wan_stop.clone(),
-        ));
+            links.token(),
+        );
+        links.spawn("the record of served regions", remembering);
         let extended = self.config.extended;
         let merger = Merger::new(&self.layout, running.clone(), extended, watched.clone());
         let reporter = merger.clone();
-        let door_stop = self.door_stop.clone();
-        let serving =
-            admin::serve_status(ports.status, move || reporter.clone().status(), door_stop);
-        self.doors.spawn(named("the status socket", serving));
-        let door_stop = self.door_stop.clone();
-        let serving =
-            admin::serve_metrics(ports.metrics, move || merger.clone().metrics(), door_stop);
-        self.doors.spawn(named("the metrics port", serving));
+        let doors = &mut self.doors;
+        let token = doors.token();
+        let serving = admin::serve_status(ports.status, move || reporter.clone().status(), token);
+        doors.spawn("the status socket", serving);
+        let token = doors.token();
+        let serving = admin::serve_metrics(ports.metrics, move || merger.clone().metrics(), token);
+        doors.spawn("the metrics port", serving);
         tokio::select! {
             () = stop.cancelled() => return Ok(()),
             () = wait_for_regions(&self.layout, controls()) => {}
         }
         // Before the front door opens: a client that gets an answer may call `lath env` next.
         running.write(self.layout.installation())?;
-        let serve = Arc::new(relay).serve(ports.api, self.door_stop.clone());
-        self.doors.spawn(named("the API port", serve));
+        let serve = Arc::new(relay).serve(ports.api, doors.token());
+        doors.spawn("the API port", serve);
         Ok(())
     }
 
@@ -225,7 +206,8 @@ impl Supervisor {
             } else {
                 &mut self.nodes
             };
-            kind.tasks.spawn(supervisor.run(kind.stop.clone()));
+            let running = supervisor.run(kind.token());
+            kind.spawn_judged(role.name(), running);
         }
         Ok(watched)
     }
@@ -336,16 +318,10 @@ async fn wait_for_regions(
     }
 }
 
-async fn named(name: &'static str, task: impl Future<Output = ()>) -> &'static str {
-    task.await;
-    name
-}
-
 impl Supervisor {
     /// Waits until a part ends unexpectedly. Returns its name.
     pub(crate) async fn failed(&mut self) -> &'static str {
-        let ended = self.doors.join_next().await;
-        ended.and_then(Result::ok).unwrap_or("a listener")
+        self.doors.failed().await
     }
 
     /// Stops in reverse order. Nodes drain, and remove what they made unless `keep` is set.
@@ -353,13 +329,11 @@ impl Supervisor {
     /// # Errors
     /// When a part did not end cleanly. The next start adopts or removes what is left.
     pub(crate) async fn stop(&mut self) -> anyhow::Result<()> {
-        self.door_stop.cancel();
-        while self.doors.join_next().await.is_some() {}
+        self.doors.stop().await;
         admin::forget(&self.layout.own_run_dir());
         let clean = self.nodes.stop().await;
         let clean = self.controls.stop().await && clean;
-        self.wan_stop.cancel();
-        while self.wan_task.join_next().await.is_some() {}
+        self.links.stop().await;
         if !self.config.keep {
             self.wan.remove().await?;
         }

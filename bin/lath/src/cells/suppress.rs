@@ -13,13 +13,13 @@ pub(crate) fn is_suppressed(orders: &Orders, region: &str, role: Role) -> bool {
 }
 
 fn covers(scenario: Scenario, role: Role) -> bool {
-    match scenario {
-        Scenario::KillRegion => true,
-        Scenario::KillControlPlane => role == Role::Control,
-        // The drill measures how long the restart takes.
-        Scenario::KillNodeProcess => false,
-        _ => false,
-    }
+    let kills = scenario.facts().kills;
+    kills.held
+        && match role {
+            Role::Control => kills.control,
+            Role::Node => kills.node,
+            Role::Witness => false,
+        }
 }
 
 #[cfg(test)]

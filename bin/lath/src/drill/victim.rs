@@ -1,7 +1,7 @@
 //! What a drill hits, by the words of its command line.
 
 use anyhow::{Context as _, bail, ensure};
-use lath_drill::{Pods, Scenario};
+use lath_drill::{Pods, Scenario, Victim as Struck};
 use lath_model::{ManagedId, ManagedKind, WorkloadId};
 
 use crate::cli::Drill;
@@ -19,7 +19,8 @@ pub(super) struct Victim {
 impl Victim {
     pub(super) fn of(flags: &Drill, scenario: Scenario, status: &Status) -> anyhow::Result<Self> {
         let name = flags.victim.as_str();
-        let has_pods = scenario == Scenario::KillPod;
+        let struck = scenario.facts().victim;
+        let has_pods = struck == Struck::Pods;
         ensure!(
             has_pods == flags.pod.is_some(),
             "--pod NAMESPACE/NAME says what kill-pod kills in the cluster that is the victim, and belongs to no other scenario"
@@ -30,23 +31,23 @@ impl Victim {
             cluster: None,
             pods: None,
         };
-        match scenario {
-            _ if scenario.hits_node() => {
+        match struck {
+            Struck::Node => {
                 let (region, node) = node(status, name)?;
                 Ok(Self {
                     workload: Some(node.parse()?),
                     ..region_alone(region)
                 })
             }
-            _ if scenario.hits_workload() => {
+            Struck::Workload => {
                 let found = instance(status, name)?;
                 Ok(Self {
                     workload: Some(found.id.parse()?),
                     ..region_alone(region_of(status, found))
                 })
             }
-            Scenario::KillCluster if is_region(status, name) => Ok(region_alone(name.to_owned())),
-            Scenario::KillCluster | Scenario::KillPod => {
+            Struck::Cluster if is_region(status, name) => Ok(region_alone(name.to_owned())),
+            Struck::Cluster | Struck::Pods => {
                 let found = cluster(status, name)?;
                 let pods = flags.pod.as_deref().map(str::parse).transpose()?;
                 Ok(Self {
@@ -55,7 +56,7 @@ impl Victim {
                     ..region_alone(found.region.clone())
                 })
             }
-            _ => Ok(region_alone(region(scenario, name, status)?)),
+            Struck::Region => Ok(region_alone(region(scenario, name, status)?)),
         }
     }
 }

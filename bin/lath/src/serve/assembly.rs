@@ -14,12 +14,10 @@ use lath_node::{Host, Node, NodeConfig};
 use lath_proxy::ProxyConfig;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
-use tokio::task::JoinSet;
-use tokio_util::sync::CancellationToken;
 
 use super::control::{Control, ControlInputs, State};
 use super::vpc_api::VpcApi;
-use super::{RegistryAt, report};
+use super::{RegistryAt, ServedControl, report};
 use crate::admin;
 use crate::config::Config;
 use crate::installation::{self, Anew, RegionDir};
@@ -32,12 +30,9 @@ const SLIP: u32 = 2;
 pub(super) struct Assembly {
     config: Config,
     node: Option<Node>,
-    /// Stops the listeners. They stop first, so that no half-stopped server answers a call.
-    door_stop: CancellationToken,
-    doors: JoinSet<&'static str>,
     /// The control plane. It stops publishing and reconciling before the node stops; its archive stops last,
     /// because it takes the node's last telemetry.
-    control: Control,
+    served: ServedControl,
 }
 
 impl Assembly {
@@ -90,40 +85,37 @@ impl Assembly {
             mesh: None,
             registry,
         };
-        let control = Control::start(&config, state, inputs).await?;
+        let mut served = ServedControl::new(Control::start(&config, state, inputs).await?);
+        let (control, doors) = (&served.control, &mut served.doors);
         let source = watch::channel(Source::Control).1;
         let sink = Arc::clone(&control.sink);
         let for_vpcs = Arc::new(VpcApi::Door(Arc::new(control.door())));
         let snapshots = control.snapshots.clone();
         let node = Node::start(host, snapshots, observed_tx, sink, source, for_vpcs)?;
 
-        let door_stop = CancellationToken::new();
-        let mut doors = JoinSet::new();
         let counters = node.metrics();
         let counters = move || std::future::ready(Some(counters()));
-        let reporter = report::Reporter::new(&control, running.clone(), counters);
+        let reporter = report::Reporter::new(control, running.clone(), counters);
         let status_reporter = reporter.clone();
         let serve_status = admin::serve_status(
             status,
             move || status_reporter.clone().status(),
-            door_stop.clone(),
+            doors.token(),
         );
-        doors.spawn(named("the status socket", serve_status));
-        let serve_metrics = admin::serve_metrics(
-            metrics,
-            move || reporter.clone().metrics(),
-            door_stop.clone(),
-        );
-        doors.spawn(named("the metrics port", serve_metrics));
+        doors.spawn("the status socket", serve_status);
+        let serve_metrics =
+            admin::serve_metrics(metrics, move || reporter.clone().metrics(), doors.token());
+        doors.spawn("the metrics port", serve_metrics);
         let trouble = control.trouble();
         let door = control.door().with_internal("/_lath/", move |request| {
             let trouble = trouble.now();
             Box::pin(async move { report::internal(&request, &trouble) })
         });
-        let (door, stop) = (Arc::new(door), door_stop.clone());
-        doors.spawn(named("the API port", async move {
-            drop(door.serve(api, stop).await)
-        }));
+        let (door, stop) = (Arc::new(door), doors.token());
+        doors.spawn(
+            "the API port",
+            async move { drop(door.serve(api, stop).await) },
+        );
         tracing::info!(
             endpoint = %running.endpoint,
             metrics = %running.metrics,
@@ -135,33 +127,26 @@ impl Assembly {
         Ok(Self {
             config,
             node,
-            door_stop,
-            doors,
-            control,
+            served,
         })
     }
 
     /// Waits until a part ends unexpectedly. Returns its name.
     pub(super) async fn failed(&mut self) -> &'static str {
-        tokio::select! {
-            Some(ended) = self.doors.join_next() => ended.unwrap_or("a listener"),
-            part = self.control.failed() => part,
-        }
+        self.served.failed().await
     }
 
     /// Stops in reverse order: drains, then removes what it made unless `keep` is set.
     pub(super) async fn stop(&mut self) -> anyhow::Result<()> {
-        self.door_stop.cancel();
-        while self.doors.join_next().await.is_some() {}
         let run_dir = running::run_dir(&self.config.data_dir);
+        self.served.close().await;
         admin::forget(&run_dir);
-        self.control.rest().await;
         let mut outcome = Ok(());
         if let Some(node) = self.node.take() {
             let drain = Duration::from_secs(self.config.drain_seconds);
             outcome = node.shutdown(drain, self.config.keep).await;
         }
-        self.control.stop().await;
+        self.served.stop().await;
         running::sweep(&run_dir, |_| true)
             .with_context(|| format!("cannot clean {}", run_dir.display()))?;
         tracing::info!("stopped");
@@ -241,9 +226,4 @@ pub(crate) fn owner(data_dir: &Path) -> String {
         hash = (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193);
     }
     format!("{hash:08x}")
-}
-
-async fn named(name: &'static str, task: impl Future<Output = ()>) -> &'static str {
-    task.await;
-    name
 }

@@ -16,9 +16,9 @@ use lath_lattice::CanaryWatch;
 use lath_model::Partition;
 use lath_observe::{Delivery, Limits, Observe};
 use lath_store::{Condition, Db, Rewording, Store, StoreError, View};
+use lath_tasks::Group;
 use lath_wire::http::FrontDoor;
 use tokio::sync::watch;
-use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::{BoundRegistry, registry, token_issuers};
@@ -119,10 +119,10 @@ pub(crate) struct Control {
     observe: Arc<Observe>,
     apps: Apps,
     registry_trouble: watch::Receiver<Option<String>>,
-    stop: CancellationToken,
-    tasks: JoinSet<()>,
-    archive_stop: CancellationToken,
-    archive: JoinSet<()>,
+    /// What publishes, reconciles and sweeps.
+    work: Group,
+    /// Stops last, because it takes the node's last telemetry.
+    archive: Group,
 }
 
 impl Control {
@@ -173,19 +173,17 @@ impl Control {
         };
         let observe = Observe::open(cell.clone(), &config.data_dir, limits)?;
         let (delivery, writer) = Delivery::new(Arc::clone(&observe));
-        let archive_stop = CancellationToken::new();
-        let mut archive = JoinSet::new();
-        archive.spawn(writer.run(archive_stop.clone()));
+        let mut archive = Group::new("the archive");
+        archive.spawn("the archive's writer", writer.run(archive.token()));
 
         let mut publisher = Publisher::new(&cell, &contributions());
         let (feed, snapshots) = watch::channel(publisher.compile(&cell.db.view()));
-        let stop = CancellationToken::new();
-        let mut tasks = JoinSet::new();
+        let mut work = Group::new("control");
         let publishing = publisher.publish(cell.clone(), feed);
-        tasks.spawn(until(stop.clone(), publishing));
+        work.spawn_until_stop("the publisher", publishing);
         if let Some(mesh) = inputs.mesh {
             let exchange = lath_control::exchange(cell.clone(), SECTIONS.to_vec(), mesh);
-            tasks.spawn(until(stop.clone(), exchange));
+            work.spawn_until_stop("the exchange with other regions", exchange);
         }
         let BoundRegistry { at, port } = inputs.registry;
         let (registry_tx, registry_trouble) = watch::channel(None);
@@ -197,14 +195,15 @@ impl Control {
         let (observing, identifying) = (Arc::clone(&observe), Arc::clone(&identity));
         let (data_dir, registry) = (&config.data_dir, &at);
         let apps = Apps::new(&cell, observing, identifying, registry, data_dir, canaries);
-        tasks.spawn(registry::serve(
+        let serving = registry::serve(
             (port, at.listen),
             Arc::clone(apps.ecr()),
             registry_tx,
-            stop.clone(),
-        ));
-        apps.spawn_reconcilers(&stop, &mut tasks);
-        spawn_sweeps(&cell, Arc::clone(&observe), &stop, &mut tasks);
+            work.token(),
+        );
+        work.spawn("the image registry", serving);
+        apps.spawn_reconcilers(&mut work);
+        spawn_sweeps(&cell, Arc::clone(&observe), &mut work);
         Ok(Self {
             cell,
             snapshots,
@@ -214,9 +213,7 @@ impl Control {
             observe,
             apps,
             registry_trouble,
-            stop,
-            tasks,
-            archive_stop,
+            work,
             archive,
         })
     }
@@ -247,23 +244,21 @@ impl Control {
     /// Waits until a part ends unexpectedly. Returns its name.
     pub(crate) async fn failed(&mut self) -> &'static str {
         tokio::select! {
-            Some(_) = self.tasks.join_next() => "control",
-            Some(_) = self.archive.join_next() => "the archive's writer",
+            part = self.work.failed() => part,
+            part = self.archive.failed() => part,
         }
     }
 
     /// Stops publishing and reconciling.
     pub(crate) async fn rest(&mut self) {
-        self.stop.cancel();
-        while self.tasks.join_next().await.is_some() {}
+        self.work.stop().await;
     }
 
     /// Flushes the archive and stops. Call it after the node has stopped, so that the node's last telemetry is
     /// archived.
     pub(crate) async fn stop(&mut self) {
         self.rest().await;
-        self.archive_stop.cancel();
-        while self.archive.join_next().await.is_some() {}
+        self.archive.stop().await;
     }
 }
 
@@ -311,30 +306,20 @@ fn image_directories(config: &Config) -> Vec<ImageDirectory> {
     config.images.iter().map(image).collect()
 }
 
-fn spawn_sweeps(
-    cell: &Cell,
-    observe: Arc<Observe>,
-    stop: &CancellationToken,
-    tasks: &mut JoinSet<()>,
-) {
+fn spawn_sweeps(cell: &Cell, observe: Arc<Observe>, group: &mut Group) {
     let sweep = move || {
         let observe = Arc::clone(&observe);
         async move { lath_observe::sweep(&observe).await }
     };
-    tasks.spawn(run_periodically(stop.clone(), "the archive", sweep));
+    let sweeping = run_periodically(group.token(), "the archive", sweep);
+    group.spawn("the archive's sweep", sweeping);
     let db = cell.db.clone();
     let sweep = move || {
         let db = db.clone();
         async move { Ok(lath_control::sweep_tokens(&db).await.map(drop)?) }
     };
-    tasks.spawn(run_periodically(stop.clone(), "used tokens", sweep));
-}
-
-async fn until(stop: CancellationToken, task: impl Future<Output = ()>) {
-    tokio::select! {
-        () = stop.cancelled() => {}
-        () = task => {}
-    }
+    let sweeping = run_periodically(group.token(), "used tokens", sweep);
+    group.spawn("the sweep of used tokens", sweeping);
 }
 
 /// Brings the trust policies of older versions up to date. If the store cannot be written now, the next start tries

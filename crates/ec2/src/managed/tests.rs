@@ -85,6 +85,7 @@ async fn a_node_has_a_prefix_and_more_while_its_type_and_subnet_have_room() {
             taints: Vec::new(),
             max_pods: max_pods("t3.medium"),
             draining: false,
+            forced: false,
         },
         instance_type: "t3.medium".into(),
         subnet: SUBNET.parse().unwrap(),

@@ -69,9 +69,8 @@ async fn availability_is_written_down_and_outlives_the_node() {
     let api = Api::new();
     let vpc = api.vpc("10.0.0.0/16").await;
     let subnet = api.subnet(&vpc, "10.0.1.0/24").await;
-    let stop = tokio_util::sync::CancellationToken::new();
-    let mut tasks = tokio::task::JoinSet::new();
-    lath_ec2::spawn_reconcilers(&api.app, &stop, &mut tasks);
+    let mut reconcilers = lath_control::Group::new("reconcilers");
+    lath_ec2::reconcilers(&api.app, &mut reconcilers);
     api.make_everything_ready();
     let mut changes = api.app.cell.db.changes();
     let done = || {
@@ -91,7 +90,7 @@ async fn availability_is_written_down_and_outlives_the_node() {
     api.observed.send_replace(std::sync::Arc::default());
     let state = format!("Action=DescribeVpcs&VpcId.1={vpc}");
     assert!(api.ok(&state).await.contains("<state>available</state>"));
-    stop.cancel();
+    reconcilers.stop().await;
 }
 
 #[tokio::test]

@@ -80,6 +80,7 @@ pub(crate) fn launch(
             taints: taints(&group.taints),
             max_pods: managed::max_pods(instance_type),
             draining: false,
+            forced: false,
         },
         instance_type: instance_type.to_owned(),
         subnet: subnet.id.clone(),
@@ -99,6 +100,7 @@ pub(crate) fn launch(
         generation: group.generation,
         launched_at: Timestamp::now(),
         draining_since: None,
+        forced: false,
     });
     Ok(instance)
 }
@@ -141,14 +143,15 @@ pub(crate) fn wanted(
     cell: &Cell,
     group: &NodeGroup,
     instance: &Instance,
-    draining: bool,
+    node: &Node,
 ) -> Option<ClusterNode> {
     let now = instance.cluster.as_ref()?;
     let zone = &instance.availability_zone;
     let wanted = ClusterNode {
         labels: labels(cell, group, zone, &instance.instance_type),
         taints: taints(&group.taints),
-        draining,
+        draining: node.draining_since.is_some(),
+        forced: node.forced,
         ..now.clone()
     };
     (wanted != *now).then_some(wanted)

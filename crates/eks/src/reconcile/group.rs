@@ -9,6 +9,7 @@ use lath_ec2::managed;
 use lath_ec2::records::{Instance, InstanceState};
 use lath_feed::{ClusterNodeObserved, ClusterObserved, Condition, Observed};
 use lath_model::Timestamp;
+use lath_model::id::InstanceId;
 use lath_store::{Record as _, Tx};
 
 use crate::node_groups::{self, nodes};
@@ -20,6 +21,11 @@ use crate::updates;
 const JOINING: Duration = Duration::from_secs(900);
 /// How long pods may take to leave a node (<https://docs.aws.amazon.com/eks/latest/userguide/managed-node-update-behavior.html>).
 const EVICTION: Duration = Duration::from_secs(900);
+/// The same when its group is deleted (<https://docs.aws.amazon.com/eks/latest/userguide/delete-managed-node-group.html>).
+const LAST_EVICTION: Duration = Duration::from_secs(300);
+/// How long disruption budgets hold up the deletion of a group when pods of the cluster have nowhere to go: no replacement can
+/// become ready, so no budget will ever allow the eviction.
+const NO_REFUGE: Duration = Duration::from_secs(30);
 /// How long a node waits for an API server that does not answer, when its pods should leave.
 const NO_API: Duration = Duration::from_secs(30);
 /// How long a group waits after an instance that did not live.
@@ -104,6 +110,7 @@ impl Step<'_> {
             return false;
         }
         self.drain(&mut alive);
+        self.force(&mut alive);
         self.terminate_drained(&mut alive);
         self.launch(&alive);
         for it in &alive {
@@ -231,6 +238,32 @@ impl Step<'_> {
         }
     }
 
+    /// Lets pods of a group that is deleted go against their budgets, once the cluster has no node that could take others in
+    /// their place.
+    fn force(&mut self, alive: &mut [Alive]) {
+        if self.next.status != NodegroupStatus::Deleting || self.has_refuge() {
+            return;
+        }
+        for it in alive {
+            let node = &mut it.node;
+            let waited = node.draining_since.map(|since| self.now.since(since));
+            if !node.forced && waited.is_some_and(|it| it >= NO_REFUGE) {
+                node.forced = true;
+                self.tx.put(node.clone());
+            }
+        }
+    }
+
+    /// Whether the cluster has nodes besides those of the group, or will have some.
+    fn has_refuge(&self) -> bool {
+        let cluster = format!("{}/", self.next.cluster);
+        let mut groups = self.tx.view().range::<NodeGroup>(&cluster);
+        let will_have = groups.any(|it| it.status != NodegroupStatus::Deleting && it.desired > 0);
+        // Those that no group has launched are the user's own.
+        let is_own = |id: &InstanceId| self.tx.view().get::<Node>(id.as_str()).is_none();
+        will_have || self.seen.is_some_and(|it| it.nodes.keys().any(is_own))
+    }
+
     /// A replacement of nodes is late by the time of its last step.
     fn rollout_goes_on(&mut self) {
         if let Some(rollout) = &mut self.next.rollout {
@@ -250,6 +283,10 @@ impl Step<'_> {
         let (now, answers) = (self.now, self.api_answers());
         let tx = &mut *self.tx;
         let gives_up = self.next.rollout.as_ref().is_some_and(|it| !it.force);
+        let patience = match self.next.status {
+            NodegroupStatus::Deleting => LAST_EVICTION,
+            _ => EVICTION,
+        };
         let before = alive.len();
         let mut stuck = Vec::new();
         alive.retain(|it| {
@@ -263,11 +300,11 @@ impl Step<'_> {
                 None if answers => true,
                 _ => waited >= NO_API,
             };
-            if !ends && waited >= EVICTION && gives_up {
+            if !ends && waited >= patience && gives_up {
                 stuck.push(it.node.instance.to_string());
                 return true;
             }
-            if ends || waited >= EVICTION {
+            if ends || waited >= patience {
                 managed::terminate_node(tx, &it.node.instance);
                 return false;
             }
@@ -377,7 +414,7 @@ impl Step<'_> {
 
     /// Makes a node be what its group says, with addresses for its pods.
     fn follow(&mut self, it: &Alive) {
-        if let Some(wanted) = nodes::wanted(self.cell, &self.next, &it.instance, it.is_draining()) {
+        if let Some(wanted) = nodes::wanted(self.cell, &self.next, &it.instance, &it.node) {
             managed::update_node(self.tx, &it.node.instance, |node| *node = wanted);
             // The change is over when this was seen, too.
             let revision = self.tx.view().revision();

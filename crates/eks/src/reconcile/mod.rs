@@ -12,27 +12,25 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lath_control::run_reconciler;
+use lath_control::{Group, spawn_reconciler};
 use lath_model::Timestamp;
 use lath_wire::ApiError;
 use tokio::sync::Mutex;
-use tokio::task::JoinSet;
-use tokio_util::sync::CancellationToken;
 
 use crate::Eks;
 
 /// How often to look when nothing woke us: drain times end without an event.
 const PERIOD: Duration = Duration::from_secs(2);
 
-/// Starts what turns observations into states, until `stop`.
-pub fn reconcilers(app: &Arc<Eks>, stop: &CancellationToken, tasks: &mut JoinSet<()>) {
+/// Starts what turns observations into states.
+pub fn reconcilers(app: &Arc<Eks>, group: &mut Group) {
     let reconciler = Arc::new(Reconciler::new(Arc::clone(app)));
     let pass = move || {
         let reconciler = Arc::clone(&reconciler);
         async move { reconciler.pass().await }
     };
     let cell = app.cell.clone();
-    tasks.spawn(run_reconciler(cell, "eks", PERIOD, stop.clone(), pass));
+    spawn_reconciler(group, cell, "eks", PERIOD, pass);
 }
 
 /// What is remembered from pass to pass. Lost with the process, which only gives things more time.

@@ -198,6 +198,42 @@ async fn a_new_version_replaces_nodes_without_fewer_of_them() {
 }
 
 #[tokio::test]
+async fn budgets_hold_up_the_end_of_a_group_only_while_pods_can_go_elsewhere() {
+    let lab = with_group(1).await;
+    let other = json!({"nodegroupName": "others"});
+    let mut request = group(&lab, 1);
+    request
+        .as_object_mut()
+        .unwrap()
+        .extend(other.as_object().unwrap().clone());
+    lab.get("POST", GROUPS, request).await;
+    lab.settle(false).await;
+    let forced = |lab: &Lab| {
+        let view = lab.app.cell.db.view();
+        view.list::<crate::record::Node>()
+            .filter(|it| it.forced)
+            .count()
+    };
+    let after = |seconds| Timestamp::now().plus(Duration::from_secs(seconds));
+    lab.get("DELETE", GROUP, Value::Null).await;
+    lab.pass().await;
+    lab.reconciler().pass_at(after(60)).await.unwrap();
+    assert_eq!(forced(&lab), 0, "the other group can have the pods");
+    lab.get("DELETE", &format!("{GROUPS}/others"), Value::Null)
+        .await;
+    lab.pass().await;
+    lab.reconciler().pass_at(after(60)).await.unwrap();
+    assert_eq!(forced(&lab), 2);
+    assert!(
+        running(&lab)
+            .iter()
+            .all(|it| it.cluster.as_ref().unwrap().forced)
+    );
+    lab.reconciler().pass_at(after(400)).await.unwrap();
+    assert!(running(&lab).is_empty(), "AWS waits for five minutes");
+}
+
+#[tokio::test]
 async fn pods_that_cannot_be_evicted_end_an_update() {
     let lab = with_group(1).await;
     let old = ids(&lab).remove(0);

@@ -114,6 +114,9 @@ pub(crate) struct Node {
     pub(crate) launched_at: Timestamp,
     /// When it was told to let its pods go.
     pub(crate) draining_since: Option<Timestamp>,
+    /// Whether its pods leave it against their disruption budgets.
+    #[serde(default)]
+    pub(crate) forced: bool,
 }
 
 impl Record for Node {

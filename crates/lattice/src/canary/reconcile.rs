@@ -4,12 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lath_control::{Mode, run_reconciler};
+use lath_control::{Group, Mode, spawn_reconciler};
 use lath_model::Timestamp;
 use lath_store::Tx;
 use lath_wire::ApiError;
-use tokio::task::JoinSet;
-use tokio_util::sync::CancellationToken;
 
 use super::{Canary, Phase, RUNNING, judge};
 use crate::Lattice;
@@ -18,14 +16,14 @@ use crate::record::{Rule, key};
 /// How often it is looked: nodes report once in a second.
 const PERIOD: Duration = Duration::from_secs(1);
 
-/// Starts it, until `stop`.
-pub(crate) fn reconciler(app: &Arc<Lattice>, stop: &CancellationToken, tasks: &mut JoinSet<()>) {
+/// Starts it.
+pub(crate) fn reconciler(app: &Arc<Lattice>, group: &mut Group) {
     let (cell, app) = (app.cell.clone(), Arc::clone(app));
     let pass = move || {
         let app = Arc::clone(&app);
         async move { pass(&app, Timestamp::now()).await }
     };
-    tasks.spawn(run_reconciler(cell, "canaries", PERIOD, stop.clone(), pass));
+    spawn_reconciler(group, cell, "canaries", PERIOD, pass);
 }
 
 /// Does what is to be done now.

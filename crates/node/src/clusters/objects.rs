@@ -44,6 +44,8 @@ pub(super) enum Work {
     Patch(String, Value),
     /// A pod must go elsewhere.
     Evict { namespace: String, name: String },
+    /// A pod goes although a disruption budget may forbid its eviction; it ends gracefully.
+    End { namespace: String, name: String },
 }
 
 /// Looks at the nodes of a cluster. `strangers` go only where the snapshot is known to be the newest; pods leave the nodes
@@ -91,6 +93,10 @@ pub(super) async fn perform(client: &Client, work: &Work) -> Result<(), ClientEr
                 "metadata": {"name": name, "namespace": namespace},
             });
             client.post(&path, &eviction).await.map(drop)
+        }
+        Work::End { namespace, name } => {
+            let path = format!("/api/v1/namespaces/{namespace}/pods/{name}");
+            client.delete(&path).await
         }
     };
     match outcome {
@@ -150,9 +156,14 @@ fn judge<'a>(
         if is_left && node["spec"]["unschedulable"] == true {
             let leaving = pods.iter().filter(|pod| must_leave(pod));
             let leaving = leaving.filter(|pod| pod.metadata.deletion_timestamp.is_none());
-            look.work.extend(leaving.map(|pod| Work::Evict {
-                namespace: pod.metadata.namespace.clone(),
-                name: pod.metadata.name.clone(),
+            look.work.extend(leaving.map(|pod| {
+                let namespace = pod.metadata.namespace.clone();
+                let name = pod.metadata.name.clone();
+                if membership.forced {
+                    Work::End { namespace, name }
+                } else {
+                    Work::Evict { namespace, name }
+                }
             }));
         }
     }
@@ -318,6 +329,7 @@ pub(super) mod tests {
             taints: vec!["dedicated=shop:NoSchedule".into()],
             max_pods: 10,
             draining,
+            forced: false,
         }
     }
 
@@ -478,6 +490,13 @@ pub(super) mod tests {
         assert_eq!(look.work, [evict]);
         let drained = |look: &Look| look.nodes.values().all(|it| it.drained);
         assert!(!drained(&look));
+        let mut forced = snapshot(true);
+        let id: InstanceId = INSTANCE.parse().unwrap();
+        let mut instance = Instance::clone(&forced.instances[&id]);
+        instance.cluster.as_mut().unwrap().forced = true;
+        forced.instances.insert(id, Arc::new(instance));
+        let look = judge(&nodes, &pods, &forced, &cluster(), &Draining::new());
+        assert!(matches!(&look.work[..], [Work::End { .. }]), "{look:?}");
         let look = judge(&nodes, &rest, &snapshot(true), &cluster(), &Draining::new());
         assert!(drained(&look) && look.work.is_empty());
         // A drill empties it for a while, which control does not see.

@@ -292,6 +292,7 @@ pub(crate) fn with_nodes(
                 taints: Vec::new(),
                 max_pods: 14,
                 draining: draining && index == 1,
+                forced: false,
             }),
         };
         snapshot.instances.insert(instance, Arc::new(node));
