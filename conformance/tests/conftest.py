@@ -189,8 +189,10 @@ def pytest_terminal_summary(terminalreporter, config):
 
 
 # The files that take the longest, longest first: side by side, what is begun last decides when all of it ends.
-LONGEST = ["test_kubernetes.py", "test_cluster_drills.py", "test_global.py", "test_examples.py", "test_recipe.py", "test_terraform.py",
-           "test_failover.py", "test_drill.py", "test_cells.py", "test_data_plane.py"]
+LONGEST = ["test_kubernetes.py", "test_global.py", "test_terraform.py", "test_recipe.py", "test_cluster_drills.py",
+           "test_gateway_conformance.py", "test_kubernetes_deaths.py", "test_gateway_controller.py", "test_self_managed.py",
+           "test_examples.py", "test_gateway_webhook.py", "test_cluster_services.py", "test_gateway_rollout.py", "test_pod_identity.py",
+           "test_gateway_clusters.py", "test_gateway_kinds.py", "test_failover.py", "test_drill.py", "test_cells.py", "test_data_plane.py"]
 
 
 def pytest_collection_modifyitems(items):

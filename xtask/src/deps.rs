@@ -330,7 +330,8 @@ mod tests {
         );
         let control = "[dependencies]\nlath-ca.workspace = true\n\
                        lath-feed.workspace = true\nlath-model.workspace = true\n\
-                       lath-store.workspace = true\nlath-wire.workspace = true\n\
+                       lath-store.workspace = true\nlath-tasks.workspace = true\n\
+                       lath-wire.workspace = true\n\
                        [dev-dependencies]\nlath-node.workspace = true\n";
         assert_eq!(
             found("control", control),
