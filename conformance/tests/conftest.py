@@ -85,7 +85,7 @@ def pytest_runtest_setup(item):
 
 
 # How long a test may take, with its fixtures, in seconds: one that waits for ever would take the time of all others.
-PATIENCE = 1200
+PATIENCE = 2400
 
 
 @pytest.hookimpl(wrapper=True)
