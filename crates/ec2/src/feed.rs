@@ -49,7 +49,7 @@ fn vpc(cell: &Cell, view: &View, id: &str, snapshot: &mut Snapshot) {
         vpc.internet_gateway = gateways.next().map(|gateway| gateway.id.clone());
         add_route_tables(cell, view, &mut vpc);
         add_subnets(view, &record, &mut vpc);
-        add_network_acls(view, &mut vpc);
+        add_network_acls(view, &record, &mut vpc);
         add_interfaces(view, &mut vpc);
         add_managed(cell, view, &mut vpc);
         let peerings = vpc_peering::feed(view, &record.id).into_iter();
@@ -209,7 +209,10 @@ fn add_subnets(view: &View, record: &records::Vpc, vpc: &mut Vpc) {
     }
 }
 
-fn add_network_acls(view: &View, vpc: &mut Vpc) {
+/// Nodes deny what has an ACL that they do not know: a default one without a record, of a state of before, is one too.
+fn add_network_acls(view: &View, record: &records::Vpc, vpc: &mut Vpc) {
+    let default = feed_network_acl(&records::NetworkAcl::default_of(record));
+    vpc.network_acls.insert(default.id.clone(), default);
     for acl in view.by::<records::NetworkAcl>("vpc", vpc.id.as_str()) {
         let feed = feed_network_acl(&acl);
         vpc.network_acls.insert(feed.id.clone(), feed);

@@ -10,7 +10,9 @@ use lab::lattice::service;
 use lab::transit::to_transit;
 use lab::world::World;
 use lab::{Draft, Lab, PATIENCE, SILENCE, echoes, id, is_root, read_line, rule};
-use lath_feed::{AclEntry, LatticeAssociation, NetworkAcl, Peer, RouteTarget, Traffic};
+use lath_feed::{
+    AclEntry, LatticeAssociation, NetworkAcl, Peer, RouteTarget, Traffic, TransitPeer,
+};
 use lath_model::id::SubnetId;
 
 const ALL: &str = "all - 0.0.0.0/0";
@@ -54,6 +56,23 @@ fn guard(draft: &mut Draft, vpc: u32, subnet: u32, ingress: &[&str], egress: &[&
         vpc.subnets.get_mut(&subnet).unwrap().network_acl = Some(acl.id.clone());
         vpc.network_acls.insert(acl.id.clone(), acl);
     });
+}
+
+/// Moves a subnet to another availability zone.
+fn zone(draft: &mut Draft, vpc: u32, subnet: u32, zone: &str) {
+    draft.edit(vpc, |vpc| {
+        let subnet: SubnetId = id("subnet", subnet);
+        vpc.subnets.get_mut(&subnet).unwrap().availability_zone = zone.to_owned();
+    });
+}
+
+/// Attaches a VPC by these subnets, as [`Draft::attach`] does by its first one.
+fn attach_by(draft: &mut Draft, vpc: u32, subnets: &[u32]) {
+    let to = TransitPeer::Vpc {
+        vpc: id("vpc", vpc),
+        subnets: subnets.iter().map(|it| id("subnet", *it)).collect(),
+    };
+    draft.attach_to(1, vpc, to, Some(1));
 }
 
 /// A server 10.0.1.10 and its neighbour 10.0.1.11 in subnet 1, a client 10.0.2.10 in subnet 2, all groups open.
@@ -394,5 +413,156 @@ fn a_transit_gateway_is_entered_by_its_subnets() {
             want(may_near, "10.1.1.10"),
             "{name}: from the attachment's subnet"
         );
+    }
+}
+
+#[test]
+fn an_acl_that_is_not_known_denies() {
+    if !is_root() {
+        return;
+    }
+    let lab = Lab::new();
+    let mut draft = draft();
+    lab.apply(&draft);
+    let (server, neighbour, client) = (lab.instance(10), lab.instance(11), lab.instance(20));
+    server.serve("10.0.1.10:80");
+    assert_eq!(client.reach("10.0.1.10:80"), "10.0.2.10");
+    draft.edit(1, |vpc| {
+        let subnet: SubnetId = id("subnet", 1);
+        vpc.subnets.get_mut(&subnet).unwrap().network_acl = Some(id("acl", 9));
+    });
+    lab.apply(&draft);
+    assert_eq!(lab.audit(&draft), Vec::<String>::new());
+    assert_eq!(client.outcome("10.0.1.10:80"), "silence");
+    let at_home = neighbour.outcome("10.0.1.10:80");
+    assert_eq!(at_home, "reached as 10.0.1.11", "in the subnet");
+}
+
+#[test]
+fn what_comes_from_a_transit_gateway_leaves_the_subnet_of_the_zone_it_is_bound_for() {
+    if !is_root() {
+        return;
+    }
+    let lab = Lab::new();
+    let mut base = Draft::default();
+    base.vpc(1, "10.1.0.0/16", "10.1.1.0/24")
+        .subnet(1, 3, "10.1.3.0/24", 1)
+        .subnet(1, 11, "10.1.2.0/24", 1)
+        .subnet(1, 12, "10.1.4.0/24", 1)
+        .group(1, 1, &[ALL], &[ALL])
+        .route(1, 1, "10.2.0.0/16", to_transit(1));
+    zone(&mut base, 1, 3, "us-east-1b");
+    zone(&mut base, 1, 12, "us-east-1b");
+    for (number, subnet, address) in [
+        (10, 11, "10.1.2.10"),
+        (11, 12, "10.1.4.10"),
+        (12, 3, "10.1.3.10"),
+    ] {
+        base.instance(1, subnet, number, address, &[1]);
+    }
+    base.vpc(2, "10.2.0.0/16", "10.2.1.0/24")
+        .group(2, 2, &[ALL], &[ALL])
+        .route(2, 2, "10.1.0.0/16", to_transit(1));
+    base.instance(2, 2, 20, "10.2.1.10", &[2]);
+    attach_by(&mut base, 1, &[1, 3]);
+    base.attach(1, 2, Some(1))
+        .transit_route(1, 1, "10.1.0.0/16", Some(1))
+        .transit_route(1, 1, "10.2.0.0/16", Some(2));
+    lab.apply(&base);
+    let servers = [
+        (10, "10.1.2.10:80"),
+        (11, "10.1.4.10:80"),
+        (12, "10.1.3.10:80"),
+    ];
+    let client = lab.instance(20);
+    for (number, at) in servers {
+        lab.instance(number).serve(at);
+        assert_eq!(client.reach(at), "10.2.1.10");
+    }
+    // Answers may go to the gateway, requests may not come from there.
+    let ingress = &["allow tcp 1024-65535 10.1.0.0/16"][..];
+    let egress = &["allow tcp 1024-65535 10.2.0.0/16"][..];
+    for (guarded, silent) in [(1, 10), (3, 11)] {
+        let mut draft = base.clone();
+        guard(&mut draft, 1, guarded, ingress, egress);
+        lab.apply(&draft);
+        assert_eq!(lab.audit(&draft), Vec::<String>::new());
+        for (number, at) in servers {
+            let want = if number == silent {
+                "silence"
+            } else {
+                "reached as 10.2.1.10"
+            };
+            assert_eq!(client.outcome(at), want, "{at}, subnet {guarded}");
+        }
+    }
+}
+
+#[test]
+fn what_a_nat_gateway_sends_to_a_transit_gateway_enters_the_attachments_subnet_of_its_zone() {
+    if !is_root() {
+        return;
+    }
+    let lab = Lab::new();
+    let mut base = Draft::default();
+    base.vpc(1, "10.1.0.0/16", "10.1.1.0/24")
+        .subnet(1, 2, "10.1.2.0/24", 2)
+        .subnet(1, 3, "10.1.3.0/24", 1)
+        .group(1, 1, &[ALL], &[ALL])
+        .nat(1, (1, 5), "10.1.1.5", None);
+    base.edit(1, |vpc| {
+        let table = lath_feed::RouteTable {
+            id: id("rtb", 2),
+            routes: Vec::new(),
+        };
+        drop(vpc.route_tables.insert(table.id.clone(), table));
+    });
+    base.route(1, 2, "10.2.0.0/16", RouteTarget::NatGateway(id("nat", 5)))
+        .route(1, 1, "10.2.0.0/16", to_transit(1));
+    // The instance is in another zone than the NAT gateway and the attachment.
+    zone(&mut base, 1, 2, "us-east-1b");
+    base.instance(1, 2, 10, "10.1.2.10", &[1]);
+    base.vpc(2, "10.2.0.0/16", "10.2.1.0/24")
+        .group(2, 2, &[ALL], &[ALL])
+        .route(2, 2, "10.1.0.0/16", to_transit(1));
+    base.instance(2, 2, 20, "10.2.1.10", &[2]);
+    attach_by(&mut base, 1, &[3]);
+    base.attach(1, 2, Some(1))
+        .transit_route(1, 1, "10.1.0.0/16", Some(1))
+        .transit_route(1, 1, "10.2.0.0/16", Some(2));
+    lab.apply(&base);
+    lab.instance(20).serve("10.2.1.10:80");
+    let client = lab.instance(10);
+    assert_eq!(client.reach("10.2.1.10:80"), "10.1.1.5");
+    let of_nat = "allow tcp 80 10.1.1.5/32";
+    let of_instance = "allow tcp 80 10.1.2.0/24";
+    let answers = "allow tcp 1024-65535 10.1.1.5/32";
+    for (name, ingress, egress, may) in [
+        ("its address", &[of_nat][..], &[answers][..], true),
+        ("the instance's", &[of_instance], &[answers], false),
+        (
+            "its address denied",
+            &["deny tcp 80 10.1.1.5/32", OPEN[0]],
+            OPEN,
+            false,
+        ),
+        (
+            "the instance's denied",
+            &["deny tcp 80 10.1.2.0/24", OPEN[0]],
+            OPEN,
+            true,
+        ),
+        ("no answers", OPEN, &[], false),
+    ] {
+        let mut draft = base.clone();
+        guard(&mut draft, 1, 3, ingress, egress);
+        lab.apply(&draft);
+        assert_eq!(lab.audit(&draft), Vec::<String>::new(), "{name}");
+        let want = if may {
+            "reached as 10.1.1.5"
+        } else {
+            "silence"
+        };
+        assert_eq!(client.outcome("10.2.1.10:80"), want, "{name}");
     }
 }

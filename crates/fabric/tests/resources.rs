@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use lab::lattice::service;
 use lab::{Draft, Lab, PATIENCE, SILENCE, Site, id, is_root, read_line};
-use lath_feed::{GatewayInterface, ResourceGateway, VpcEndpoint};
+use lath_feed::{GatewayInterface, NetworkAcl, ResourceGateway, VpcEndpoint};
 use socket2::{Domain, Socket, Type};
 
 const ALL: &str = "all - 0.0.0.0/0";
@@ -128,4 +128,28 @@ fn a_gateway_leads_to_interfaces_as_their_groups_allow() {
         lab.audit(&draft(&["tcp 1-65535 10.1.1.60/32"])),
         Vec::<String>::new()
     );
+}
+
+#[test]
+fn a_network_acl_does_not_judge_a_gateways_way_to_an_endpoint_of_its_own_subnet() {
+    if !is_root() {
+        return;
+    }
+    let lab = Lab::new();
+    let mut draft = draft(&["tcp 1-65535 10.1.1.60/32"]);
+    draft.edit(1, |vpc| {
+        let acl = NetworkAcl {
+            id: id("acl", 1),
+            ingress: Vec::new(),
+            egress: Vec::new(),
+        };
+        for subnet in vpc.subnets.values_mut() {
+            subnet.network_acl = Some(acl.id.clone());
+        }
+        drop(vpc.network_acls.insert(acl.id.clone(), acl));
+    });
+    lab.apply(&draft);
+    let router = lab.router(1);
+    router.serve("10.1.1.50:80");
+    assert_eq!(outcome(&router, "10.1.1.50:80"), "reached as 10.1.1.60");
 }

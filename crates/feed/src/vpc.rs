@@ -69,7 +69,8 @@ pub struct Subnet {
     pub route_table: RouteTableId,
     /// Such as `us-east-1a`.
     pub availability_zone: String,
-    /// The network ACL that judges what crosses its edge; `None`: everything passes.
+    /// The network ACL that judges what crosses its edge; `None`: everything passes. One that the VPC does not have denies
+    /// everything.
     #[serde(default)]
     pub network_acl: Option<NetworkAclId>,
 }

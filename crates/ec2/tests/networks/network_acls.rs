@@ -349,6 +349,10 @@ async fn a_state_of_before_gets_the_acls_that_its_vpcs_name() {
         Ok::<_, lath_wire::ApiError>(())
     };
     api.app.cell.db.write(forget.clone()).await.unwrap();
+    // Nodes deny what has an ACL that they do not know, and this one allows everything.
+    let feed = snapshot(&api);
+    let feed = &feed.vpcs[&vpc.parse().unwrap()].network_acls[&default.parse().unwrap()];
+    assert!(feed.ingress[0].allow && feed.egress[0].allow);
     for made in [1, 0] {
         let count = lath_ec2::complete_network_acls(&api.app.cell)
             .await

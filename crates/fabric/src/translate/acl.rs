@@ -12,14 +12,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use ipnet::Ipv4Net;
-use lath_feed::{AclEntry, NetworkAcl, Subnet, Traffic};
-use lath_model::id::SubnetId;
+use lath_feed::{AclEntry, Subnet, Traffic, Vpc};
+use lath_model::id::{NetworkAclId, SubnetId};
 
-use super::VpcView;
+use super::attachment::VpcJoint;
 use super::endpoint::addresses_of;
 use super::firewall::{ICMP, SERVICES};
+use super::nat::NAT_PRIVATE;
 use super::security::{Way, ipv4, tail, traffic};
 use super::tables::KernelTables;
+use super::{VpcView, WAN};
 use crate::nft::{Chain, Key, KeyType, Part, Rule, Set, Table, Value, ValueType, Verdict};
 
 /// From a link to the chain for packets that leave its subnet.
@@ -45,13 +47,21 @@ pub(super) struct Edges {
     pub(super) output: Vec<Rule>,
 }
 
-/// A subnet, and the chains of its ACL that deny anything.
+/// A subnet, and its ACL.
 struct Guarded<'a> {
     subnet: &'a Subnet,
+    judge: Judge<'a>,
+}
+
+/// The chains of an ACL that deny anything.
+#[derive(Clone)]
+struct Judge<'a> {
     /// For packets that enter.
     ingress: Option<String>,
     /// For packets that leave.
     egress: Option<String>,
+    /// What the first one was made of.
+    entries: &'a [AclEntry],
 }
 
 fn jump(chain: &str) -> Part {
@@ -74,12 +84,20 @@ fn chain_name(kind: &str, id: &str) -> String {
 impl VpcView<'_> {
     /// Adds the chains, maps and sets of the VPC's ACLs, and returns what asks them.
     pub(super) fn acl_rules(&self, table: &mut Table, tables: &KernelTables<'_>) -> Edges {
-        let guarded: BTreeMap<&SubnetId, Guarded<'_>> = self
-            .vpc
-            .subnets
-            .values()
-            .filter_map(|subnet| Some((&subnet.id, self.guarded(table, subnet)?)))
-            .collect();
+        let mut judges = BTreeMap::new();
+        let mut guarded: BTreeMap<&SubnetId, Guarded<'_>> = BTreeMap::new();
+        for subnet in self.vpc.subnets.values() {
+            let Some(acl) = &subnet.network_acl else {
+                continue;
+            };
+            let judge = judges
+                .entry(acl)
+                .or_insert_with(|| self.judge(table, acl))
+                .clone();
+            if judge.ingress.is_some() || judge.egress.is_some() {
+                guarded.insert(&subnet.id, Guarded { subnet, judge });
+            }
+        }
         if guarded.is_empty() {
             return Edges::default();
         }
@@ -88,19 +106,23 @@ impl VpcView<'_> {
         }
         let mut edges = self.edge_maps(table, &guarded);
         self.edges_of_nat(table, tables, &guarded, &mut edges);
-        self.edges_of_transit(table, &guarded, &mut edges);
+        for joint in self.transit() {
+            self.edges_to_joint(table, tables, &guarded, &joint, &mut edges);
+            edges_from_joint(self.vpc, table, &guarded, &joint, &mut edges);
+        }
         edges
     }
 
-    /// `None` for a subnet whose ACL denies nothing.
-    fn guarded<'a>(&self, table: &mut Table, subnet: &'a Subnet) -> Option<Guarded<'a>> {
-        let acl = self.vpc.network_acls.get(subnet.network_acl.as_ref()?)?;
-        let guarded = Guarded {
-            subnet,
-            ingress: acl_chain(table, acl, Way::In),
-            egress: acl_chain(table, acl, Way::Out),
-        };
-        (guarded.ingress.is_some() || guarded.egress.is_some()).then_some(guarded)
+    /// Makes the chains of an ACL. One that is not known denies everything.
+    fn judge(&self, table: &mut Table, id: &NetworkAclId) -> Judge<'_> {
+        let acl = self.vpc.network_acls.get(id);
+        let entries: &[AclEntry] = acl.map_or(&[], |acl| &acl.ingress);
+        let leaving: &[AclEntry] = acl.map_or(&[], |acl| &acl.egress);
+        Judge {
+            ingress: acl_chain(table, id, entries, Way::In),
+            egress: acl_chain(table, id, leaving, Way::Out),
+            entries,
+        }
     }
 
     /// What tells a packet that crosses the subnet's edge from one that stays.
@@ -113,7 +135,7 @@ impl VpcView<'_> {
         }
         table.sets.insert(links(subnet), own);
         let cidr = subnet.cidr.trunc();
-        if let Some(acl) = &guarded.egress {
+        if let Some(acl) = &guarded.judge.egress {
             let rules = [
                 vec![Part::Destination(cidr), back()],
                 vec![Part::DestinationIn(SERVICES.into()), back()],
@@ -121,13 +143,18 @@ impl VpcView<'_> {
             ];
             add(table, chain_name("leave", id), rules);
         }
-        if let Some(acl) = &guarded.ingress {
+        if let Some(acl) = &guarded.judge.ingress {
             // "Inbound rules are not evaluated" where the attachment is in the very subnet
             // (https://docs.aws.amazon.com/vpc/latest/tgw/tgw-nacls.html).
-            let joints = self.transit().filter(|it| it.subnet.id == subnet.id);
+            let is_here = |it: &VpcJoint<'_>| it.subnets.iter().any(|its| its.id == subnet.id);
+            let joints = self.transit().filter(is_here);
             let joints = joints.map(|it| vec![Part::Iif(it.link), back()]);
-            let rules = [vec![Part::IifIn(links(subnet)), back()]].into_iter();
-            let rules = rules.chain(joints).chain([vec![jump(acl)]]);
+            let rules = [
+                vec![Part::IifIn(links(subnet)), back()],
+                // From one of the router's own addresses here to another.
+                vec![Part::Iif("lo".into()), Part::Source(cidr), back()],
+            ];
+            let rules = rules.into_iter().chain(joints).chain([vec![jump(acl)]]);
             add(table, chain_name("enter", id), rules);
             let rules = [vec![Part::Source(cidr), back()], vec![jump(acl)]];
             add(table, chain_name("enter_own", id), rules);
@@ -149,10 +176,10 @@ impl VpcView<'_> {
             let Some(guarded) = guarded.get(id) else {
                 continue;
             };
-            if guarded.egress.is_some() {
+            if guarded.judge.egress.is_some() {
                 set(&mut leaving, link(), "leave", id);
             }
-            if guarded.ingress.is_some() {
+            if guarded.judge.ingress.is_some() {
                 set(&mut entering, link(), "enter", id);
                 set(&mut entering_own, link(), "enter_own", id);
             }
@@ -161,10 +188,10 @@ impl VpcView<'_> {
             let Some(guarded) = guarded.get(&id) else {
                 continue;
             };
-            if guarded.egress.is_some() {
+            if guarded.judge.egress.is_some() {
                 set(&mut points_out, Key::Address(address), "leave", &id);
             }
-            if guarded.ingress.is_some() {
+            if guarded.judge.ingress.is_some() {
                 set(&mut points_in, Key::Address(address), "enter", &id);
             }
         }
@@ -224,9 +251,10 @@ impl VpcView<'_> {
             let (Some(its), Some(known)) = (guarded.get(&subnet.id), tables.get(id)) else {
                 continue;
             };
-            let ingress = its.ingress.iter();
-            let ingress = ingress.map(|acl| vec![Part::IifNotIn(links(subnet)), jump(acl)]);
-            let egress = its.egress.iter();
+            let enter = chain_name("enter", subnet.id.as_str());
+            let ingress = its.judge.ingress.iter();
+            let ingress = ingress.map(|_| vec![jump(&enter)]);
+            let egress = its.judge.egress.iter();
             let egress = egress.map(|acl| vec![Part::OifNotIn(links(subnet)), jump(acl)]);
             let name = chain_name("edge_nat", id);
             add(table, name.clone(), ingress.chain(egress));
@@ -241,40 +269,80 @@ impl VpcView<'_> {
     }
 
     /// A transit gateway's attachment is in a subnet of each zone. What goes to the gateway enters that of its zone, even
-    /// from that subnet itself; what comes from the gateway leaves the first zone's, unless it stays in there.
-    fn edges_of_transit(
+    /// from that subnet itself; what a NAT gateway sends there enters that of the NAT gateway's zone.
+    fn edges_to_joint(
         &self,
         table: &mut Table,
+        tables: &KernelTables<'_>,
         guarded: &BTreeMap<&SubnetId, Guarded<'_>>,
+        joint: &VpcJoint<'_>,
         edges: &mut Edges,
     ) {
-        for joint in self.transit() {
-            for subnet in &joint.subnets {
-                let its = guarded.get(&subnet.id);
-                let Some(acl) = its.and_then(|it| it.ingress.as_ref()) else {
-                    continue;
-                };
-                let zone = chain_name("edge_zone", subnet.id.as_str());
-                table
-                    .sets
-                    .insert(zone.clone(), self.links_in_zone_of(subnet));
-                let parts = [Part::Oif(joint.link.clone()), Part::IifIn(zone), jump(acl)];
-                edges.forward.push(Rule::new(parts));
-                let zone = chain_name("edge_points", subnet.id.as_str());
-                table
-                    .sets
-                    .insert(zone.clone(), self.points_in_zone_of(subnet));
-                let from = Part::SourceIn(zone);
-                let parts = [Part::Oif(joint.link.clone()), from, jump(acl)];
-                edges.output.push(Rule::new(parts));
+        let to = || Part::Oif(joint.link.clone());
+        let has_nat = self.nat_gateways().next().is_some();
+        let mut translated = Set::map(KeyType::Mark, ValueType::Jump);
+        for subnet in &joint.subnets {
+            let Some(its) = guarded.get(&subnet.id) else {
+                continue;
+            };
+            let Some(acl) = &its.judge.ingress else {
+                continue;
+            };
+            let known = self.nat_into(table, tables, its, acl);
+            translated.elements.extend(known);
+            let zone = chain_name("edge_zone", subnet.id.as_str());
+            let links = self.links_in_zone_of(subnet);
+            table.sets.insert(zone.clone(), links);
+            let mut parts = vec![to()];
+            if has_nat {
+                parts.push(Part::MarkNotIn(NAT_PRIVATE.into()));
             }
-            let its = guarded.get(&joint.subnet.id);
-            if its.is_some_and(|it| it.egress.is_some()) {
-                let leave = chain_name("leave", joint.subnet.id.as_str());
-                let rule = Rule::new([Part::Iif(joint.link), jump(&leave)]);
-                edges.before.push(rule);
-            }
+            parts.extend([Part::IifIn(zone), jump(acl)]);
+            edges.forward.push(Rule::new(parts));
+            let zone = chain_name("edge_points", subnet.id.as_str());
+            let points = self.points_in_zone_of(subnet);
+            table.sets.insert(zone.clone(), points);
+            let parts = [to(), Part::SourceIn(zone), jump(acl)];
+            edges.output.push(Rule::new(parts));
         }
+        if !translated.elements.is_empty() {
+            let map = chain_name("edge_nat_to", joint.attachment.id.as_str());
+            table.sets.insert(map.clone(), translated);
+            let parts = [to(), Part::MarkVerdict(map)];
+            edges.forward.push(Rule::new(parts));
+        }
+    }
+
+    /// From the marks of the NAT gateways in an attachment's zone to chains for what they send into its subnet: that is
+    /// judged with their addresses, which it gets later. Answers of the internet bear their own.
+    fn nat_into(
+        &self,
+        table: &mut Table,
+        tables: &KernelTables<'_>,
+        guarded: &Guarded<'_>,
+        acl: &str,
+    ) -> Vec<(Key, Value)> {
+        let subnet = guarded.subnet;
+        let mut chains = Vec::new();
+        for (nat, at) in self.nat_gateways() {
+            let id = nat.id.as_str();
+            let Some(known) = tables.get(id) else {
+                continue;
+            };
+            if at.availability_zone != subnet.availability_zone {
+                continue;
+            }
+            let name = format!("edge_nat_{}_{}", tail(subnet.id.as_str()), tail(id));
+            let answers = [jump(acl), back()].map(|it| vec![Part::Iif(WAN.into()), it]);
+            let from_it = decisive(guarded.judge.entries).into_iter();
+            let from_it = from_it.filter(|(_, net)| net.contains(&nat.private));
+            let from_it = from_it.map(|(entry, _)| parts_of(entry, None));
+            let rest = vec![Part::Verdict(Verdict::Drop)];
+            let rules = answers.into_iter().chain(from_it).chain([rest]);
+            add(table, name.clone(), rules);
+            chains.push((Key::Mark(known.number), Value::Jump(name)));
+        }
+        chains
     }
 
     fn links_in_zone_of(&self, subnet: &Subnet) -> Set {
@@ -298,42 +366,86 @@ impl VpcView<'_> {
     }
 }
 
+/// What comes from a transit gateway leaves the attachment's subnet in the zone that it is bound for, unless it stays in
+/// there; that of the first zone where it is bound for none of the attachment's.
+fn edges_from_joint(
+    vpc: &Vpc,
+    table: &mut Table,
+    guarded: &BTreeMap<&SubnetId, Guarded<'_>>,
+    joint: &VpcJoint<'_>,
+    edges: &mut Edges,
+) {
+    let leave = |subnet: &Subnet| {
+        let its = guarded.get(&subnet.id)?;
+        its.judge.egress.as_ref()?;
+        Some(jump(&chain_name("leave", subnet.id.as_str())))
+    };
+    if joint.subnets.iter().all(|it| leave(it).is_none()) {
+        return;
+    }
+    let mut rules = Vec::new();
+    let others = joint.subnets.iter().filter(|it| it.id != joint.subnet.id);
+    for subnet in others {
+        let zone = &subnet.availability_zone;
+        let there = vpc.subnets.values();
+        let there = there.filter(|it| it.availability_zone == *zone);
+        let blocks = Set::of_blocks(there.map(|it| it.cidr.trunc()));
+        let zone = chain_name("edge_blocks", subnet.id.as_str());
+        table.sets.insert(zone.clone(), blocks);
+        let verdicts = leave(subnet).into_iter().chain([back()]);
+        rules.extend(verdicts.map(|it| vec![Part::DestinationIn(zone.clone()), it]));
+    }
+    rules.extend(leave(joint.subnet).map(|it| vec![it]));
+    let name = chain_name("edge_from", joint.attachment.id.as_str());
+    add(table, name.clone(), rules);
+    let parts = [Part::Iif(joint.link.clone()), jump(&name)];
+    edges.before.push(Rule::new(parts));
+}
+
 fn add(table: &mut Table, name: String, rules: impl IntoIterator<Item = Vec<Part>>) {
     let rules = rules.into_iter().map(Rule::new).collect();
     table.chains.insert(name, Chain::new(rules));
 }
 
 /// The chain of one direction of an ACL; `None` when that denies nothing.
-fn acl_chain(table: &mut Table, acl: &NetworkAcl, way: Way) -> Option<String> {
-    let (kind, entries) = match way {
-        Way::In => ("acl_in", &acl.ingress),
-        Way::Out => ("acl_out", &acl.egress),
+fn acl_chain(
+    table: &mut Table,
+    id: &NetworkAclId,
+    entries: &[AclEntry],
+    way: Way,
+) -> Option<String> {
+    let kind = match way {
+        Way::In => "acl_in",
+        Way::Out => "acl_out",
     };
     let judged = decisive(entries);
     if judged.iter().all(|(it, _)| it.allow) && judged.last().is_some_and(|it| is_all(*it)) {
         return None;
     }
     let rules = judged.into_iter().map(|(entry, net)| {
-        let verdict = if entry.allow {
-            Verdict::Return
-        } else {
-            Verdict::Drop
-        };
-        let mut parts = Vec::new();
-        if net.prefix_len() > 0 {
-            parts.push(match way {
-                Way::In => Part::Source(net),
-                Way::Out => Part::Destination(net),
-            });
-        }
-        parts.extend(traffic(entry.traffic));
-        parts.push(Part::Verdict(verdict));
-        parts
+        let far = (net.prefix_len() > 0).then_some(match way {
+            Way::In => Part::Source(net),
+            Way::Out => Part::Destination(net),
+        });
+        parts_of(entry, far)
     });
-    let name = chain_name(kind, acl.id.as_str());
+    let name = chain_name(kind, id.as_str());
     let rest = vec![Part::Verdict(Verdict::Drop)];
     add(table, name.clone(), rules.chain([rest]));
     Some(name)
+}
+
+/// The rule of an entry, for packets of the far end.
+fn parts_of(entry: &AclEntry, far: Option<Part>) -> Vec<Part> {
+    let verdict = if entry.allow {
+        Verdict::Return
+    } else {
+        Verdict::Drop
+    };
+    let mut parts = Vec::from_iter(far);
+    parts.extend(traffic(entry.traffic));
+    parts.push(Part::Verdict(verdict));
+    parts
 }
 
 /// The entries that IPv4 packets can meet, up to the first that matches them all.
