@@ -246,6 +246,9 @@ fn kubelet_configuration(node: &Node<'_>) -> Value {
             "memory.available": "50Mi",
             "nodefs.available": "1%", "imagefs.available": "1%", "nodefs.inodesFree": "1%",
         },
+        // Nodes see the host's disk. How full others make it is no reason to delete images that pods will pull again.
+        "imageGCHighThresholdPercent": 98,
+        "imageGCLowThresholdPercent": 95,
         "featureGates": {"KubeletInUserNamespace": true},
         "maxPods": node.membership.max_pods,
         "serializeImagePulls": false,
