@@ -16,22 +16,24 @@ from lathlab import calls  # noqa: E402
 from lathlab.lab import Lab  # noqa: E402
 
 
-@pytest.fixture(scope="session")
-def lath():
-    """A Lath that most tests share. What a test makes, it makes under names of its own."""
-    with lathlab.Lath() as lath:
+def watched(*flags):
+    """A Lath of which no thread has panicked when it ends."""
+    with lathlab.Lath(*flags) as lath:
         yield lath
         log = lath.log.read_text(errors="replace")
         assert "panicked at" not in log, log
+
+
+@pytest.fixture(scope="session")
+def lath():
+    """A Lath that most tests share. What a test makes, it makes under names of its own."""
+    yield from watched()
 
 
 @pytest.fixture
 def own_lath():
     """A Lath that a test may kill."""
-    with lathlab.Lath() as lath:
-        yield lath
-        log = lath.log.read_text(errors="replace")
-        assert "panicked at" not in log, log
+    yield from watched()
 
 
 @pytest.fixture
@@ -44,10 +46,7 @@ def lab(lath):
 @pytest.fixture(scope="module")
 def extended():
     """A Lath with extensions that the tests of a file share."""
-    with lathlab.Lath("--extended") as lath:
-        yield lath
-        log = lath.log.read_text(errors="replace")
-        assert "panicked at" not in log, log
+    yield from watched("--extended")
 
 
 @pytest.fixture
