@@ -80,15 +80,7 @@ spec:
   targetRef: {group: "", kind: Service, name: %(name)s}
   healthCheck: {enabled: false}
 """
-GATEWAY = gateways.CLASS + """
----
-apiVersion: gateway.networking.k8s.io/v1
-kind: Gateway
-metadata: {name: shop}
-spec:
-  gatewayClassName: lath
-  listeners: [{name: http, protocol: HTTP, port: 80}]
-"""
+GATEWAY = gateways.CLASS + gateways.SHOP
 
 
 def route(name):

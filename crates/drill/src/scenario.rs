@@ -186,11 +186,6 @@ impl Scenario {
         self.facts().name
     }
 
-    /// Whether its victim is a workload.
-    pub fn hits_workload(self) -> bool {
-        matches!(self.facts().victim, Victim::Workload | Victim::Node)
-    }
-
     /// Whether its victim is a node of a cluster.
     pub fn hits_node(self) -> bool {
         self.facts().victim == Victim::Node

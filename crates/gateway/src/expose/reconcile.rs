@@ -163,14 +163,7 @@ impl App {
         }
         let version = live.resource_version();
         let patch = json!({"metadata": {"finalizers": finalizers, "resourceVersion": version}});
-        patched(
-            api.patch(
-                &live.name_any(),
-                &PatchParams::default(),
-                &Patch::Merge(&patch),
-            )
-            .await,
-        )
+        merge(api, &live, &patch).await
     }
 
     async fn annotate_service(
@@ -190,14 +183,7 @@ impl App {
             return Ok(());
         }
         let patch = json!({"metadata": {"annotations": changes}});
-        patched(
-            api.patch(
-                &live.name_any(),
-                &PatchParams::default(),
-                &Patch::Merge(&patch),
-            )
-            .await,
-        )
+        merge(api, live, &patch).await
     }
 
     /// Says what came of it by a condition, or takes that away.
@@ -236,6 +222,15 @@ impl App {
                 .await,
         )
     }
+}
+
+async fn merge(
+    api: &Api<core::Service>,
+    live: &core::Service,
+    patch: &Value,
+) -> Result<(), Undone> {
+    let (name, usual) = (live.name_any(), PatchParams::default());
+    patched(api.patch(&name, &usual, &Patch::Merge(patch)).await)
 }
 
 /// What is said of a Service that went in between does not matter.
