@@ -1,7 +1,7 @@
 //! EC2: networks and instances, in AWS's terms.
 //!
 //! [`Ec2`] holds a region's cell and handles every operation that [`service`] registers. State lives in
-//! [`records`]; [`CONTRIBUTIONS`] turns it into the part of the feed that nodes obey, and [`spawn_reconcilers`]
+//! [`records`]; [`CONTRIBUTIONS`] turns it into the part of the feed that nodes obey, and [`reconcilers`]
 //! takes over what nodes observe. This crate knows no socket, kernel or Lattice: what another service
 //! holds, it learns from claims ([`lath_control::claims_on`]).
 
