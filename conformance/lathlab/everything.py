@@ -48,7 +48,9 @@ class Everything:
         nacl = ec2.describe_network_acls(Filters=[{"Name": "vpc-id", "Values": [vpc]}])["NetworkAcls"][0]
         self._ec2("network-acl", nacl["NetworkAclId"], "NetworkAclId")
         self.acl_association = nacl["Associations"][0]["NetworkAclAssociationId"]
-        self._ec2("dhcp-options", ec2.describe_dhcp_options()["DhcpOptions"][0]["DhcpOptionsId"], "DhcpOptionsId")
+        options = ec2.create_dhcp_options(DhcpConfigurations=[{"Key": "domain-name", "Values": ["corp.test"]}])["DhcpOptions"]["DhcpOptionsId"]
+        lab.later(ec2.delete_dhcp_options, DhcpOptionsId=options)
+        self._ec2("dhcp-options", options, "DhcpOptionsId")
         address = ec2.allocate_address(Domain="vpc")
         lab.later(ec2.release_address, AllocationId=address["AllocationId"])
         self._ec2("elastic-ip", address["AllocationId"], "AllocationId")

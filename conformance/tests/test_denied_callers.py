@@ -138,6 +138,7 @@ MADE = {
     "ec2:AuthorizeSecurityGroupIngress": {"security-group-rule"},
     "ec2:AuthorizeSecurityGroupEgress": {"security-group-rule"},
     "ec2:AllocateAddress": {"elastic-ip"},
+    "ec2:CreateDhcpOptions": {"dhcp-options"},
     "ec2:CreateInternetGateway": {"internet-gateway"},
     "ec2:CreateLaunchTemplate": {"launch-template"},
     "ec2:CreateManagedPrefixList": {"prefix-list"},

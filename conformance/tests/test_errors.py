@@ -14,7 +14,7 @@ VPC, SUBNET, IGW, RTB, SG = "vpc-0123456789abcdef0", "subnet-0123456789abcdef0",
 ENI, I, AMI, PL, EIP = "eni-0123456789abcdef0", "i-0123456789abcdef0", "ami-0123456789abcdef0", "pl-0123456789abcdef0", "eipalloc-0123456789abcdef0"
 ACL = "acl-0123456789abcdef0"
 ACL_ENTRY = {"RuleNumber": 100, "Protocol": "-1", "RuleAction": "allow", "Egress": True, "CidrBlock": "0.0.0.0/0"}
-PCX = "pcx-0123456789abcdef0"
+PCX, DOPT = "pcx-0123456789abcdef0", "dopt-0123456789abcdef0"
 SN, SVC, TG, LISTENER, RULE = "sn-0123456789abcdef0", "svc-0123456789abcdef0", "tg-0123456789abcdef0", "listener-0123456789abcdef0", "rule-0123456789abcdef0"
 LT, LT_NAME = {"LaunchTemplateId": "lt-0123456789abcdef0"}, {"LaunchTemplateName": "no-such-template"}
 NO_LT, NO_LT_NAME = "InvalidLaunchTemplateId.NotFound", "InvalidLaunchTemplateName.NotFoundException"
@@ -34,6 +34,8 @@ EC2 = [
     ("AllocateAddress", {"DryRun": True}, "DryRunOperation", 412),
     ("AssignPrivateIpAddresses", {"NetworkInterfaceId": ENI, "SecondaryPrivateIpAddressCount": 1}, "InvalidNetworkInterfaceID.NotFound"),
     ("AssociateAddress", {"AllocationId": EIP, "NetworkInterfaceId": "$eni"}, "InvalidAllocationID.NotFound"),
+    ("AssociateDhcpOptions", {"DhcpOptionsId": DOPT, "VpcId": "$vpc"}, "InvalidDhcpOptionID.NotFound"),
+    ("AssociateDhcpOptions", {"DhcpOptionsId": "default", "VpcId": VPC}, "InvalidVpcID.NotFound"),
     ("AssociateRouteTable", {"RouteTableId": RTB, "SubnetId": "$subnet"}, "InvalidRouteTableID.NotFound"),
     ("AssociateVpcCidrBlock", {"VpcId": VPC, "CidrBlock": "10.1.0.0/16"}, "InvalidVpcID.NotFound"),
     ("AttachInternetGateway", {"InternetGatewayId": IGW, "VpcId": "$vpc"}, "InvalidInternetGatewayID.NotFound"),
@@ -45,6 +47,7 @@ EC2 = [
     ("CreateDefaultSubnet", {"AvailabilityZone": "us-east-1a"}, "DefaultVpcDoesNotExist"),
     ("CreateDefaultSubnet", {"AvailabilityZone": "us-east-9a"}, "InvalidParameterValue"),
     ("CreateDefaultVpc", {"DryRun": True}, "DryRunOperation", 412),
+    ("CreateDhcpOptions", {"DhcpConfigurations": [{"Key": "netbios-node-type", "Values": ["3"]}]}, "InvalidParameterValue"),
     ("CreateInternetGateway", {"DryRun": True}, "DryRunOperation", 412),
     ("CreateInternetGateway", {"TagSpecifications": [{"ResourceType": "vpc", "Tags": [{"Key": "a"}]}]}, "InvalidParameterValue"),
     ("CreateKeyPair", {"KeyName": "$key"}, "InvalidKeyPair.Duplicate"),
@@ -72,6 +75,8 @@ EC2 = [
     ("CreateVpc", {"CidrBlock": "10.0.0.0/8"}, "InvalidVpc.Range"),
     ("CreateVpc", {"CidrBlock": "ten"}, "InvalidParameterValue"),
     ("CreateVpc", {}, "MissingParameter"),
+    ("DeleteDhcpOptions", {"DhcpOptionsId": DOPT}, "InvalidDhcpOptionID.NotFound"),
+    ("DeleteDhcpOptions", {"DhcpOptionsId": "dopt"}, "InvalidDhcpOptionsId.Malformed"),
     ("DeleteInternetGateway", {"InternetGatewayId": IGW}, "InvalidInternetGatewayID.NotFound"),
     ("DeleteKeyPair", {}, "MissingParameter"),
     ("DeleteLaunchTemplate", LT, NO_LT),
@@ -99,7 +104,7 @@ EC2 = [
     ("DescribeAddresses", {"AllocationIds": [EIP]}, "InvalidAllocationID.NotFound"),
     ("DescribeAddressesAttribute", {"AllocationIds": [EIP]}, "InvalidAllocationID.NotFound"),
     ("DescribeAvailabilityZones", {"ZoneNames": ["us-east-1z"]}, "InvalidParameterValue"),
-    ("DescribeDhcpOptions", {"DhcpOptionsIds": ["dopt-0123456789abcdef0"]}, "InvalidDhcpOptionID.NotFound"),
+    ("DescribeDhcpOptions", {"DhcpOptionsIds": [DOPT]}, "InvalidDhcpOptionID.NotFound"),
     ("DescribeImages", {"ImageIds": [AMI]}, "InvalidAMIID.NotFound"),
     ("DescribeImages", {"ImageIds": ["ami"]}, "InvalidAMIID.Malformed"),
     ("DescribeInstanceAttribute", {"InstanceId": I, "Attribute": "userData"}, "InvalidInstanceID.NotFound"),

@@ -144,6 +144,28 @@ def test_network_acls(lab):
     assert {it["RuleNumber"] for it in lab.ec2.describe_network_acls(NetworkAclIds=[acl])["NetworkAcls"][0]["Entries"]} == {32767}
 
 
+def test_dhcp_options(lab):
+    vpc, _, _ = lab.vpc("10.99.0.0/16", "10.99.1.0/24")
+    [found] = lab.ec2.describe_vpcs(VpcIds=[vpc])["Vpcs"]
+    [of_region] = lab.ec2.describe_dhcp_options(DhcpOptionsIds=[found["DhcpOptionsId"]])["DhcpOptions"]
+    assert {it["Key"] for it in of_region["DhcpConfigurations"]} == {"domain-name", "domain-name-servers"}
+    given = [
+        {"Key": "domain-name", "Values": ["corp.test"]},
+        {"Key": "domain-name-servers", "Values": ["10.99.1.53", "AmazonProvidedDNS"]},
+        {"Key": "netbios-node-type", "Values": ["2"]},
+        {"Key": "ntp-servers", "Values": ["10.99.1.123"]},
+    ]
+    tags = [{"ResourceType": "dhcp-options", "Tags": [{"Key": "Name", "Value": "corp"}]}]
+    made = lab.ec2.create_dhcp_options(DhcpConfigurations=given, TagSpecifications=tags)["DhcpOptions"]
+    assert [{"Key": it["Key"], "Values": [value["Value"] for value in it["Values"]]} for it in made["DhcpConfigurations"]] == given
+    options = made["DhcpOptionsId"]
+    assert lab.ec2.describe_dhcp_options(Filters=[{"Name": "tag:Name", "Values": ["corp"]}])["DhcpOptions"] == [made]
+    for to in (options, "default", of_region["DhcpOptionsId"]):
+        lab.ec2.associate_dhcp_options(DhcpOptionsId=to, VpcId=vpc)
+        assert lab.ec2.describe_vpcs(VpcIds=[vpc])["Vpcs"][0]["DhcpOptionsId"] == to
+    lab.ec2.delete_dhcp_options(DhcpOptionsId=options)
+
+
 def test_vpc_peering(lab):
     vpc, _, _ = lab.vpc("10.96.0.0/16", "10.96.1.0/24")
     peer, _, _ = lab.vpc("10.97.0.0/16", "10.97.1.0/24")

@@ -208,6 +208,34 @@ def test_names_resolve_inside(lab, plain):
     assert lab.run(plain.friend, "hostname").startswith(f"ip-{plain.friend_address.replace('.', '-')}")
 
 
+def test_instances_learn_dhcp_options_when_they_boot(lab):
+    vpc, subnet, group = lab.vpc("10.61.0.0/16", "10.61.1.0/24")
+    options = lab.ec2.create_dhcp_options(DhcpConfigurations=[
+        {"Key": "domain-name", "Values": ["corp.test lab.test"]},
+        {"Key": "domain-name-servers", "Values": ["10.61.1.53", "AmazonProvidedDNS"]},
+    ])["DhcpOptions"]["DhcpOptionsId"]
+    lab.later(lab.ec2.delete_dhcp_options, DhcpOptionsId=options)
+    lab.ec2.associate_dhcp_options(DhcpOptionsId=options, VpcId=vpc)
+    lab.later(lab.ec2.associate_dhcp_options, DhcpOptionsId="default", VpcId=vpc)
+    instance, address = lab.instance(subnet, group)
+    label = f"ip-{address.replace('.', '-')}"
+
+    def told():
+        lines = lab.run(instance, "cat", "/etc/resolv.conf", check=False).stdout.splitlines()
+        return [line for line in lines if not line.startswith("options")]
+
+    assert told() == ["search corp.test lab.test", "nameserver 10.61.1.53", "nameserver 10.61.0.2"]
+    assert lab.run(instance, "cat", "/etc/hostname").strip() == f"{label}.corp.test"
+    base = "http://169.254.169.254/latest"
+    token = lab.run(instance, "curl", "-sS", "-X", "PUT", "-H", "X-aws-ec2-metadata-token-ttl-seconds: 60", f"{base}/api/token")
+    asked = lab.curl(instance, f"{base}/meta-data/local-hostname", "-H", f"X-aws-ec2-metadata-token: {token}")
+    assert asked == (200, f"{label}.corp.test lab.test")
+    assert lab.describe(instance)["PrivateDnsName"] == f"{label}.ec2.internal"
+    lab.ec2.associate_dhcp_options(DhcpOptionsId="default", VpcId=vpc)
+    lab.ec2.reboot_instances(InstanceIds=[instance])
+    wait_for("the options of the next boot", lambda: told() == ["nameserver 169.254.169.253"])
+
+
 def test_the_metadata_service_knows_who_asks(lab, plain):
     base = "http://169.254.169.254/latest"
     token = lab.run(plain.stranger, "curl", "-sS", "-X", "PUT", "-H", "X-aws-ec2-metadata-token-ttl-seconds: 60", f"{base}/api/token")

@@ -61,6 +61,9 @@ def test_a_stack_of_networks(own_lath, tmp_path):
     [peering] = own_lath.aws("ec2", "describe-vpc-peering-connections")["VpcPeeringConnections"]
     assert peering["Status"]["Code"] == "active"
     assert peering["AccepterVpcInfo"]["PeeringOptions"]["AllowDnsResolutionFromRemoteVpc"]
+    [options] = own_lath.aws("ec2", "describe-dhcp-options", "--filters", "Name=tag:Name,Values=corp")["DhcpOptions"]
+    [associated] = own_lath.aws("ec2", "describe-vpcs", "--filters", f"Name=dhcp-options-id,Values={options['DhcpOptionsId']}")["Vpcs"]
+    assert associated["CidrBlock"] == "10.72.0.0/16"
     terraform.run("plan", "-detailed-exitcode")
     terraform.run("plan", "-detailed-exitcode", want=DIFFERENCE, port=443)
     terraform.apply(port=443)

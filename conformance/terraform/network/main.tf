@@ -109,6 +109,19 @@ resource "aws_network_acl" "this" {
   tags = { Name = "web" }
 }
 
+resource "aws_vpc_dhcp_options" "this" {
+  domain_name         = "corp.test"
+  domain_name_servers = ["10.72.0.53", "AmazonProvidedDNS"]
+  ntp_servers         = ["10.72.0.123"]
+  netbios_node_type   = 2
+  tags                = { Name = "corp" }
+}
+
+resource "aws_vpc_dhcp_options_association" "this" {
+  vpc_id          = aws_vpc.this.id
+  dhcp_options_id = aws_vpc_dhcp_options.this.id
+}
+
 resource "aws_vpc_peering_connection" "this" {
   vpc_id      = aws_vpc.this.id
   peer_vpc_id = aws_default_vpc.this.id

@@ -154,6 +154,7 @@ fn vpc() -> Vpc {
         cidrs: vec!["10.0.0.0/16".parse().unwrap()],
         dns_support: true,
         dns_hostnames: true,
+        dhcp_options: None,
         subnets: BTreeMap::new(),
         route_tables: BTreeMap::new(),
         internet_gateway: None,

@@ -69,6 +69,7 @@ fn vpc(id: &str, cidrs: &[&str], addresses: &[([u8; 4], Option<[u8; 4]>)]) -> Vp
         cidrs: cidrs.iter().map(|cidr| cidr.parse().unwrap()).collect(),
         dns_support: true,
         dns_hostnames: id == FIRST,
+        dhcp_options: None,
         subnets: BTreeMap::new(),
         route_tables: BTreeMap::new(),
         internet_gateway: None,

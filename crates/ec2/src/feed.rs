@@ -13,7 +13,7 @@ use lath_store::{Record, View};
 
 use crate::networks::{
     self, nat_gateways, network_acls, prefix_lists, route_tables, transit, vpc_endpoints,
-    vpc_peering,
+    vpc_peering, vpcs,
 };
 use crate::records::{self, Destination, Direction, RuleSource, Target};
 
@@ -52,6 +52,7 @@ fn vpc(cell: &Cell, view: &View, id: &str, snapshot: &mut Snapshot) {
         add_network_acls(view, &record, &mut vpc);
         add_interfaces(view, &mut vpc);
         add_managed(cell, view, &mut vpc);
+        vpc.dhcp_options = vpcs::dhcp_options(cell, view, &record);
         let peerings = vpc_peering::feed(view, &record.id).into_iter();
         vpc.peerings = peerings.map(|peer| (peer.id.clone(), peer)).collect();
         snapshot.vpcs.insert(key, Arc::new(vpc));
@@ -121,6 +122,7 @@ fn empty_vpc(vpc: &records::Vpc) -> Vpc {
         cidrs: vpc.cidrs.iter().map(|block| block.cidr).collect(),
         dns_support: vpc.dns_support,
         dns_hostnames: vpc.dns_hostnames,
+        dhcp_options: None,
         subnets: BTreeMap::new(),
         route_tables: BTreeMap::new(),
         internet_gateway: None,

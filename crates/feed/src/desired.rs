@@ -313,6 +313,7 @@ mod tests {
             cidrs: Vec::new(),
             dns_support: true,
             dns_hostnames: true,
+            dhcp_options: None,
             subnets: BTreeMap::new(),
             route_tables: BTreeMap::new(),
             internet_gateway: None,

@@ -11,6 +11,7 @@
 
 mod callers;
 mod desired;
+mod dhcp;
 mod function;
 #[doc(hidden)]
 pub mod fuzzing;
@@ -37,6 +38,7 @@ use lath_model::id::InstanceId;
 
 pub use callers::*;
 pub use desired::*;
+pub use dhcp::{DhcpOptions, NameServer};
 pub use function::*;
 pub use instance::*;
 pub use items::Items;

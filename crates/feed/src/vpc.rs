@@ -8,7 +8,7 @@ use lath_model::id::*;
 use lath_model::{ManagedId, WorkloadId};
 use serde::{Deserialize, Serialize};
 
-use crate::{NatGateway, VpcEndpoint};
+use crate::{DhcpOptions, NatGateway, VpcEndpoint};
 
 /// A VPC: an isolated network with its router.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,6 +23,10 @@ pub struct Vpc {
     pub dns_support: bool,
     /// Whether public host names are given out.
     pub dns_hostnames: bool,
+    /// What its DHCP options tell its instances; `None`: the region's options, which name the VPC's resolver and the domain
+    /// of the instances' private names.
+    #[serde(default)]
+    pub dhcp_options: Option<DhcpOptions>,
     /// Its subnets.
     pub subnets: BTreeMap<SubnetId, Subnet>,
     /// Its route tables, the ones without subnets included.

@@ -49,6 +49,7 @@ fn snapshot(vpc: &VpcId) -> Arc<Snapshot> {
         cidrs: vec!["10.0.0.0/16".parse().unwrap()],
         dns_support: true,
         dns_hostnames: false,
+        dhcp_options: None,
         subnets: BTreeMap::new(),
         route_tables: BTreeMap::new(),
         internet_gateway: None,

@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use lath_fabric::Fabric;
 use lath_feed::stream::Source;
-use lath_feed::{Instance, InstanceKind, InstancePhase, Power, Snapshot, SnapshotReceiver};
+use lath_feed::{Instance, InstanceKind, InstancePhase, Power, Snapshot, SnapshotReceiver, Vpc};
 use lath_instance::{InstanceError, InstanceSpec, Instances, Kind, Limits};
 use lath_model::WorkloadId;
 use tokio::sync::watch;
@@ -238,14 +238,7 @@ fn start(
         InstanceKind::Node => Kind::Node,
     };
     let vpc = snapshot.vpcs.get(&instance.vpc)?;
-    let resolver = vpc
-        .cidrs
-        .first()
-        .map(|cidr| IpAddr::V4((u32::from(cidr.network()) + 2).into()));
-    let domain = instance
-        .hostname
-        .split_once('.')
-        .map(|(_, domain)| domain.to_owned());
+    let nameservers = vpc.name_servers().into_iter().map(IpAddr::V4);
     let key = instance
         .metadata
         .key
@@ -255,9 +248,9 @@ fn start(
         id: instance.id.clone().into(),
         kind,
         root: instance.root.clone(),
-        hostname: instance.hostname.clone(),
-        nameservers: resolver.into_iter().collect(),
-        search: domain.into_iter().collect(),
+        hostname: own_name(vpc, instance),
+        nameservers: nameservers.collect(),
+        search: vpc.search_domains(&instance.hostname),
         hosts: BTreeMap::new(),
         authority: Arc::clone(&snapshot.authority),
         user_data: instance.user_data.clone(),
@@ -270,6 +263,16 @@ fn start(
         },
         setup,
     })))
+}
+
+/// What it calls itself at its first boot: one name, although DHCP options may have several domains. A node of a cluster has
+/// its private name, by which its cluster knows it.
+fn own_name(vpc: &Vpc, instance: &Instance) -> String {
+    let told = vpc.local_hostname(&instance.hostname);
+    match (instance.kind, told.split_whitespace().next()) {
+        (InstanceKind::Ordinary, Some(first)) => first.to_owned(),
+        _ => instance.hostname.clone(),
+    }
 }
 
 /// Whether each interface of the instance was made by an apply that knew of it, or waits for a node's namespace.

@@ -15,8 +15,9 @@ pub struct Vpc {
     pub cidrs: Vec<CidrBlock>,
     /// Whether it is the region's default VPC.
     pub is_default: bool,
-    /// The account's DHCP options: the VPC's resolver and the region's domain.
-    pub dhcp_options: DhcpOptionsId,
+    /// Its DHCP options: the region's or a set of the account's own; `None`: it has none.
+    #[serde(default)]
+    pub dhcp_options: Option<DhcpOptionsId>,
     /// Its default network ACL.
     pub network_acl: NetworkAclId,
     /// Whether the VPC's resolver answers.
@@ -67,6 +68,8 @@ impl Record for Vpc {
         let mut keys = Vec::new();
         let blocks = self.cidrs.iter();
         keys.extend(blocks.map(|block| ("block", block.association.to_string())));
+        let options = self.dhcp_options.iter();
+        keys.extend(options.map(|id| ("dhcp-options", id.to_string())));
         if self.is_default {
             keys.push(("state", "default".to_owned()));
         }

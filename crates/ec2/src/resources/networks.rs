@@ -6,7 +6,8 @@ use lath_service::{Kind, Resource};
 use lath_store::View;
 
 use super::{Facts, arn, fact, ids, own_id, resource_type};
-use crate::networks::{prefix_lists, vpcs};
+use crate::networks::prefix_lists;
+use crate::networks::vpcs::{self, DhcpOptions};
 use crate::records::{
     Address, InternetGateway, ManagedPrefixList, NatGateway, NetworkAcl, NetworkInterface,
     RouteTable, SecurityGroup, Subnet, Vpc, VpcEndpoint, VpcPeering,
@@ -156,19 +157,21 @@ pub(crate) const NETWORK_ACL: Kind = Kind::of::<NetworkAcl>(
 );
 
 /// A set of DHCP options.
-pub(crate) const DHCP_OPTIONS: Kind = Kind::within(
-    ids(
-        "dopt",
-        "InvalidDhcpOptionsId.Malformed",
-        "InvalidDhcpOptionID.NotFound",
-        "The dhcpOption ID '{}' does not exist",
-    ),
-    resource_type!("dhcp-options", ["ec2:DhcpOptionsID"], |_, id| own_id(
-        "ec2:DhcpOptionsID",
-        id
-    )),
-    is_options,
-);
+pub(crate) const DHCP_OPTIONS: Kind = Kind {
+    exists: are_options,
+    ..Kind::of::<DhcpOptions>(
+        ids(
+            "dopt",
+            "InvalidDhcpOptionsId.Malformed",
+            "InvalidDhcpOptionID.NotFound",
+            "The dhcpOption ID '{}' does not exist",
+        ),
+        resource_type!("dhcp-options", ["ec2:DhcpOptionsID"], |_, id| own_id(
+            "ec2:DhcpOptionsID",
+            id
+        )),
+    )
+};
 
 /// A network interface. None is managed by an AWS service or lent to another account.
 pub(crate) const NETWORK_INTERFACE: Kind = Kind::of::<NetworkInterface>(
@@ -285,8 +288,9 @@ fn has_rule(_: &Cell, view: &View, id: &str) -> bool {
     view.has::<SecurityGroup>("rule", id)
 }
 
-fn is_options(cell: &Cell, _: &View, id: &str) -> bool {
-    vpcs::options_id(cell).as_str() == id
+/// The region's have no record.
+fn are_options(cell: &Cell, view: &View, id: &str) -> bool {
+    vpcs::options_id(cell).as_str() == id || view.get::<DhcpOptions>(id).is_some()
 }
 
 fn in_vpc(at: &Scope<'_>, mut facts: Facts, vpc: Option<String>) -> Facts {

@@ -4,6 +4,7 @@ mod addresses;
 mod api;
 mod cidr_reservations;
 mod default_vpc;
+mod dhcp_options;
 mod feed;
 mod groups;
 mod interfaces;

@@ -88,6 +88,7 @@ impl Draft {
             cidrs: vec![cidr],
             dns_support: true,
             dns_hostnames: true,
+            dhcp_options: None,
             subnets: [].into(),
             route_tables: [(table.id.clone(), table)].into(),
             internet_gateway: None,

@@ -28,6 +28,7 @@ fn vpc(number: u64, network: Option<u64>) -> Vpc {
         cidrs: Vec::new(),
         dns_support: true,
         dns_hostnames: true,
+        dhcp_options: None,
         subnets: BTreeMap::new(),
         route_tables: BTreeMap::new(),
         internet_gateway: None,

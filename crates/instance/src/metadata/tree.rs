@@ -177,15 +177,16 @@ impl<'a> View<'a> {
 
     fn meta_data(&self) -> Vec<Entry> {
         let (instance, metadata) = (self.instance, &self.instance.metadata);
+        let hostname = self.vpc.local_hostname(&instance.hostname);
         let mut entries = vec![
             text("ami-id", metadata.image.as_str()),
             text("ami-launch-index", metadata.launch_index.to_string()),
-            text("hostname", &instance.hostname),
+            text("hostname", &hostname),
             text("instance-action", "none"),
             text("instance-id", instance.id.as_str()),
             text("instance-life-cycle", "on-demand"),
             text("instance-type", &metadata.instance_type),
-            text("local-hostname", &instance.hostname),
+            text("local-hostname", &hostname),
             folder("placement", self.placement()),
             text("reservation-id", metadata.reservation.as_str()),
             folder("services", self.services()),
@@ -267,7 +268,10 @@ impl<'a> View<'a> {
         let mut entries = vec![
             text("device-number", index.to_string()),
             text("interface-id", interface.id.as_str()),
-            text("local-hostname", &self.instance.hostname),
+            text(
+                "local-hostname",
+                self.vpc.local_hostname(&self.instance.hostname),
+            ),
             text("local-ipv4s", lines(private.collect())),
             text("mac", &interface.mac),
             text("owner-id", &self.vpc.owner),

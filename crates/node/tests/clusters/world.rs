@@ -98,6 +98,7 @@ pub(crate) fn snapshot(version: u64) -> Snapshot {
         cidrs: vec!["10.0.0.0/16".parse().unwrap()],
         dns_support: true,
         dns_hostnames: true,
+        dhcp_options: None,
         subnets: [(
             subnet.clone(),
             Subnet {

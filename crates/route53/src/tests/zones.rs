@@ -17,7 +17,7 @@ impl World {
             owner: "123456789012".into(),
             cidrs: Vec::<CidrBlock>::new(),
             is_default: false,
-            dhcp_options: DhcpOptionsId::random(),
+            dhcp_options: Some(DhcpOptionsId::random()),
             network_acl: NetworkAclId::random(),
             dns_support: true,
             dns_hostnames: true,

@@ -89,7 +89,7 @@ impl Lab {
                 owner: "123456789012".into(),
                 cidrs: vec![CidrBlock::new("10.0.0.0/16".parse().unwrap())],
                 is_default: false,
-                dhcp_options: DhcpOptionsId::random(),
+                dhcp_options: Some(DhcpOptionsId::random()),
                 network_acl: NetworkAclId::random(),
                 dns_support: true,
                 dns_hostnames: false,

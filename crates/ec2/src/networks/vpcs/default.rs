@@ -70,7 +70,7 @@ fn make(cell: &Cell, tx: &mut Tx) -> Arc<Vpc> {
         owner: cell.account.clone(),
         cidrs: vec![CidrBlock::new(BLOCK)],
         is_default: true,
-        dhcp_options: options_id(cell),
+        dhcp_options: Some(options_id(cell)),
         network_acl: NetworkAclId::random(),
         dns_support: true,
         dns_hostnames: true,

@@ -181,6 +181,45 @@ pub(crate) struct VpcCidrBlockResult {
 
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "PascalCase")]
+pub(crate) struct CreateDhcpOptions {
+    #[serde(rename = "DhcpConfiguration", default)]
+    pub(crate) configurations: Vec<NewDhcpConfiguration>,
+    #[serde(rename = "TagSpecification", default)]
+    pub(crate) tag_specifications: Vec<TagSpecification>,
+    pub(crate) dry_run: Option<bool>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct NewDhcpConfiguration {
+    pub(crate) key: Option<String>,
+    #[serde(rename = "Value", default)]
+    pub(crate) values: Vec<String>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct CreateDhcpOptionsResult {
+    pub(crate) dhcp_options: DhcpOptionsItem,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct AssociateDhcpOptions {
+    pub(crate) dhcp_options_id: String,
+    pub(crate) vpc_id: String,
+    pub(crate) dry_run: Option<bool>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct DeleteDhcpOptions {
+    pub(crate) dhcp_options_id: String,
+    pub(crate) dry_run: Option<bool>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "PascalCase")]
 pub(crate) struct DescribeDhcpOptions {
     #[serde(rename = "DhcpOptionsId", default)]
     pub(crate) dhcp_options_ids: Vec<String>,

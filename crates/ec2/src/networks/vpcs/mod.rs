@@ -29,12 +29,12 @@ use crate::records::{
     TableAssociation, Vpc, VpcPeering,
 };
 use crate::refusals::refused;
-use crate::resources::{ATTRIBUTES, Making as _, VPC};
+use crate::resources::{ATTRIBUTES, DHCP_OPTIONS, Making as _, VPC};
 use crate::select::{Listed, Query, select_records};
 use crate::tags::{self, Tag};
 
 pub(crate) use cidrs::block;
-pub(crate) use dhcp::options_id;
+pub(crate) use dhcp::{DhcpOptions, feed as dhcp_options, options_id};
 
 /// How many VPCs a region may have.
 const MAX_VPCS: Quota<&str> = Quota::new("VPCs", "VpcLimitExceeded", 5);
@@ -59,6 +59,13 @@ operations! {
         => refusing ["" AssociateVpcCidrBlock];
     change DisassociateVpcCidrBlock -> VpcCidrBlockResult = cidrs::disassociate
         => on(&VPC, |op, at| cidrs::vpc_of(at.view, &op.association_id));
+    change CreateDhcpOptions -> CreateDhcpOptionsResult = dhcp::create, dry_run
+        => creates(&DHCP_OPTIONS, |op| &op.tag_specifications);
+    change AssociateDhcpOptions -> Nothing = dhcp::associate, dry_run
+        => on(&DHCP_OPTIONS, |op, _| op.dhcp_options_id.clone())
+            .on(&VPC, |op, _| op.vpc_id.clone());
+    change DeleteDhcpOptions -> Nothing = dhcp::delete, dry_run
+        => on(&DHCP_OPTIONS, |op, _| op.dhcp_options_id.clone());
     read DescribeDhcpOptions -> DescribeDhcpOptionsResult = dhcp::describe, dry_run => any();
 }
 
@@ -73,7 +80,7 @@ fn create(app: &Ec2, tx: &mut Tx, op: CreateVpc) -> Result<CreateVpcResult, ApiE
         owner: app.cell.account.clone(),
         cidrs: vec![CidrBlock::new(cidr)],
         is_default: false,
-        dhcp_options: options_id(&app.cell),
+        dhcp_options: Some(options_id(&app.cell)),
         network_acl: NetworkAclId::random(),
         dns_support: true,
         dns_hostnames: false,
@@ -173,7 +180,7 @@ fn item(view: &View, observed: &Observed, vpc: &Vpc) -> VpcItem {
         cidr_block: vpc.primary_cidr().to_string(),
         cidr_block_association_set: vpc.cidrs.iter().map(cidrs::item).collect(),
         ipv6_cidr_block_association_set: Vec::new(),
-        dhcp_options_id: vpc.dhcp_options.to_string(),
+        dhcp_options_id: dhcp::shown(vpc.dhcp_options.as_ref()),
         instance_tenancy: "default".into(),
         is_default: vpc.is_default,
         tags: tags::of(view, vpc.id.as_str()),

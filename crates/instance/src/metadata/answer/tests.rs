@@ -47,6 +47,7 @@ fn world() -> World {
         cidrs: vec!["10.0.0.0/16".parse().unwrap()],
         dns_support: true,
         dns_hostnames: true,
+        dhcp_options: None,
         subnets: BTreeMap::from([(subnet.clone(), a_subnet(&subnet))]),
         route_tables: BTreeMap::new(),
         internet_gateway: None,

@@ -219,6 +219,7 @@ fn a_vpc(id: &VpcId, network: &ServiceNetworkId) -> Vpc {
         cidrs: Vec::new(),
         dns_support: true,
         dns_hostnames: true,
+        dhcp_options: None,
         subnets: BTreeMap::new(),
         route_tables: BTreeMap::new(),
         internet_gateway: None,
