@@ -132,6 +132,51 @@ def template(**resources):
     return json.dumps({"Resources": resources})
 
 
+EDGES = """
+Parameters:
+  Port: {Type: Number, Default: 80}
+  Domain: {Type: String, Default: corp.test}
+  Associated: {Type: String, Default: 'yes'}
+Conditions:
+  IsAssociated: !Equals [!Ref Associated, 'yes']
+Resources:
+  Vpc: {Type: AWS::EC2::VPC, Properties: {CidrBlock: 10.42.0.0/16}}
+  Peer: {Type: AWS::EC2::VPC, Properties: {CidrBlock: 10.43.0.0/16}}
+  Subnet: {Type: AWS::EC2::Subnet, Properties: {VpcId: !Ref Vpc, CidrBlock: 10.42.1.0/24}}
+  Acl:
+    Type: AWS::EC2::NetworkAcl
+    Properties: {VpcId: !Ref Vpc, Tags: [{Key: Name, Value: web}]}
+  In:
+    Type: AWS::EC2::NetworkAclEntry
+    Properties:
+      NetworkAclId: !Ref Acl
+      RuleNumber: 100
+      Protocol: 6
+      RuleAction: allow
+      CidrBlock: 10.0.0.0/8
+      PortRange: {From: !Ref Port, To: !Ref Port}
+  Echo:
+    Type: AWS::EC2::NetworkAclEntry
+    Properties: {NetworkAclId: !Ref Acl, RuleNumber: 90, Egress: true, Protocol: 1, RuleAction: deny, CidrBlock: 0.0.0.0/0, Icmp: {Type: 8, Code: -1}}
+  Judged:
+    Type: AWS::EC2::SubnetNetworkAclAssociation
+    Condition: IsAssociated
+    Properties: {NetworkAclId: !Ref Acl, SubnetId: !Ref Subnet}
+  Options:
+    Type: AWS::EC2::DHCPOptions
+    Properties: {DomainName: !Ref Domain, DomainNameServers: [10.42.1.53, AmazonProvidedDNS], NetbiosNodeType: 2}
+  Told:
+    Type: AWS::EC2::VPCDHCPOptionsAssociation
+    Condition: IsAssociated
+    Properties: {DhcpOptionsId: !Ref Options, VpcId: !Ref Vpc}
+  Peering:
+    Type: AWS::EC2::VPCPeeringConnection
+    Properties: {VpcId: !Ref Vpc, PeerVpcId: !Ref Peer}
+Outputs:
+  Acl: {Value: !GetAtt Acl.Id}
+  Peering: {Value: !GetAtt Peering.Id}
+"""
+
 VPC = {"Type": "AWS::EC2::VPC", "Properties": {"CidrBlock": "10.41.0.0/16"}}
 BAD = {"Type": "AWS::EC2::Subnet", "Properties": {"VpcId": {"Ref": "Vpc"}, "CidrBlock": "192.168.0.0/24"}}
 
@@ -178,6 +223,44 @@ def test_a_template_is_deployed_changed_and_deleted(lath, cfn, tmp_path):
     assert refused(cfn.describe_stacks, StackName=name) == ("ValidationError", f"Stack with id {name} does not exist")
     assert status(cfn, stack["StackId"]) == "DELETE_COMPLETE"
     assert stack["StackId"] in [it["StackId"] for it in cfn.list_stacks(StackStatusFilter=["DELETE_COMPLETE"])["StackSummaries"]]
+
+
+def test_what_vpcs_and_subnets_are_given(lath, cfn):
+    name, ec2 = unique("stack"), lath.client("ec2")
+    arn = cfn.create_stack(StackName=name, TemplateBody=EDGES)["StackId"]
+    cfn.get_waiter("stack_create_complete").wait(StackName=name, **SOON)
+    made = physical(cfn, name)
+    assert outputs(cfn, name) == {"Acl": made["Acl"], "Peering": made["Peering"]}
+
+    def shown():
+        """The ACL of the subnet, its entries, and the options of the VPC."""
+        [acl] = ec2.describe_network_acls(Filters=[{"Name": "association.subnet-id", "Values": [made["Subnet"]]}])["NetworkAcls"]
+        entries = {(it["RuleNumber"], it["Egress"]): it for it in acl["Entries"]}
+        [vpc] = ec2.describe_vpcs(VpcIds=[made["Vpc"]])["Vpcs"]
+        return acl, entries, vpc["DhcpOptionsId"]
+
+    acl, entries, options = shown()
+    assert acl["NetworkAclId"] == made["Acl"] and made["Judged"] in [it["NetworkAclAssociationId"] for it in acl["Associations"]]
+    assert entries[100, False]["PortRange"] == {"From": 80, "To": 80} and entries[90, True]["IcmpTypeCode"] == {"Type": 8, "Code": -1}
+    assert options == made["Options"]
+    [peering] = ec2.describe_vpc_peering_connections(VpcPeeringConnectionIds=[made["Peering"]])["VpcPeeringConnections"]
+    assert peering["Status"]["Code"] == "active"
+    # An entry changes in place, options are replaced.
+    changed = [{"ParameterKey": "Port", "ParameterValue": "443"}, {"ParameterKey": "Domain", "ParameterValue": "other.test"}]
+    cfn.update_stack(StackName=name, TemplateBody=EDGES, Parameters=changed)
+    cfn.get_waiter("stack_update_complete").wait(StackName=name, **SOON)
+    acl, entries, options = shown()
+    assert acl["NetworkAclId"] == made["Acl"] and entries[100, False]["PortRange"] == {"From": 443, "To": 443}
+    assert options == physical(cfn, name)["Options"] != made["Options"]
+    assert refused(ec2.describe_dhcp_options, DhcpOptionsIds=[made["Options"]])[0] == "InvalidDhcpOptionID.NotFound"
+    # Without the association the subnet has the default ACL again, and the VPC no options.
+    cfn.update_stack(StackName=name, TemplateBody=EDGES, Parameters=[*changed, {"ParameterKey": "Associated", "ParameterValue": "no"}])
+    cfn.get_waiter("stack_update_complete").wait(StackName=name, **SOON)
+    acl, _, options = shown()
+    assert acl["IsDefault"] and options == "default"
+    cfn.delete_stack(StackName=name)
+    cfn.get_waiter("stack_delete_complete").wait(StackName=arn, **SOON)
+    assert refused(ec2.describe_network_acls, NetworkAclIds=[made["Acl"]])[0] == "InvalidNetworkAclID.NotFound"
 
 
 def test_what_fails_is_undone(lath, cfn):

@@ -24,6 +24,7 @@ fn called(kind: &kinds::Kind, properties: &Value) {
             id: "id",
             token: "token",
             attributes: &none,
+            looked: &none,
             stack_name: "stack",
             stack_arn: "arn",
             logical: "Logical",
@@ -35,7 +36,11 @@ fn called(kind: &kinds::Kind, properties: &Value) {
             (kind.complete)(&ctx),
             (kind.remove)(&ctx),
         );
-        let _ = (kind.find.map(|it| it(&ctx)), kind.read.map(|it| it(&ctx)));
+        let _ = (
+            kind.look.map(|it| it(&ctx)),
+            kind.find.map(|it| it(&ctx)),
+            kind.read.map(|it| it(&ctx)),
+        );
         let _ = (
             (kind.id)(&ctx, &none),
             (kind.found)(&ctx, &none),

@@ -133,6 +133,7 @@ impl Plan {
                     id: &own.physical,
                     token: "",
                     attributes: &own.attributes,
+                    looked: &Value::Null,
                     stack_name: "",
                     stack_arn: "",
                     logical: name,

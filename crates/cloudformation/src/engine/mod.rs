@@ -212,6 +212,7 @@ fn ctx<'a>(stack: &'a Stack, resource: &'a Resource) -> Ctx<'a> {
         id: &resource.physical,
         token: &resource.token,
         attributes: &resource.attributes,
+        looked: &Value::Null,
         stack_name: &stack.name,
         stack_arn: &stack.arn,
         logical: &resource.logical,
@@ -235,6 +236,19 @@ async fn called(app: &CloudFormation, stack: &Stack, call: &Call) -> Result<Valu
     app.hands
         .call(&stack.authority, call.service, call.operation, call.input)
         .await
+}
+
+/// What a type wants to know before it is made or removed.
+async fn looked(
+    app: &CloudFormation,
+    stack: &Stack,
+    kind: &Kind,
+    ctx: &Ctx<'_>,
+) -> Result<Value, ApiError> {
+    match kind.look {
+        Some(look) => called(app, stack, &look(ctx)).await,
+        None => Ok(Value::Null),
+    }
 }
 
 /// An error as CloudFormation's types word it.

@@ -6,7 +6,7 @@ use lath_model::Timestamp;
 use lath_wire::ApiError;
 
 use super::{
-    LONGEST_WAIT, Progress, TOO_LONG, called, commit, ctx, happened, is_forbidden, record,
+    LONGEST_WAIT, Progress, TOO_LONG, called, commit, ctx, happened, is_forbidden, looked, record,
     resources, stack_happened, step, worded,
 };
 use crate::CloudFormation;
@@ -259,7 +259,12 @@ async fn tell(
     kind: &kinds::Kind,
     ctx: &Ctx<'_>,
 ) -> Result<(), ApiError> {
-    for call in (kind.remove)(ctx) {
+    let looked = looked(app, stack, kind, ctx).await?;
+    let ctx = Ctx {
+        looked: &looked,
+        ..*ctx
+    };
+    for call in (kind.remove)(&ctx) {
         match called(app, stack, &call).await {
             Ok(_) => {}
             Err(error) if is_absent(&error) || call.is_done_by(&error) => {}

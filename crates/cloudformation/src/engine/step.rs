@@ -8,10 +8,10 @@ use lath_wire::ApiError;
 use serde_json::Value;
 
 use super::{
-    LONGEST_WAIT, Progress, TOO_LONG, called, ctx, happened, is_forbidden, record, worded,
+    LONGEST_WAIT, Progress, TOO_LONG, called, ctx, happened, is_forbidden, looked, record, worded,
 };
 use crate::CloudFormation;
-use crate::kinds::{self, Kind, State, is_absent};
+use crate::kinds::{self, Ctx, Kind, State, is_absent};
 use crate::record::{Resource, Stack, Step};
 
 /// How long a call that fails for reasons of the service's is repeated.
@@ -80,6 +80,28 @@ pub(super) async fn recovered(
     }
 }
 
+/// Makes it; its id.
+async fn made_now(
+    app: &CloudFormation,
+    stack: &Stack,
+    kind: &Kind,
+    resource: &Resource,
+    is_again: bool,
+) -> Result<String, ApiError> {
+    let ctx = ctx(stack, resource);
+    let looked = looked(app, stack, kind, &ctx).await?;
+    let ctx = Ctx {
+        looked: &looked,
+        ..ctx
+    };
+    let call = (kind.make)(&ctx);
+    match called(app, stack, &call).await {
+        Ok(answer) => Ok((kind.id)(&ctx, &answer)),
+        Err(error) if is_again && call.is_done_by(&error) => Ok((kind.id)(&ctx, &Value::Null)),
+        Err(error) => Err(error),
+    }
+}
+
 /// Makes it, unless it was made before a restart.
 pub(super) async fn make(
     app: &CloudFormation,
@@ -95,17 +117,7 @@ pub(super) async fn make(
     };
     let made = match found {
         Ok(Some(id)) => Ok(id),
-        Ok(None) => {
-            let ctx = ctx(stack, &resource);
-            let call = (kind.make)(&ctx);
-            match called(app, stack, &call).await {
-                Ok(answer) => Ok((kind.id)(&ctx, &answer)),
-                Err(error) if is_again && call.is_done_by(&error) => {
-                    Ok((kind.id)(&ctx, &Value::Null))
-                }
-                Err(error) => Err(error),
-            }
-        }
+        Ok(None) => made_now(app, stack, kind, &resource, is_again).await,
         Err(error) => Err(error),
     };
     match made {

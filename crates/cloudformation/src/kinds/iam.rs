@@ -528,6 +528,7 @@ mod tests {
             id: "a",
             token: "",
             attributes: &none,
+            looked: &none,
             stack_name: "",
             stack_arn: "",
             logical: "",

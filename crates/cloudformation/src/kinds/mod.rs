@@ -5,6 +5,7 @@
 //! `*` are required.
 
 mod ec2;
+mod edges;
 mod eks;
 mod groups;
 mod iam;
@@ -121,6 +122,8 @@ pub(crate) struct Ctx<'a> {
     pub(crate) id: &'a str,
     pub(crate) token: &'a str,
     pub(crate) attributes: &'a Value,
+    /// The answer to [`Kind::look`].
+    pub(crate) looked: &'a Value,
     pub(crate) stack_name: &'a str,
     pub(crate) stack_arn: &'a str,
     pub(crate) logical: &'a str,
@@ -301,6 +304,8 @@ pub(crate) struct Kind {
     pub(crate) name: &'static str,
     properties: &'static str,
     pub(crate) named: Option<Named>,
+    /// Asked before it is made and before it is removed; the answer is [`Ctx::looked`].
+    pub(crate) look: Option<fn(&Ctx<'_>) -> Call>,
     /// Makes it.
     pub(crate) make: fn(&Ctx<'_>) -> Call,
     /// Its physical id, from the answer.
@@ -330,6 +335,7 @@ const NOTHING: Kind = Kind {
     name: "",
     properties: "",
     named: None,
+    look: None,
     make: |_| call("", "", json!({})),
     id: |ctx, _| ctx.id.to_owned(),
     find: None,
@@ -349,6 +355,7 @@ const NOTHING: Kind = Kind {
 pub(crate) fn find(name: &str) -> Option<&'static Kind> {
     let all = [
         ec2::KINDS,
+        edges::KINDS,
         groups::KINDS,
         launch::KINDS,
         iam::KINDS,
@@ -468,6 +475,7 @@ mod tests {
     fn each_type_has_one_row() {
         let all = [
             ec2::KINDS,
+            edges::KINDS,
             groups::KINDS,
             launch::KINDS,
             iam::KINDS,
