@@ -7,21 +7,22 @@ use serde::Deserialize as _;
 use crate::condition::Verdict;
 use crate::desired::Protocol;
 use crate::kinds::{
-    self, Condition, GATEWAY_GROUP, Gateway, Listener, ParentRef, ParentStatus, Requirement, Route,
-    RouteKind,
+    self, AllowedNamespaces, Condition, GATEWAY_GROUP, Gateway, Listener, ParentRef, ParentStatus,
+    Requirement, Route, RouteKind,
 };
+use crate::listeners::{Section, sections};
 use crate::settings::Settings;
-use crate::world::{Name, World, gateway_of};
+use crate::world::{Name, World, listener_set_of};
 
-/// A parent of a route that is a Gateway of this controller.
+/// A parent of a route that is a Gateway of this controller, or a ListenerSet for one.
 pub(crate) struct Parent {
     pub(crate) reference: ParentRef,
     pub(crate) controller: String,
     pub(crate) name: Name,
     pub(crate) gateway: Arc<Gateway>,
     pub(crate) accepted: Verdict,
-    /// Places of the Gateway's listeners that the route is attached to.
-    pub(crate) listeners: Vec<usize>,
+    /// The Gateway's listeners that the route is attached to.
+    pub(crate) listeners: Vec<Section>,
 }
 
 /// The controller name by which a Gateway is this controller's.
@@ -40,7 +41,7 @@ pub(crate) fn controller_of(
 /// Whether a parent of a route is a Gateway of this controller.
 pub(crate) fn is_own(world: &World, settings: &Settings, name: &Name, route: &Route) -> bool {
     let parents = route.spec.parent_refs.iter();
-    let gateways = parents.filter_map(|it| world.gateways.get(&gateway_of(it, name)?));
+    let gateways = parents.filter_map(|it| world.gateways.get(&world.gateway_of(it, name)?));
     gateways
         .filter_map(|it| controller_of(world, settings, it))
         .next()
@@ -82,9 +83,21 @@ pub(crate) fn uncertain(
     let entries = entries.filter_map(|it| ParentStatus::deserialize(it).ok());
     let parents = entries
         .filter(|it| settings.answers_to(&it.controller_name))
-        .filter(|it| route.spec.parent_refs.contains(&it.parent_ref))
-        .filter_map(|it| gateway_of(&it.parent_ref, name));
-    for parent in parents {
+        .filter(|it| route.spec.parent_refs.contains(&it.parent_ref));
+    for entry in parents {
+        if let Some(set) = listener_set_of(&entry.parent_ref, name) {
+            let plural = kinds::listener_set().plural;
+            if !world.read.contains(&plural) {
+                return Some(format!("the API server does not serve {plural}"));
+            }
+            let at = (plural, set);
+            if world.unreadable.contains(&at) {
+                return Some(format!("ListenerSet {} cannot be read", at.1));
+            }
+        }
+        let Some(parent) = world.gateway_of(&entry.parent_ref, name) else {
+            continue;
+        };
         if let Some(gateway) = world.gateways.get(&parent)
             && !has_class(world, gateway)
         {
@@ -154,19 +167,20 @@ fn holds(requirement: &Requirement, label: Option<&String>) -> bool {
     }
 }
 
-fn namespace_allowed(world: &World, gateway: &Name, listener: &Listener, route: &Name) -> bool {
-    let allowed = listener
-        .allowed_routes
-        .as_ref()
-        .and_then(|it| it.namespaces.as_ref());
-    let from = allowed.and_then(|it| it.from.as_deref()).unwrap_or("Same");
-    match from {
+/// Whether a namespace is among those that are allowed to what is in the namespace `own`; `usual` counts where nothing is said.
+pub(crate) fn is_allowed(
+    world: &World,
+    allowed: Option<&AllowedNamespaces>,
+    usual: &str,
+    (own, namespace): (&str, &str),
+) -> bool {
+    match allowed.and_then(|it| it.from.as_deref()).unwrap_or(usual) {
         "All" => true,
         "Selector" => {
             let Some(selector) = allowed.and_then(|it| it.selector.as_ref()) else {
                 return false;
             };
-            let Some(labels) = world.namespaces.get(&Name::new("", &route.namespace)) else {
+            let Some(labels) = world.namespaces.get(&Name::new("", namespace)) else {
                 return false;
             };
             let mut pairs = selector.match_labels.iter();
@@ -174,9 +188,16 @@ fn namespace_allowed(world: &World, gateway: &Name, listener: &Listener, route: 
             pairs.all(|(key, value)| labels.get(key) == Some(value))
                 && requirements.all(|it| holds(it, labels.get(&it.key)))
         }
-        "Same" => gateway.namespace == route.namespace,
+        "Same" => own == namespace,
         _ => false,
     }
+}
+
+fn takes_namespace(world: &World, section: &Section, route: &Name) -> bool {
+    let allowed = section.listener().allowed_routes.as_ref();
+    let allowed = allowed.and_then(|it| it.namespaces.as_ref());
+    let (_, own) = section.referrer();
+    is_allowed(world, allowed, "Same", (own, &route.namespace))
 }
 
 /// Whether a listener's hostname and one of a route have a name in common.
@@ -200,41 +221,51 @@ fn hostname_meets(listener: &Listener, route: &Route) -> bool {
     route.spec.hostnames.is_empty() || hostnames.any(|it| meet(hostname, it))
 }
 
-/// A route at one of its parents.
-fn attach(
+/// A route at one of its parents, whose sections these are.
+pub(crate) fn attach(
     world: &World,
-    (gateway_name, gateway): (&Name, &Gateway),
-    reference: &ParentRef,
+    (reference, sections): (&ParentRef, &[Section]),
     (kind, name, route): (RouteKind, &Name, &Route),
     entrance: bool,
-) -> (Verdict, Vec<usize>) {
-    let listeners = gateway.spec.listeners.iter().enumerate();
-    let mut left: Vec<_> = listeners
-        .filter(|(_, it)| {
-            reference
-                .section_name
-                .as_ref()
-                .is_none_or(|section| *section == it.name)
-        })
-        .filter(|(_, it)| reference.port.is_none_or(|port| port == it.port))
-        .collect();
-    if left.is_empty() {
-        let message = format!("Gateway {gateway_name} has no such listener");
+) -> (Verdict, Vec<Section>) {
+    let parent = match listener_set_of(reference, name) {
+        Some(set) => format!("ListenerSet {set}"),
+        None => {
+            let namespace = reference.namespace.as_ref().unwrap_or(&name.namespace);
+            format!("Gateway {namespace}/{}", reference.name)
+        }
+    };
+    let of = listener_set_of(reference, name);
+    let all = sections.iter().filter(|it| it.set() == of.as_ref());
+    let mut all = all.peekable();
+    if of.is_some() && all.peek().is_none() {
+        let message = format!("{parent} is not attached to its Gateway");
         return (Verdict::bad("NoMatchingParent", message), Vec::new());
     }
-    left.retain(|(_, it)| {
-        kinds_of(it, entrance).contains(&kind) && namespace_allowed(world, gateway_name, it, name)
+    let mut left: Vec<_> = all
+        .filter(|it| {
+            let section = reference.section_name.as_ref();
+            section.is_none_or(|section| *section == it.listener().name)
+        })
+        .filter(|it| reference.port.is_none_or(|port| port == it.listener().port))
+        .collect();
+    if left.is_empty() {
+        let message = format!("{parent} has no such listener");
+        return (Verdict::bad("NoMatchingParent", message), Vec::new());
+    }
+    left.retain(|it| {
+        kinds_of(it.listener(), entrance).contains(&kind) && takes_namespace(world, it, name)
     });
     if left.is_empty() {
-        let mut message = format!("no listener of Gateway {gateway_name} takes this route");
+        let mut message = format!("no listener of {parent} takes this route");
         if kind == RouteKind::Grpc && !entrance {
             message += "; VPC Lattice has gRPC on HTTPS listeners only";
         }
         return (Verdict::bad("NotAllowedByListeners", message), Vec::new());
     }
-    left.retain(|(_, it)| hostname_meets(it, route));
+    left.retain(|it| hostname_meets(it.listener(), route));
     if left.is_empty() {
-        let message = format!("no listener of Gateway {gateway_name} has such a hostname");
+        let message = format!("no listener of {parent} has such a hostname");
         return (
             Verdict::bad("NoMatchingListenerHostname", message),
             Vec::new(),
@@ -242,11 +273,11 @@ fn attach(
     }
     (
         Verdict::good("Accepted"),
-        left.into_iter().map(|(at, _)| at).collect(),
+        left.into_iter().cloned().collect(),
     )
 }
 
-/// The parents of a route that are this controller's Gateways.
+/// The parents of a route that are this controller's Gateways, or ListenerSets for them.
 pub(crate) fn parents(
     world: &World,
     settings: &Settings,
@@ -256,7 +287,7 @@ pub(crate) fn parents(
 ) -> Vec<Parent> {
     let mut parents = Vec::new();
     for reference in &route.spec.parent_refs {
-        let Some(gateway_name) = gateway_of(reference, name) else {
+        let Some(gateway_name) = world.gateway_of(reference, name) else {
             continue;
         };
         // One that goes takes no routes any more: so it goes in whatever order things are deleted.
@@ -267,13 +298,10 @@ pub(crate) fn parents(
         let Some(controller) = controller_of(world, settings, gateway) else {
             continue;
         };
-        let (accepted, listeners) = attach(
-            world,
-            (&gateway_name, gateway),
-            reference,
-            (kind, name, route),
-            settings.has_entrances(&controller),
-        );
+        let entrance = settings.has_entrances(&controller);
+        let sections = sections(world, (&gateway_name, gateway), entrance);
+        let (accepted, listeners) =
+            attach(world, (reference, &sections), (kind, name, route), entrance);
         parents.push(Parent {
             reference: reference.clone(),
             controller,

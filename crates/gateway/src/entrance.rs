@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use crate::attach::{Parent, protocol};
 use crate::desired::{self, MANAGED_BY, Protocol, Tags, key, tags};
 use crate::kinds::{Gateway, Route};
-use crate::listeners::{self, Certificate, Judged};
+use crate::listeners::{self, Certificate, Judged, Section};
 use crate::settings::Settings;
 use crate::world::{Name, World};
 
@@ -32,7 +32,7 @@ const GATEWAY_NAMESPACE: &str = "GatewayNamespace";
 pub(crate) struct Door {
     pub(crate) port: i32,
     pub(crate) protocol: Protocol,
-    /// The names of the Gateway's listeners.
+    /// The keys of the Gateway's listeners.
     pub(crate) names: BTreeSet<String>,
     /// The text of its tag.
     pub(crate) text: String,
@@ -63,7 +63,7 @@ pub(crate) struct Attachment {
     pub(crate) gateway: Name,
     pub(crate) port: i32,
     pub(crate) protocol: Protocol,
-    /// The Gateway's listener.
+    /// The key of the Gateway's listener.
     pub(crate) listener: String,
     /// None: the listener's own hostname.
     pub(crate) hosts: Vec<String>,
@@ -125,15 +125,16 @@ pub(crate) fn service_of(settings: &Settings, gateway: &Name) -> (String, Tags) 
 pub(crate) fn entrance(
     settings: &Settings,
     (name, gateway): (&Name, &Gateway),
-    judged: &[Judged],
+    (sections, judged): (&[Section], &[Judged]),
     arns: &BTreeMap<Name, String>,
 ) -> Entrance {
     let mut doors: Vec<((i32, Protocol), Vec<Value>)> = Vec::new();
-    for (listener, judged) in gateway.spec.listeners.iter().zip(judged) {
+    for (section, judged) in sections.iter().zip(judged) {
+        let listener = section.listener();
         let Some(protocol) = protocol(listener).filter(|_| judged.serves()) else {
             continue;
         };
-        let mut entry = json!({"name": listener.name});
+        let mut entry = json!({"name": section.key()});
         if let Some(hostname) = listener.hostname.as_ref().filter(|it| !it.is_empty()) {
             entry["hostname"] = json!(hostname.to_ascii_lowercase());
         }
@@ -200,10 +201,12 @@ pub(crate) fn place(
     let mut attachments = BTreeSet::new();
     let accepted = parents.iter().filter(|it| it.accepted.good);
     for parent in accepted.filter(|it| settings.has_entrances(&it.controller)) {
-        let judged = listeners::judge(world, (&parent.name, &parent.gateway), true);
-        for at in &parent.listeners {
-            let listener = &parent.gateway.spec.listeners[*at];
-            let Some(protocol) = protocol(listener).filter(|_| judged[*at].serves()) else {
+        let sections = listeners::sections(world, (&parent.name, &parent.gateway), true);
+        let judged = listeners::judge(world, &parent.name, &sections, true);
+        for section in &parent.listeners {
+            let listener = section.listener();
+            let serves = judged[section.place].serves();
+            let Some(protocol) = protocol(listener).filter(|_| serves) else {
                 continue;
             };
             let hostname = listener.hostname.as_deref();
@@ -216,7 +219,7 @@ pub(crate) fn place(
                 gateway: parent.name.clone(),
                 port: listener.port,
                 protocol,
-                listener: listener.name.clone(),
+                listener: section.key(),
                 hosts: hosts.into_iter().collect(),
             });
         }

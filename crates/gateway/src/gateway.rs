@@ -6,7 +6,7 @@ use std::sync::{MutexGuard, PoisonError};
 use kube::ResourceExt as _;
 use serde_json::Value;
 
-use crate::attach::{controller_of, has_class, kinds_of, parents};
+use crate::attach::{attach, controller_of, has_class, kinds_of};
 use crate::condition::{Verdict, merged};
 use crate::controller::{App, Undone};
 use crate::entrance::{self, Entered};
@@ -15,9 +15,10 @@ use crate::kinds::{
     self, Address, Condition, GATEWAY_GROUP, Gateway, GatewayStatus, GroupKind, ListenerStatus,
 };
 use crate::lattice::{self, Fault};
-use crate::listeners::{self, Certificate, Judged};
+use crate::listener_sets::{self, Standing, Told};
+use crate::listeners::{self, Certificate, Judged, Section};
 use crate::routes::DOMAIN_NAME;
-use crate::settings::{AWS_CONTROLLER, OWN_CONTROLLER, Settings};
+use crate::settings::{AWS_CONTROLLER, OWN_CONTROLLER};
 use crate::world::{Key, Name, World};
 
 /// The types of conditions that are this controller's in listeners.
@@ -37,15 +38,23 @@ pub(crate) enum Network {
     Missing(String),
 }
 
-/// How many routes a listener has.
-fn attached(world: &World, settings: &Settings, gateway: &Name, at: usize) -> i32 {
-    let routes = world.all_routes().filter(|(kind, name, route)| {
-        let parents = parents(world, settings, *kind, name, route);
-        parents
-            .iter()
-            .any(|it| it.name == *gateway && it.accepted.good && it.listeners.contains(&at))
-    });
-    i32::try_from(routes.count()).unwrap_or(i32::MAX)
+/// How many routes each listener of a Gateway has.
+fn attached(world: &World, sections: &[Section], gateway: &Name, entrance: bool) -> Vec<i32> {
+    let mut counts = vec![0; sections.len()];
+    for (kind, name, route) in world.all_routes() {
+        let parents = route.spec.parent_refs.iter();
+        let parents = parents.filter(|it| world.gateway_of(it, name).as_ref() == Some(gateway));
+        let mut places = BTreeSet::new();
+        for reference in parents {
+            let at = (kind, name, &**route);
+            let (accepted, taken) = attach(world, (reference, sections), at, entrance);
+            places.extend(taken.iter().filter(|_| accepted.good).map(|it| it.place));
+        }
+        for place in places {
+            counts[place] += 1;
+        }
+    }
+    counts
 }
 
 /// The names that Lattice has given to the services of a Gateway's routes.
@@ -73,20 +82,19 @@ fn addresses(world: &World, gateway: &Name) -> Vec<Address> {
 /// What of a Gateway's listeners can be had, and where it is.
 pub(crate) struct Found {
     pub(crate) network: Network,
+    pub(crate) sections: Vec<Section>,
     pub(crate) judged: Vec<Judged>,
     /// Where it has an address: what is in Lattice for it, or why it is not.
     pub(crate) entered: Option<Result<Entered, String>>,
 }
 
 /// The conditions of a listener.
-fn conditions(
-    judged: &Judged,
-    programmed: &Result<String, String>,
-    generation: i64,
-) -> Vec<Condition> {
+fn conditions(judged: &Judged, programmed: &Result<(), String>, generation: i64) -> Vec<Condition> {
+    let conflict = judged.conflicted.as_ref().filter(|it| it.good);
     let programmed = match (&judged.accepted, programmed) {
         (Verdict { good: false, .. }, _) => {
-            Verdict::bad("Invalid", judged.accepted.message.clone())
+            let reason = conflict.map_or("Invalid", |it| it.reason);
+            Verdict::bad(reason, judged.accepted.message.clone())
         }
         _ if !judged.resolved.good => Verdict::bad("Invalid", judged.resolved.message.clone()),
         (_, Ok(_)) => Verdict::good("Programmed"),
@@ -123,29 +131,22 @@ fn refused(gateway: &Gateway, entrance: bool) -> Option<Verdict> {
     })
 }
 
-/// A Gateway's status.
-pub(crate) fn status(
-    world: &World,
-    settings: &Settings,
-    name: &Name,
-    gateway: &Gateway,
-    found: &Found,
-) -> GatewayStatus {
-    let generation = gateway.metadata.generation.unwrap_or_default();
-    let known = gateway.status.clone().unwrap_or_default();
-    let listeners = &gateway.spec.listeners;
+/// The statuses of the listeners of a Gateway, or of a ListenerSet for it, beside those that are known.
+pub(crate) fn entries(
+    (found, counts): (&Found, &[i32]),
+    set: Option<&Name>,
+    (known, generation): (&[ListenerStatus], i64),
+    there: &Result<(), String>,
+) -> Vec<ListenerStatus> {
     let entrance = found.entered.is_some();
-    // What all listeners wait for.
-    let there = match (&found.network, &found.entered) {
-        (Network::Missing(why), _) | (_, Some(Err(why))) => Err(why.clone()),
-        (Network::There(arn), _) => Ok(arn.clone()),
-    };
-    let mut statuses = Vec::new();
-    for (at, (listener, judged)) in listeners.iter().zip(&found.judged).enumerate() {
+    let all = found.sections.iter().zip(&found.judged).zip(counts);
+    let own = all.filter(|((section, _), _)| section.set() == set);
+    own.map(|((section, judged), attached_routes)| {
+        let listener = section.listener();
         let kinds = kinds_of(listener, entrance).into_iter();
-        let before = known.listeners.iter().find(|it| it.name == listener.name);
+        let before = known.iter().find(|it| it.name == listener.name);
         let before = before.map_or(&[][..], |it| &it.conditions);
-        statuses.push(ListenerStatus {
+        ListenerStatus {
             name: listener.name.clone(),
             supported_kinds: kinds
                 .map(|kind| GroupKind {
@@ -153,20 +154,36 @@ pub(crate) fn status(
                     kind: kind.kind().to_owned(),
                 })
                 .collect(),
-            attached_routes: attached(world, settings, name, at),
-            conditions: merged(
-                before,
-                conditions(judged, &there, generation),
-                &OF_LISTENERS,
-            ),
-        });
-    }
-    let bad = found.judged.iter().filter(|it| !it.is_good()).count();
+            attached_routes: *attached_routes,
+            conditions: merged(before, conditions(judged, there, generation), &OF_LISTENERS),
+        }
+    })
+    .collect()
+}
+
+/// The statuses of a Gateway and of the ListenerSets for it.
+pub(crate) fn statuses(
+    world: &World,
+    name: &Name,
+    gateway: &Gateway,
+    found: &Found,
+) -> (GatewayStatus, Vec<Told>) {
+    let generation = gateway.metadata.generation.unwrap_or_default();
+    let known = gateway.status.clone().unwrap_or_default();
+    let entrance = found.entered.is_some();
+    // What all listeners wait for.
+    let there = match (&found.network, &found.entered) {
+        (Network::Missing(why), _) | (_, Some(Err(why))) => Err(why.clone()),
+        (Network::There(arn), _) => Ok(arn.clone()),
+    };
+    let counts = attached(world, &found.sections, name, entrance);
+    let judged = found.sections.iter().zip(&found.judged);
+    let mut own = judged.filter(|(it, _)| it.set().is_none());
     let accepted = if let Some(verdict) = refused(gateway, entrance) {
         verdict
-    } else if bad == listeners.len() {
+    } else if found.judged.iter().all(|it| !it.is_good()) {
         Verdict::bad("ListenersNotValid", "no listener can be had in VPC Lattice")
-    } else if bad > 0 {
+    } else if own.any(|(_, it)| !it.is_good()) {
         Verdict::good("ListenersNotValid").saying("some listeners cannot be had in VPC Lattice")
     } else {
         Verdict::good("Accepted")
@@ -176,11 +193,22 @@ pub(crate) fn status(
         Ok(arn) => Verdict::good("Programmed").saying(format!("service network: {arn}")),
         Err(why) => Verdict::bad("Pending", why.clone()),
     };
+    let standing = match &there {
+        _ if refused(gateway, entrance).is_some() => {
+            Standing::Refused(format!("Gateway {name} is not accepted"))
+        }
+        Ok(_) => Standing::There,
+        Err(_) => Standing::Pending,
+    };
+    let sets = listener_sets::statuses(world, (name, gateway), (found, &counts), &standing);
     let new = vec![
         accepted.condition("Accepted", generation),
         programmed.condition("Programmed", generation),
     ];
-    GatewayStatus {
+    // Where the kind is not there, neither is the field.
+    let count = world.read.contains(&kinds::listener_set().plural);
+    let count = count.then(|| sets.iter().filter(|it| it.is_attached()).count());
+    let status = GatewayStatus {
         addresses: match &found.entered {
             None => addresses(world, name),
             Some(Ok(entered)) => own_addresses(entered),
@@ -192,8 +220,15 @@ pub(crate) fn status(
             new,
             &["Accepted", "Programmed", "Ready", "Scheduled"],
         ),
-        listeners: statuses,
-    }
+        listeners: entries(
+            (found, &counts),
+            None,
+            (&known.listeners, generation),
+            &there.map(drop),
+        ),
+        attached_listener_sets: count.map(|it| i32::try_from(it).unwrap_or(i32::MAX)),
+    };
+    (status, sets)
 }
 
 /// The address of a Gateway's own service, and its name.
@@ -243,6 +278,9 @@ impl App {
             let own = |it: &str| {
                 it == FINALIZER || (it == THEIRS && self.settings.answers_to(AWS_CONTROLLER))
             };
+            if controller.is_some() {
+                self.release_sets(name).await?;
+            }
             if held {
                 self.leave(name, self.settings.has_addresses()).await?;
             }
@@ -290,9 +328,16 @@ impl App {
             // It may have had an address before this controller was told otherwise.
             self.leave(name, false).await?;
         }
+        let allows_sets = gateway.spec.allowed_listeners.is_some();
+        if entrance && allows_sets && self.has_unknown_sets() {
+            let why = "there are ListenerSets that cannot be read: what they have must not go";
+            return Err(Fault::Waits(why.to_owned()).into());
+        }
+        let sections = || listeners::sections(&self.look(), (name, &gateway), entrance);
         let found = match (entrance, &network) {
             (true, Network::There(_)) => {
-                let (judged, entered) = self.enter(name, &gateway).await;
+                let sections = sections();
+                let (judged, entered) = self.enter(name, &gateway, &sections).await;
                 let (entered, fault) = match entered {
                     Ok(entered) => (Ok(entered), None),
                     Err(fault) => (Err(fault.to_string()), Some(fault)),
@@ -300,17 +345,22 @@ impl App {
                 undone = undone.or(fault);
                 Found {
                     network,
+                    sections,
                     judged,
                     entered: Some(entered),
                 }
             }
-            _ => Found {
-                network,
-                judged: listeners::judge(&self.look(), (name, &gateway), entrance),
-                entered: entrance.then(|| Err("its service network is not there".to_owned())),
-            },
+            _ => {
+                let sections = sections();
+                Found {
+                    network,
+                    judged: listeners::judge(&self.look(), name, &sections, entrance),
+                    sections,
+                    entered: entrance.then(|| Err("its service network is not there".to_owned())),
+                }
+            }
         };
-        let status = status(&self.look(), &self.settings, name, &gateway, &found);
+        let (status, sets) = statuses(&self.look(), name, &gateway, &found);
         if gateway.status.as_ref() != Some(&status) {
             let status = serde_json::to_value(&status).unwrap_or_default();
             self.set_status(&form, &*gateway, status).await?;
@@ -320,6 +370,7 @@ impl App {
         let address = names.next().map(|it| it.value.clone());
         self.annotate(&form, &*gateway, &[(DOMAIN_NAME, address.as_deref())])
             .await?;
+        self.tell_sets(sets).await?;
         undone.map_or(Ok(()), |fault| Err(fault.into()))
     }
 
@@ -354,10 +405,10 @@ impl App {
     async fn import_certificates(
         &self,
         name: &Name,
-        gateway: &Gateway,
+        sections: &[Section],
     ) -> (BTreeMap<Name, String>, Option<Fault>) {
         let unknown = self.know_certificates().await.err();
-        let judged = listeners::judge(&self.look(), (name, gateway), true);
+        let judged = listeners::judge(&self.look(), name, sections, true);
         let certificates = judged.iter().flat_map(|it| &it.certificates);
         let secrets: BTreeSet<_> = certificates
             .filter_map(|it| match it {
@@ -403,14 +454,20 @@ impl App {
     }
 
     /// Brings a Gateway's certificates and its own service to what they should be.
-    async fn enter(&self, name: &Name, gateway: &Gateway) -> (Vec<Judged>, Result<Entered, Fault>) {
+    async fn enter(
+        &self,
+        name: &Name,
+        gateway: &Gateway,
+        sections: &[Section],
+    ) -> (Vec<Judged>, Result<Entered, Fault>) {
         if refused(gateway, true).is_some() {
-            let judged = listeners::judge(&self.look(), (name, gateway), true);
+            let judged = listeners::judge(&self.look(), name, sections, true);
             return (judged, Ok(Entered::default()));
         }
-        let (arns, fault) = self.import_certificates(name, gateway).await;
-        let judged = listeners::judge(&self.look(), (name, gateway), true);
-        let desired = entrance::entrance(&self.settings, (name, gateway), &judged, &arns);
+        let (arns, fault) = self.import_certificates(name, sections).await;
+        let judged = listeners::judge(&self.look(), name, sections, true);
+        let listeners = (sections, &judged[..]);
+        let desired = entrance::entrance(&self.settings, (name, gateway), listeners, &arns);
         let guards = |target: &Target| self.guard(target);
         let entered = self.lattice.ensure_entrance(&desired, &guards).await;
         if let Ok(entered) = &entered {
@@ -432,6 +489,9 @@ impl App {
 
     /// Deletes the certificates that no Gateway names any more.
     pub(crate) async fn certificates(&self) -> Result<(), Undone> {
+        if self.has_unknown_sets() {
+            return Ok(());
+        }
         let keep = {
             let world = self.look();
             if !world.read.contains(&kinds::gateway().plural) || world.has_unreadable_gateways() {
@@ -445,7 +505,7 @@ impl App {
             let own = own.filter(|(_, it)| {
                 self.settings.has_addresses() && it.metadata.deletion_timestamp.is_none()
             });
-            own.flat_map(|(name, it)| World::secrets_of(name, it))
+            own.flat_map(|(name, it)| world.secrets_of(name, it))
                 .collect()
         };
         Ok(self.lattice.delete_certificates(&keep).await?)

@@ -23,6 +23,7 @@ mod imports;
 mod kinds;
 mod lattice;
 mod lease;
+mod listener_sets;
 mod listeners;
 mod long_tags;
 mod matching;

@@ -1,12 +1,147 @@
 //! What becomes of each listener of a Gateway: whether it can be had, what its references lead to, and what it has in common
 //! with others.
 
-use crate::attach::{kinds_of, meet, protocol};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use kube::ResourceExt as _;
+use sha2::{Digest as _, Sha256};
+
+use crate::attach::{is_allowed, kinds_of, meet, protocol};
 use crate::condition::Verdict;
 use crate::desired::{Protocol, key};
-use crate::kinds::{Gateway, Listener};
+use crate::kinds::{Gateway, Listener, ListenerSet};
 use crate::secrets::SecretRef;
 use crate::world::{Name, World};
+
+/// How many listeners of a Gateway may share a port, in how many characters of JSON, and how many certificates one has: what a tag of
+/// Lath's takes.
+const MOST_LISTENERS: usize = 64;
+const MOST_LETTERS: usize = 10_240;
+const MOST_CERTIFICATES: usize = 16;
+/// How long a listener's name may be in that tag.
+const LONGEST_NAME: usize = 253;
+
+/// Where a listener stands.
+#[derive(Clone, Debug)]
+enum Origin {
+    Gateway(Arc<Gateway>),
+    Set(Arc<ListenerSet>),
+}
+
+/// A listener of a Gateway: one of its own, or of a ListenerSet that it takes.
+#[derive(Clone, Debug)]
+pub(crate) struct Section {
+    /// Whose it is: the Gateway's or the ListenerSet's.
+    owner: Name,
+    origin: Origin,
+    /// Its place there.
+    at: usize,
+    /// Its place among all listeners of the Gateway.
+    pub(crate) place: usize,
+}
+
+impl Section {
+    pub(crate) fn listener(&self) -> &Listener {
+        match &self.origin {
+            Origin::Gateway(gateway) => &gateway.spec.listeners[self.at],
+            Origin::Set(set) => &set.spec.listeners[self.at],
+        }
+    }
+
+    /// The ListenerSet that it is of.
+    pub(crate) fn set(&self) -> Option<&Name> {
+        match self.origin {
+            Origin::Gateway(_) => None,
+            Origin::Set(_) => Some(&self.owner),
+        }
+    }
+
+    /// The kind and the namespace of what its references are those of.
+    pub(crate) fn referrer(&self) -> (&'static str, &str) {
+        let kind = match self.origin {
+            Origin::Gateway(_) => "Gateway",
+            Origin::Set(_) => "ListenerSet",
+        };
+        (kind, &self.owner.namespace)
+    }
+
+    /// What it is called among all listeners of the Gateway. Names of listeners have no slash.
+    pub(crate) fn key(&self) -> String {
+        let name = &self.listener().name;
+        let Some(set) = self.set() else {
+            return name.clone();
+        };
+        let whole = format!("{set}/{name}");
+        if whole.len() <= LONGEST_NAME {
+            return whole;
+        }
+        let hash = Sha256::digest(whole.as_bytes());
+        let hash: String = hash.iter().map(|it| format!("{it:02x}")).collect();
+        format!("{}/{hash}", set.namespace)
+    }
+
+    /// What people call it, as far as those of other ListenerSets may know.
+    fn words(&self) -> String {
+        match self.set() {
+            None => format!("listener {} of the Gateway", self.listener().name),
+            Some(_) => "a listener of an older ListenerSet".to_owned(),
+        }
+    }
+}
+
+/// The ListenerSets that a Gateway takes, the oldest first.
+pub(crate) fn attached_sets<'a>(
+    world: &'a World,
+    (name, gateway): (&'a Name, &Gateway),
+) -> Vec<(&'a Name, &'a Arc<ListenerSet>)> {
+    let allowed = gateway.spec.allowed_listeners.as_ref();
+    let Some(allowed) = allowed.and_then(|it| it.namespaces.as_ref()) else {
+        return Vec::new();
+    };
+    let mut sets: Vec<_> = world
+        .sets_for(name)
+        .filter(|(_, set)| set.metadata.deletion_timestamp.is_none())
+        .filter(|(set, _)| {
+            is_allowed(
+                world,
+                Some(allowed),
+                "None",
+                (&name.namespace, &set.namespace),
+            )
+        })
+        .collect();
+    sets.sort_by_key(|(name, set)| (set.creation_timestamp(), *name));
+    sets
+}
+
+/// All listeners of a Gateway in the order in which they count: its own, then, where it has an address, those of ListenerSets.
+pub(crate) fn sections(
+    world: &World,
+    (name, gateway): (&Name, &Arc<Gateway>),
+    entrance: bool,
+) -> Vec<Section> {
+    let own = (0..gateway.spec.listeners.len()).map(|at| Section {
+        owner: name.clone(),
+        origin: Origin::Gateway(Arc::clone(gateway)),
+        at,
+        place: at,
+    });
+    let mut all: Vec<_> = own.collect();
+    if entrance {
+        for (owner, set) in attached_sets(world, (name, gateway)) {
+            for at in 0..set.spec.listeners.len() {
+                all.push(Section {
+                    owner: owner.clone(),
+                    origin: Origin::Set(Arc::clone(set)),
+                    at,
+                    place: all.len(),
+                });
+            }
+        }
+    }
+    all
+}
 
 /// A certificate that a listener names.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,13 +194,14 @@ fn known(listener: &Listener, entrance: bool) -> Result<Protocol, Verdict> {
 }
 
 /// Without an address of its own, a Gateway's listeners may share a port with one protocol.
-fn accepted(listeners: &[Listener], at: usize) -> Verdict {
-    let listener = &listeners[at];
+fn accepted(listeners: &[Section], at: usize) -> Verdict {
+    let listener = listeners[at].listener();
     let protocol = match known(listener, false) {
         Ok(protocol) => protocol,
         Err(verdict) => return verdict,
     };
-    let earlier = listeners[..at].iter().find(|it| it.port == listener.port);
+    let mut earlier = listeners[..at].iter().map(Section::listener);
+    let earlier = earlier.find(|it| it.port == listener.port);
     match earlier.and_then(self::protocol) {
         Some(other) if other != protocol => {
             let message = format!("port {} speaks {} already", listener.port, other.as_str());
@@ -75,61 +211,103 @@ fn accepted(listeners: &[Listener], at: usize) -> Verdict {
     }
 }
 
-fn same_hostname(a: &Listener, b: &Listener) -> bool {
-    let name = |it: &Listener| it.hostname.clone().unwrap_or_default().to_ascii_lowercase();
-    name(a) == name(b)
+/// What the ports of a Gateway have so far.
+#[derive(Default)]
+struct Ports<'a> {
+    /// The protocol of each, and the first listener that has it.
+    protocols: BTreeMap<i32, (Protocol, &'a Section)>,
+    /// Who takes a hostname at a port.
+    hostnames: BTreeMap<(i32, String), &'a Section>,
+    /// How much of a tag's room the listeners of each take.
+    room: BTreeMap<i32, (usize, usize)>,
 }
 
-/// Listeners of a Gateway are told apart by port, and by hostname where they have one protocol. Of those that are not, the first counts.
-fn conflict(listeners: &[Listener], at: usize) -> Option<Verdict> {
-    let listener = &listeners[at];
-    let protocol = protocol(listener)?;
-    let earlier = listeners[..at].iter().filter(|it| it.port == listener.port);
-    for other in earlier {
-        match self::protocol(other) {
-            Some(known) if known != protocol => {
-                let message = format!("port {} speaks {} already", listener.port, known.as_str());
-                return Some(Verdict::good("ProtocolConflict").saying(message));
-            }
-            Some(_) if same_hostname(listener, other) => {
-                let message = format!(
-                    "listener {} has the port {} and this hostname",
-                    other.name, other.port
-                );
-                return Some(Verdict::good("HostnameConflict").saying(message));
-            }
-            _ => {}
+impl<'a> Ports<'a> {
+    /// Listeners of a Gateway are told apart by port, and by hostname where they have one protocol. Of those that are not, the first
+    /// one counts that can be had otherwise.
+    fn conflict(&self, section: &Section) -> Option<Verdict> {
+        let listener = section.listener();
+        if listener.protocol == "UDP" {
+            return None;
         }
+        let (known, first) = self.protocols.get(&listener.port)?;
+        if protocol(listener) != Some(*known) {
+            let message = format!(
+                "port {} speaks {} already, for {}",
+                listener.port,
+                known.as_str(),
+                first.words()
+            );
+            return Some(Verdict::good("ProtocolConflict").saying(message));
+        }
+        let twin = self.hostnames.get(&(listener.port, hostname(listener)))?;
+        let message = format!(
+            "{} has the port {} and this hostname",
+            twin.words(),
+            listener.port
+        );
+        Some(Verdict::good("HostnameConflict").saying(message))
     }
-    None
+
+    /// Gives a listener its port and hostname, where there is room for it.
+    fn take(
+        &mut self,
+        section: &'a Section,
+        protocol: Protocol,
+        certificates: &[Certificate],
+    ) -> Option<Verdict> {
+        let listener = section.listener();
+        let hostname = hostname(listener);
+        let certificates = certificates.iter().map(|it| match it {
+            Certificate::Acm(arn) => arn.len() + 3,
+            // An ARN of ACM.
+            Certificate::Secret(_) => 120,
+        });
+        let letters = 64 + section.key().len() + hostname.len() + certificates.sum::<usize>();
+        let room = self.room.entry(listener.port).or_insert((0, 32));
+        if room.0 == MOST_LISTENERS || room.1 + letters > MOST_LETTERS {
+            let message = format!("port {} has no room for more listeners", listener.port);
+            return Some(Verdict::bad("TooManyListeners", message));
+        }
+        *room = (room.0 + 1, room.1 + letters);
+        let entry = (protocol, section);
+        self.protocols.entry(listener.port).or_insert(entry);
+        self.hostnames.insert((listener.port, hostname), section);
+        None
+    }
+
+    /// Whether another listener of HTTPS on the port has hostnames in common with this one: a client with a connection for one could
+    /// send requests for the other there, which are answered 421.
+    fn overlapping(&self, section: &Section) -> Option<Verdict> {
+        let listener = section.listener();
+        if protocol(listener) != Some(Protocol::Https) {
+            return None;
+        }
+        let own = hostname(listener);
+        let from = (listener.port, String::new());
+        let on_port = self.hostnames.range(from..);
+        let mut others = on_port
+            .take_while(|((port, _), _)| *port == listener.port)
+            .filter(|(_, it)| {
+                it.place != section.place && protocol(it.listener()) == Some(Protocol::Https)
+            });
+        let covers = |other: &str| own.is_empty() || other.is_empty() || meet(&own, other);
+        let (_, other) = others.find(|((_, other), _)| covers(other))?;
+        let message = format!("{} has hostnames of this one", other.words());
+        Some(Verdict::good("OverlappingHostnames").saying(message))
+    }
 }
 
-/// Whether another listener of HTTPS on the port has hostnames in common with this one: a client with a connection for one could send
-/// requests for the other there, which are answered 421.
-fn overlapping(listeners: &[Listener], at: usize) -> Option<Verdict> {
-    let listener = &listeners[at];
-    let is_https = |it: &Listener| protocol(it) == Some(Protocol::Https);
-    if !is_https(listener) {
-        return None;
-    }
-    let others = listeners.iter().enumerate();
-    let mut others =
-        others.filter(|(other, it)| *other != at && it.port == listener.port && is_https(it));
-    let covers = |other: &Listener| {
-        let names = [listener, other].map(|it| it.hostname.as_deref().unwrap_or_default());
-        names.contains(&"") || meet(names[0], names[1])
-    };
-    others.find(|(_, it)| covers(it)).map(|(_, it)| {
-        let message = format!("listener {} has hostnames of this one", it.name);
-        Verdict::good("OverlappingHostnames").saying(message)
-    })
+fn hostname(listener: &Listener) -> String {
+    let hostname = listener.hostname.as_deref().unwrap_or_default();
+    hostname.to_ascii_lowercase()
 }
 
 /// What a reference to a certificate leads to, and what is wrong with it. While a Secret's new content is refused, the certificate
 /// of the former one stays.
 fn certificate(
     world: &World,
-    gateway: &Name,
+    section: &Section,
     reference: &SecretRef,
 ) -> (Option<Certificate>, Option<Verdict>) {
     let invalid = |message: String| Some(Verdict::bad("InvalidCertificateRef", message));
@@ -137,10 +315,11 @@ fn certificate(
         let message = format!("certificateRef {} is not to a Secret", reference.name);
         return (None, invalid(message));
     }
-    let namespace = reference.namespace.as_deref().unwrap_or(&gateway.namespace);
+    let (kind, own) = section.referrer();
+    let namespace = reference.namespace.as_deref().unwrap_or(own);
     let name = Name::new(namespace, &reference.name);
-    if !world.is_granted(("Gateway", &gateway.namespace), ("", "Secret"), &name) {
-        let message = format!("no ReferenceGrant lets this Gateway refer to Secret {name}");
+    if !world.is_granted((kind, own), ("", "Secret"), &name) {
+        let message = format!("no ReferenceGrant lets this {kind} refer to Secret {name}");
         return (None, Some(Verdict::bad("RefNotPermitted", message)));
     }
     let Some(secret) = world.secrets.get(&name) else {
@@ -164,17 +343,23 @@ fn certificate(
 fn resolved(
     world: &World,
     gateway: &Name,
-    listener: &Listener,
+    section: &Section,
     entrance: bool,
 ) -> (Verdict, Vec<Certificate>) {
+    let listener = section.listener();
     let option = key("certificate-arn");
     let mut certificates = Vec::new();
     let mut verdict = Verdict::good("ResolvedRefs");
     let tls = listener.tls.as_ref();
     let references = tls.map_or(&[][..], |it| &it.certificate_refs);
     if let Some(arn) = tls.and_then(|it| it.options.get(&option)) {
-        match world.may_present(gateway, arn) {
+        match section.set().is_none() && world.may_present(gateway, arn) {
             true => certificates.push(Certificate::Acm(arn.clone())),
+            // It may be anybody's: who may write a ListenerSet has no say in the account's certificates.
+            false if section.set().is_some() => {
+                let message = format!("a ListenerSet has no option {option}");
+                verdict = Verdict::bad("RefNotPermitted", message);
+            }
             false => {
                 let message = format!("no ReferenceGrant lets this Gateway present {arn}");
                 verdict = Verdict::bad("RefNotPermitted", message);
@@ -183,11 +368,16 @@ fn resolved(
     }
     if entrance && protocol(listener) == Some(Protocol::Https) {
         for reference in references {
-            let (found, wrong) = certificate(world, gateway, &SecretRef::of(reference));
+            let (found, wrong) = certificate(world, section, &SecretRef::of(reference));
             certificates.extend(found);
             if let Some(wrong) = wrong.filter(|_| verdict.good) {
                 verdict = wrong;
             }
+        }
+        if certificates.len() > MOST_CERTIFICATES {
+            certificates.truncate(MOST_CERTIFICATES);
+            let message = format!("a listener has at most {MOST_CERTIFICATES} certificates");
+            verdict = Verdict::bad("InvalidCertificateRef", message);
         }
         if certificates.is_empty() && verdict.good {
             let message = format!("neither certificateRefs nor the option {option}");
@@ -214,35 +404,45 @@ fn resolved(
 /// What becomes of all listeners of a Gateway.
 pub(crate) fn judge(
     world: &World,
-    (name, gateway): (&Name, &Gateway),
+    gateway: &Name,
+    sections: &[Section],
     entrance: bool,
 ) -> Vec<Judged> {
-    let listeners = &gateway.spec.listeners;
-    let judged = listeners.iter().enumerate().map(|(at, listener)| {
-        let (resolved, certificates) = resolved(world, name, listener, entrance);
+    let mut ports = Ports::default();
+    let mut judged = Vec::new();
+    for (at, section) in sections.iter().enumerate() {
+        let (resolved, certificates) = resolved(world, gateway, section, entrance);
         if !entrance {
-            return Judged {
-                accepted: accepted(listeners, at),
+            judged.push(Judged {
+                accepted: accepted(sections, at),
                 resolved,
                 conflicted: None,
                 overlapping: None,
                 certificates,
-            };
+            });
+            continue;
         }
-        let conflict = conflict(listeners, at);
-        let accepted = match (known(listener, true), &conflict) {
-            (Err(verdict), _) => verdict,
-            (_, Some(it)) => Verdict::bad(it.reason, it.message.clone()),
-            _ => Verdict::good("Accepted"),
+        let conflict = ports.conflict(section);
+        let accepted = match (&conflict, known(section.listener(), true)) {
+            (Some(it), _) => Verdict::bad(it.reason, it.message.clone()),
+            (None, Err(verdict)) => verdict,
+            (None, Ok(protocol)) => ports
+                .take(section, protocol, &certificates)
+                .unwrap_or_else(|| Verdict::good("Accepted")),
         };
         let none = || Verdict::bad("NoConflicts", "");
-        Judged {
+        judged.push(Judged {
             accepted,
             resolved,
             conflicted: Some(conflict.unwrap_or_else(none)),
-            overlapping: overlapping(listeners, at),
+            overlapping: None,
             certificates,
+        });
+    }
+    if entrance {
+        for (section, judged) in sections.iter().zip(&mut judged) {
+            judged.overlapping = ports.overlapping(section);
         }
-    });
-    judged.collect()
+    }
+    judged
 }

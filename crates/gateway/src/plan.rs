@@ -14,6 +14,7 @@ use crate::desired::{
 use crate::entrance::{self, Place};
 use crate::group_policies::Of;
 use crate::kinds::{BackendRef, Policy, Route, RouteKind, Rule, ServiceExport};
+use crate::listeners::Section;
 use crate::matching;
 use crate::mcs;
 use crate::settings::Settings;
@@ -378,8 +379,7 @@ pub(crate) fn service_tags(settings: &Settings, kind: RouteKind, name: &Name) ->
 fn listeners(name: &Name, parents: &[Parent]) -> Vec<Listener> {
     let mut listeners: BTreeMap<i32, Listener> = BTreeMap::new();
     for parent in parents.iter().filter(|it| it.accepted.good) {
-        for at in &parent.listeners {
-            let listener = &parent.gateway.spec.listeners[*at];
+        for listener in parent.listeners.iter().map(Section::listener) {
             let Some(protocol) = protocol(listener) else {
                 continue;
             };
@@ -400,8 +400,8 @@ fn certificate(world: &World, parents: &[Parent]) -> Option<String> {
     let option = key("certificate-arn");
     let accepting = parents.iter().filter(|it| it.accepted.good);
     let mut named = accepting.flat_map(|parent| {
-        let listeners = parent.listeners.iter();
-        let listeners = listeners.map(|at| &parent.gateway.spec.listeners[*at]);
+        let own = parent.listeners.iter().filter(|it| it.set().is_none());
+        let listeners = own.map(Section::listener);
         let named = listeners.filter_map(|it| it.tls.as_ref()?.options.get(&option));
         named.filter(|arn| world.may_present(&parent.name, arn))
     });
@@ -573,11 +573,7 @@ pub(crate) fn route(
     // A name that no listener takes is not the route's to have.
     let is_taken = |hostname: &&String| {
         let accepting = parents.iter().filter(|it| it.accepted.good);
-        let mut listeners = accepting.flat_map(|it| {
-            it.listeners
-                .iter()
-                .map(|at| &it.gateway.spec.listeners[*at])
-        });
+        let mut listeners = accepting.flat_map(|it| it.listeners.iter().map(Section::listener));
         listeners.any(|it| match it.hostname.as_deref().unwrap_or_default() {
             "" => true,
             own => meet(own, hostname),

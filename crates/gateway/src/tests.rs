@@ -7,6 +7,7 @@ mod entrance;
 pub(crate) mod fake;
 mod group_policies;
 mod lattice;
+mod listener_sets;
 mod mcs;
 mod objects;
 mod ownership;
@@ -22,7 +23,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use crate::desired::{Action, GroupRef, Path, Protocol, key};
-use crate::gateway::{Found, Network, status};
+use crate::gateway::{Found, Network, statuses};
 use crate::kinds::{Route, RouteKind};
 use crate::listeners;
 use crate::plan::{self, Imports, Plan};
@@ -425,12 +426,14 @@ fn a_gateway_counts_its_routes_and_says_where_they_are() {
     routes.insert(name, Arc::new(route));
     let name = Name::new("default", "gw");
     let gateway = Arc::clone(&world.gateways[&name]);
+    let sections = listeners::sections(&world, (&name, &gateway), false);
     let found = Found {
         network: Network::There("arn:sn".into()),
-        judged: listeners::judge(&world, (&name, &gateway), false),
+        judged: listeners::judge(&world, &name, &sections, false),
+        sections,
         entered: None,
     };
-    let status = status(&world, &settings(), &name, &gateway, &found);
+    let (status, _) = statuses(&world, &name, &gateway, &found);
     assert_eq!(status.addresses[0].value, "r.on.aws");
     let said = |kind: &str| {
         let condition = status.conditions.iter().find(|it| it.kind == kind).unwrap();

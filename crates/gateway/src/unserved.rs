@@ -12,6 +12,7 @@ fn served() -> Vec<String> {
     let forms = [
         kinds::gateway_class(),
         kinds::gateway(),
+        kinds::listener_set(),
         kinds::reference_grant(),
         kinds::service_export(),
         kinds::service_import(),

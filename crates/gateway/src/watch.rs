@@ -209,6 +209,12 @@ async fn follow<F, K, T>(
                     );
                     ticket.punch();
                 }
+                if plural == kinds::listener_set().plural && forbidden(&error) {
+                    tracing::warn!(
+                        "Gateways that allow ListenerSets wait until the role allows to get, list and watch listenersets"
+                    );
+                    ticket.punch();
+                }
                 if plural == PODS && forbidden(&error) {
                     // A role that was written before pods were read: all but their gates can be had without.
                     tracing::warn!(
@@ -412,7 +418,7 @@ where
 /// Begins all watches.
 pub(crate) fn begin(app: &Arc<App>) -> Arc<Unread> {
     let unread = &Arc::new(Unread {
-        left: AtomicUsize::new(19 + usize::from(app.settings.has_addresses())),
+        left: AtomicUsize::new(20 + usize::from(app.settings.has_addresses())),
         none: Notify::new(),
     });
     let forms = |kind: RouteKind| {
@@ -434,6 +440,13 @@ pub(crate) fn begin(app: &Arc<App>) -> Arc<Unread> {
         vec![kinds::gateway()],
         |it| &mut it.gateways,
         |world, name, _| world.touched_by_gateway(name),
+    );
+    custom(
+        app,
+        unread,
+        vec![kinds::listener_set()],
+        |it| &mut it.listener_sets,
+        World::touched_by_listener_set,
     );
     follow_routes::<0>(app, unread, forms(RouteKind::Http));
     follow_routes::<1>(app, unread, forms(RouteKind::Grpc));

@@ -11,7 +11,7 @@ use serde::{Deserialize as _, Serialize};
 use crate::kinds::{Condition, Gateway, ParentRef, ParentStatus, Route, RouteKind};
 use crate::lattice::id_of;
 use crate::routes::service_of;
-use crate::world::{Name, World, gateway_of};
+use crate::world::{Name, World};
 
 /// What is asked.
 #[derive(Clone, Debug, Default)]
@@ -190,7 +190,7 @@ fn problems(conditions: &[Said]) -> Vec<String> {
 }
 
 fn parent_words(parent: &ParentRef) -> String {
-    let mut words = "Gateway ".to_owned();
+    let mut words = format!("{} ", parent.kind.as_deref().unwrap_or("Gateway"));
     if let Some(namespace) = &parent.namespace {
         words += namespace;
         words.push('/');
@@ -232,7 +232,7 @@ fn is_meant(world: &World, names: &[String], name: &Name, route: &Route) -> bool
     let parents = route.spec.parent_refs.iter();
     !entries(route, names).is_empty()
         || parents
-            .filter_map(|it| gateway_of(it, name))
+            .filter_map(|it| world.gateway_of(it, name))
             .any(|it| controller_of(world, &it).is_ok_and(|it| names.iter().any(|name| name == it)))
 }
 
@@ -248,7 +248,7 @@ fn of_route(
         .collect();
     let mut problems = problems(&conditions);
     for parent in &route.spec.parent_refs {
-        let Some(gateway) = gateway_of(parent, name) else {
+        let Some(gateway) = world.gateway_of(parent, name) else {
             continue;
         };
         match controller_of(world, &gateway) {

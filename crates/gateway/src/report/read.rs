@@ -132,6 +132,12 @@ async fn cluster(client: &Client, namespace: Option<&str>) -> anyhow::Result<(Wo
             None => note("Gateway", &name),
         }
     }
+    for (name, set) in list(client, &[kinds::listener_set()], &places).await? {
+        match set {
+            Some(set) => drop(world.listener_sets.insert(name, set.into())),
+            None => note("ListenerSet", &name),
+        }
+    }
     for kind in RouteKind::ALL {
         let forms = VERSIONS.map(|version| kind.resource(version));
         for (name, route) in list(client, &forms, &[namespace]).await? {

@@ -146,7 +146,11 @@ impl Bench {
         let client = Lattice::for_tests(&server.url(), &settings);
         let app = App::new(server.kubernetes(), settings, client);
         *app.world() = world;
-        let read = [kinds::gateway().plural, kinds::gateway_class().plural];
+        let read = [
+            kinds::gateway().plural,
+            kinds::gateway_class().plural,
+            kinds::listener_set().plural,
+        ];
         app.world().read.extend(read);
         Self {
             app,
@@ -275,6 +279,10 @@ impl Bench {
         let all = stored("mcs-imports").into_iter();
         let all = all.map(|(at, it)| (at, Arc::new(serde_json::from_value(it).unwrap())));
         world.mcs_imports = all.collect();
+        for (at, it) in stored("listenersets") {
+            let set = Arc::new(serde_json::from_value(it).unwrap());
+            world.listener_sets.insert(at, set);
+        }
         for (at, it) in stored("gateways") {
             world
                 .gateways

@@ -2,11 +2,11 @@
 
 use super::*;
 use crate::entrance::{self, Entered};
-use crate::listeners::{Certificate, Judged, judge};
+use crate::listeners::{Certificate, Judged, Section, judge, sections};
 use crate::secrets::Secret;
 use crate::settings::OWN_CONTROLLER;
 
-fn extended() -> Settings {
+pub(super) fn extended() -> Settings {
     Settings {
         controller_names: vec![OWN_CONTROLLER.into()],
         extended: true,
@@ -15,7 +15,7 @@ fn extended() -> Settings {
     }
 }
 
-fn own_world(listeners: Value) -> World {
+pub(super) fn own_world(listeners: Value) -> World {
     let mut world = world(listeners);
     let class = json!({"controllerName": OWN_CONTROLLER});
     world
@@ -34,13 +34,14 @@ fn made(world: &mut World, kind: RouteKind, spec: &Value) -> Plan {
     plan::route(world, &extended(), &Imports::new(), (kind, &name, &route))
 }
 
-fn judged(world: &World) -> Vec<Judged> {
+pub(super) fn judged(world: &World) -> (Vec<Section>, Vec<Judged>) {
     let name = Name::new("default", "gw");
-    let gateway = &world.gateways[&name];
-    judge(world, (&name, gateway), true)
+    let sections = sections(world, (&name, &world.gateways[&name]), true);
+    let judged = judge(world, &name, &sections, true);
+    (sections, judged)
 }
 
-fn secret(world: &mut World, name: &str, fault: Option<&'static str>) {
+pub(super) fn secret(world: &mut World, name: &str, fault: Option<&'static str>) {
     let secret = Secret {
         certificate: String::new(),
         chain: None,
@@ -247,7 +248,7 @@ fn a_gateway_is_a_service_with_a_listener_for_each_port_and_protocol() {
     ]));
     secret(&mut world, "default/good", None);
     secret(&mut world, "default/bad", Some("no certificate"));
-    let judged = judged(&world);
+    let (sections, judged) = judged(&world);
     let said: Vec<_> = judged
         .iter()
         .map(|it| {
@@ -277,7 +278,7 @@ fn a_gateway_is_a_service_with_a_listener_for_each_port_and_protocol() {
     assert_eq!(judged[1].certificates, [Certificate::Secret(good.clone())]);
     let arns = BTreeMap::from([(good, "arn:good".to_owned())]);
     let gateway = &world.gateways[&name];
-    let made = entrance::entrance(&extended(), (&name, gateway), &judged, &arns);
+    let made = entrance::entrance(&extended(), (&name, gateway), (&sections, &judged), &arns);
     let texts: Vec<Value> = made
         .doors
         .iter()
@@ -303,12 +304,12 @@ fn a_secret_of_another_namespace_wants_a_grant() {
     let mut world = own_world(json!([{"name": "tls", "protocol": "HTTPS", "port": 443,
         "tls": {"certificateRefs": [{"name": "cert", "namespace": "other"}]}}]));
     secret(&mut world, "other/cert", None);
-    assert_eq!(judged(&world)[0].resolved.reason, "RefNotPermitted");
+    assert_eq!(judged(&world).1[0].resolved.reason, "RefNotPermitted");
     let from =
         json!([{"group": "gateway.networking.k8s.io", "kind": "Gateway", "namespace": "default"}]);
     let grant = json!({"from": from, "to": [{"group": "", "kind": "Secret", "name": "cert"}]});
     world
         .grants
         .insert(Name::new("other", "grant"), object("other/grant", &grant));
-    assert_eq!(judged(&world)[0].resolved.reason, "ResolvedRefs");
+    assert_eq!(judged(&world).1[0].resolved.reason, "ResolvedRefs");
 }

@@ -1,5 +1,7 @@
 //! What the controller knows of its cluster: the newest state of every object that it watches, cut down to what it reads.
 
+mod touched;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
@@ -12,9 +14,9 @@ use kube::core::ObjectMeta;
 use crate::expose;
 use crate::gates::Pod;
 use crate::kinds::{
-    self, AWS_GROUP, BackendRef, GATEWAY_GROUP, Gateway, GatewayClass, MCS_GROUP, McsExport,
-    McsImport, ParentRef, Policy, PolicyKind, ReferenceGrant, Route, RouteKind, ServiceExport,
-    ServiceImport, ServiceNetwork,
+    self, AWS_GROUP, BackendRef, GATEWAY_GROUP, Gateway, GatewayClass, Listener, ListenerSet,
+    MCS_GROUP, McsExport, McsImport, ParentRef, Policy, PolicyKind, ReferenceGrant, Route,
+    RouteKind, ServiceExport, ServiceImport, ServiceNetwork,
 };
 use crate::mcs::ByRegion;
 use crate::secrets::{Secret, SecretRef};
@@ -257,6 +259,7 @@ pub(crate) type Table<T> = BTreeMap<Name, Arc<T>>;
 pub(crate) struct World {
     pub(crate) classes: Table<GatewayClass>,
     pub(crate) gateways: Table<Gateway>,
+    pub(crate) listener_sets: Table<ListenerSet>,
     pub(crate) routes: BTreeMap<RouteKind, Table<Route>>,
     pub(crate) services: Table<Service>,
     pub(crate) slices: Table<Slice>,
@@ -301,12 +304,50 @@ impl World {
     }
 }
 
-/// Where a route's parentRef leads, when it leads to a Gateway.
-pub(crate) fn gateway_of(parent: &ParentRef, route: &Name) -> Option<Name> {
-    let group = parent.group.as_deref().unwrap_or(GATEWAY_GROUP);
-    let kind = parent.kind.as_deref().unwrap_or("Gateway");
-    let namespace = parent.namespace.as_deref().unwrap_or(&route.namespace);
-    (group == GATEWAY_GROUP && kind == "Gateway").then(|| Name::new(namespace, &parent.name))
+/// Whether a reference to a parent is to this kind of the Gateway API.
+fn is_to(parent: &ParentRef, wanted: &str) -> bool {
+    parent.group.as_deref().unwrap_or(GATEWAY_GROUP) == GATEWAY_GROUP
+        && parent.kind.as_deref().unwrap_or("Gateway") == wanted
+}
+
+/// What a reference to a parent of a kind names: in its namespace, or else in the one of what refers.
+fn named(parent: &ParentRef, wanted: &str, from: &Name) -> Option<Name> {
+    let namespace = parent.namespace.as_deref().unwrap_or(&from.namespace);
+    is_to(parent, wanted).then(|| Name::new(namespace, &parent.name))
+}
+
+/// The ListenerSet that a route's parentRef names, if it names one.
+pub(crate) fn listener_set_of(parent: &ParentRef, route: &Name) -> Option<Name> {
+    named(parent, "ListenerSet", route)
+}
+
+/// The Gateway that a ListenerSet is for.
+pub(crate) fn parent_of(name: &Name, set: &ListenerSet) -> Option<Name> {
+    named(&set.spec.parent_ref, "Gateway", name)
+}
+
+impl World {
+    /// Where a route's parentRef leads, when it leads to a Gateway, be it by a ListenerSet.
+    pub(crate) fn gateway_of(&self, parent: &ParentRef, route: &Name) -> Option<Name> {
+        match listener_set_of(parent, route) {
+            Some(set) => parent_of(&set, self.listener_sets.get(&set)?),
+            None => named(parent, "Gateway", route),
+        }
+    }
+
+    /// The ListenerSets that are for a Gateway, whether it takes them or not.
+    pub(crate) fn sets_for<'a>(
+        &'a self,
+        gateway: &'a Name,
+    ) -> impl Iterator<Item = (&'a Name, &'a Arc<ListenerSet>)> {
+        let sets = self.listener_sets.iter();
+        sets.filter(|(name, set)| {
+            let parent = &set.spec.parent_ref;
+            let namespace = parent.namespace.as_ref().unwrap_or(&name.namespace);
+            is_to(parent, "Gateway")
+                && (namespace, &parent.name) == (&gateway.namespace, &gateway.name)
+        })
+    }
 }
 
 /// What kinds of backends there are.
@@ -348,150 +389,10 @@ impl World {
         tables.flat_map(|(kind, table)| table.iter().map(|(name, route)| (*kind, name, route)))
     }
 
-    fn routes_where(&self, wanted: impl Fn(&Name, &Route) -> bool) -> Vec<Key> {
-        self.all_routes()
-            .filter(|(_, name, route)| wanted(name, route))
-            .map(|(kind, name, _)| Key::Route(kind, name.clone()))
-            .collect()
-    }
-
-    /// The routes that name a Gateway as a parent.
-    pub(crate) fn routes_of(&self, gateway: &Name) -> Vec<Key> {
-        self.routes_where(|name, route| {
-            let parents = route.spec.parent_refs.iter();
-            parents
-                .filter_map(|parent| gateway_of(parent, name))
-                .any(|parent| parent == *gateway)
-        })
-    }
-
-    /// What a Gateway changes.
-    pub(crate) fn touched_by_gateway(&self, gateway: &Name) -> Vec<Key> {
-        let mut keys = self.routes_of(gateway);
-        keys.extend(self.policies_for("Gateway", gateway));
-        keys.push(Key::Gateway(gateway.clone()));
-        let network = Name::new("", &gateway.name);
-        if self.networks.contains_key(&network) {
-            keys.push(Key::Network(network));
-        }
-        keys
-    }
-
-    /// The policies that are for an object.
-    fn policies_for<'a>(&'a self, kind: &'a str, name: &'a Name) -> impl Iterator<Item = Key> + 'a {
-        let tables = self.policies.iter();
-        let all = tables.flat_map(|(of, table)| table.iter().map(|(at, policy)| (*of, at, policy)));
-        let fitting = all.filter(move |(_, at, policy)| {
-            let target = &policy.spec.target_ref;
-            at.namespace == name.namespace && target.kind == kind && target.name == name.name
-        });
-        fitting.map(|(kind, at, _)| Key::Policy(kind, at.clone()))
-    }
-
-    /// What a policy changes: itself, others that may be for the same, a Gateway that leaves its VPC to it, and the
-    /// object whose service or network it guards.
-    pub(crate) fn touched_by_policy(
-        &self,
-        kind: PolicyKind,
-        name: &Name,
-        policy: &Policy,
-    ) -> Vec<Key> {
-        let target = &policy.spec.target_ref;
-        let at = Name::new(&name.namespace, &target.name);
-        let mut keys: Vec<_> = self.policies_for(&target.kind, &at).collect();
-        keys.push(Key::Policy(kind, name.clone()));
-        if target.kind == "Gateway" {
-            keys.push(Key::Gateway(at));
-            // Gateways of other namespaces may stand for the same network.
-            let all = self.policies.get(&kind).into_iter().flatten();
-            let others = all.filter(|(_, it)| it.spec.target_ref.kind == "Gateway");
-            keys.extend(others.map(|(other, _)| Key::Policy(kind, other.clone())));
-        } else if kind == PolicyKind::Auth {
-            let kinds = RouteKind::ALL.into_iter();
-            let kinds = kinds.filter(|it| it.kind() == target.kind);
-            keys.extend(kinds.map(|kind| Key::Route(kind, at.clone())));
-        }
-        keys
-    }
-
     /// Whether a policy decides on the VPC's place in a Gateway's network.
     pub(crate) fn vpc_decided(&self, gateway: &Name) -> bool {
         let mut policies = self.policies_for("Gateway", gateway);
         policies.any(|it| matches!(it, Key::Policy(PolicyKind::Vpc, _)))
-    }
-
-    /// What a GatewayClass changes.
-    pub(crate) fn touched_by_class(&self, class: &Name) -> Vec<Key> {
-        let gateways = self.gateways.iter();
-        let mut keys: Vec<_> = gateways
-            .filter(|(_, gateway)| gateway.spec.gateway_class_name == class.name)
-            .flat_map(|(name, _)| self.touched_by_gateway(name))
-            .collect();
-        keys.push(Key::Class(class.clone()));
-        keys
-    }
-
-    /// What a route changes: Gateways count their routes.
-    pub(crate) fn touched_by_route(&self, kind: RouteKind, name: &Name, route: &Route) -> Vec<Key> {
-        let parents = route.spec.parent_refs.iter();
-        let mut keys: Vec<_> = parents
-            .filter_map(|parent| gateway_of(parent, name))
-            .map(Key::Gateway)
-            .collect();
-        keys.extend(self.policies_for(kind.kind(), name));
-        keys.push(Key::Route(kind, name.clone()));
-        keys
-    }
-
-    /// What a backend changes, whether that be the object or its endpoints.
-    pub(crate) fn touched_by_backend(&self, of_kind: BackendKind, backend: &Name) -> Vec<Key> {
-        let mut keys = self.routes_where(|name, route| {
-            let backends = route
-                .spec
-                .rules
-                .iter()
-                .flat_map(crate::kinds::Rule::backends);
-            backends
-                .filter_map(|it| backend_of(it, name))
-                .any(|(kind, it)| kind == of_kind && it == *backend)
-        });
-        if of_kind == BackendKind::Service {
-            let exports = self.exports.iter();
-            let of_it = exports.filter(|(name, export)| backing(name, export) == *backend);
-            keys.extend(of_it.map(|(name, _)| Key::Export(name.clone())));
-            let export = Key::Export(backend.clone());
-            if self.mcs_exports.contains_key(backend) && !keys.contains(&export) {
-                keys.push(export);
-            }
-            if self.services.get(backend).is_some_and(|it| it.held) {
-                keys.push(Key::Exposed(backend.clone()));
-            }
-        }
-        keys
-    }
-
-    /// What a namespace's labels change: its routes, and what Gateways say of them.
-    pub(crate) fn touched_by_namespace(&self, namespace: &str) -> Vec<Key> {
-        let imports = self.exported.values().flat_map(|it| it.keys());
-        let imports = imports.filter(|it| it.namespace == namespace);
-        let imports = imports.cloned().map(Key::Mcs);
-        self.all_routes()
-            .filter(|(_, name, _)| name.namespace == namespace)
-            .flat_map(|(kind, name, route)| self.touched_by_route(kind, name, route))
-            .chain(imports)
-            .collect()
-    }
-
-    /// What a grant changes: the routes and Gateways of the namespaces that it names.
-    pub(crate) fn touched_by_grant(&self, grant: &ReferenceGrant) -> Vec<Key> {
-        let names = |name: &Name| {
-            let mut from = grant.spec.from.iter();
-            from.any(|from| from.namespace == name.namespace)
-        };
-        let mut keys = self.routes_where(|name, _| names(name));
-        let gateways = self.gateways.keys().filter(|name| names(name));
-        keys.extend(gateways.cloned().map(Key::Gateway));
-        keys
     }
 
     /// The Services of a namespace.
@@ -587,28 +488,24 @@ impl World {
         secret.is_none_or(|it| self.is_granted(from, ("", "Secret"), it))
     }
 
-    /// The Secrets that a Gateway names.
-    pub(crate) fn secrets_of<'a>(
-        name: &'a Name,
-        gateway: &'a Gateway,
+    /// The Secrets that listeners name, of a Gateway or a ListenerSet of a namespace.
+    fn secrets_in<'a>(
+        namespace: &'a str,
+        listeners: &'a [Listener],
     ) -> impl Iterator<Item = Name> + 'a {
-        let tls = gateway
-            .spec
-            .listeners
-            .iter()
-            .filter_map(|it| it.tls.as_ref());
+        let tls = listeners.iter().filter_map(|it| it.tls.as_ref());
         let references = tls.flat_map(|it| &it.certificate_refs).map(SecretRef::of);
-        references.filter(SecretRef::is_to_secret).map(|it| {
-            let namespace = it.namespace.as_ref().unwrap_or(&name.namespace);
+        references.filter(SecretRef::is_to_secret).map(move |it| {
+            let namespace = it.namespace.as_deref().unwrap_or(namespace);
             Name::new(namespace, &it.name)
         })
     }
 
-    /// What a Secret changes.
-    pub(crate) fn touched_by_secret(&self, secret: &Name) -> Vec<Key> {
-        let gateways = self.gateways.iter();
-        let naming = gateways
-            .filter(|(name, gateway)| Self::secrets_of(name, gateway).any(|it| it == *secret));
-        naming.map(|(name, _)| Key::Gateway(name.clone())).collect()
+    /// The Secrets that a Gateway and the ListenerSets for it name.
+    pub(crate) fn secrets_of(&self, name: &Name, gateway: &Gateway) -> BTreeSet<Name> {
+        let own = Self::secrets_in(&name.namespace, &gateway.spec.listeners);
+        let sets = self.sets_for(name);
+        own.chain(sets.flat_map(|(at, set)| Self::secrets_in(&at.namespace, &set.spec.listeners)))
+            .collect()
     }
 }

@@ -1,12 +1,19 @@
 //! The kinds that the controller reads, as far as it reads them. A field that it does not know is no error: what matters
 //! of those is kept as JSON, so that its presence can be reported.
 
+mod gateways;
+
 use std::collections::BTreeMap;
 
 use kube::core::{ApiResource, Object};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+
+pub(crate) use gateways::{
+    Address, AllowedNamespaces, ClassStatus, GatewayClassSpec, GatewaySpec, GatewayStatus,
+    GroupKind, Listener, ListenerSetSpec, ListenerSetStatus, ListenerStatus, Requirement,
+};
 
 /// The group of the Gateway API.
 pub(crate) const GATEWAY_GROUP: &str = "gateway.networking.k8s.io";
@@ -25,6 +32,7 @@ fn resource(group: &str, version: &str, kind: &str, plural: &str) -> ApiResource
 
 pub(crate) type GatewayClass = Object<GatewayClassSpec, ClassStatus>;
 pub(crate) type Gateway = Object<GatewaySpec, GatewayStatus>;
+pub(crate) type ListenerSet = Object<ListenerSetSpec, ListenerSetStatus>;
 pub(crate) type Route = Object<RouteSpec, RouteStatus>;
 pub(crate) type ReferenceGrant = Object<ReferenceGrantSpec, Value>;
 pub(crate) type ServiceExport = Object<Option<ServiceExportSpec>, Value>;
@@ -37,6 +45,10 @@ pub(crate) fn gateway_class() -> ApiResource {
 
 pub(crate) fn gateway() -> ApiResource {
     resource(GATEWAY_GROUP, "v1", "Gateway", "gateways")
+}
+
+pub(crate) fn listener_set() -> ApiResource {
+    resource(GATEWAY_GROUP, "v1", "ListenerSet", "listenersets")
 }
 
 pub(crate) fn reference_grant() -> ApiResource {
@@ -240,14 +252,6 @@ impl PolicyKind {
     }
 }
 
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct GatewayClassSpec {
-    #[serde(default)]
-    pub(crate) controller_name: String,
-    pub(crate) parameters_ref: Option<Value>,
-}
-
 /// A field of an object of JSON, when it can be read. What is there and cannot be is noted.
 fn field<T: DeserializeOwned>(of: &Value, name: &str, unread: &mut Vec<String>) -> Option<T> {
     let value = of.get(name).filter(|it| !it.is_null())?;
@@ -305,122 +309,6 @@ pub(crate) struct Condition {
     pub(crate) observed_generation: i64,
     #[serde(default)]
     pub(crate) last_transition_time: String,
-}
-
-/// What a GatewayClass says. What cannot be read is as good as none.
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
-#[serde(from = "Value")]
-pub(crate) struct ClassStatus {
-    pub(crate) conditions: Vec<Condition>,
-    pub(crate) supported_features: Vec<Value>,
-}
-
-impl From<Value> for ClassStatus {
-    fn from(value: Value) -> Self {
-        let features = field(&value, "supportedFeatures", &mut Vec::new());
-        Self {
-            conditions: Status::from(value).conditions,
-            supported_features: features.unwrap_or_default(),
-        }
-    }
-}
-
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct GatewaySpec {
-    #[serde(default)]
-    pub(crate) gateway_class_name: String,
-    #[serde(default)]
-    pub(crate) listeners: Vec<Listener>,
-    #[serde(default)]
-    pub(crate) addresses: Vec<Value>,
-    pub(crate) infrastructure: Option<Value>,
-}
-
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct Listener {
-    pub(crate) name: String,
-    pub(crate) hostname: Option<String>,
-    pub(crate) port: i32,
-    pub(crate) protocol: String,
-    pub(crate) tls: Option<ListenerTls>,
-    pub(crate) allowed_routes: Option<AllowedRoutes>,
-}
-
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct ListenerTls {
-    pub(crate) mode: Option<String>,
-    #[serde(default)]
-    pub(crate) certificate_refs: Vec<Value>,
-    #[serde(default)]
-    pub(crate) options: std::collections::BTreeMap<String, String>,
-}
-
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
-pub(crate) struct AllowedRoutes {
-    pub(crate) namespaces: Option<AllowedNamespaces>,
-    #[serde(default)]
-    pub(crate) kinds: Vec<GroupKind>,
-}
-
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
-pub(crate) struct AllowedNamespaces {
-    pub(crate) from: Option<String>,
-    pub(crate) selector: Option<LabelSelector>,
-}
-
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct LabelSelector {
-    #[serde(default)]
-    pub(crate) match_labels: std::collections::BTreeMap<String, String>,
-    #[serde(default)]
-    pub(crate) match_expressions: Vec<Requirement>,
-}
-
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
-pub(crate) struct Requirement {
-    pub(crate) key: String,
-    pub(crate) operator: String,
-    #[serde(default)]
-    pub(crate) values: Vec<String>,
-}
-
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
-pub(crate) struct GroupKind {
-    pub(crate) group: Option<String>,
-    pub(crate) kind: String,
-}
-
-#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
-pub(crate) struct GatewayStatus {
-    #[serde(default)]
-    pub(crate) addresses: Vec<Address>,
-    #[serde(default)]
-    pub(crate) conditions: Vec<Condition>,
-    #[serde(default)]
-    pub(crate) listeners: Vec<ListenerStatus>,
-}
-
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
-pub(crate) struct Address {
-    #[serde(rename = "type")]
-    pub(crate) kind: Option<String>,
-    pub(crate) value: String,
-}
-
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct ListenerStatus {
-    pub(crate) name: String,
-    #[serde(default)]
-    pub(crate) supported_kinds: Vec<GroupKind>,
-    #[serde(default)]
-    pub(crate) attached_routes: i32,
-    #[serde(default)]
-    pub(crate) conditions: Vec<Condition>,
 }
 
 /// The specification of any kind of route.
