@@ -1,7 +1,9 @@
 //! Client connections, as everything sees them that looks after deadlines, accounts and orders.
 
 use std::cell::{Cell, OnceCell, RefCell};
+use std::future::Future;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
@@ -15,6 +17,7 @@ use crate::config::{Limits, ProxyConfig};
 use crate::fields::Field;
 use crate::listener::Listening;
 use crate::seam::Seam;
+use crate::stream::Stream;
 use crate::tls::Secured;
 use crate::wire::Wire;
 
@@ -27,6 +30,19 @@ pub(crate) enum Order {
     Finish(Instant),
     /// End now.
     Abort,
+}
+
+/// What takes a client's stream when HTTP has ended on it.
+pub(crate) trait Onwards {
+    /// Carries it to its end; `came` was read of it already.
+    fn carry(self: Box<Self>, client: Stream, came: Vec<u8>) -> Pin<Box<dyn Future<Output = ()>>>;
+}
+
+/// What few connections have.
+#[derive(Default)]
+struct Rare {
+    secured: Option<Secured>,
+    onwards: Cell<Option<Box<dyn Onwards>>>,
 }
 
 /// A client's connection, as the keeper of deadlines sees it.
@@ -55,7 +71,7 @@ pub(crate) struct Connection {
     pub(crate) lingers: Cell<bool>,
     /// Whether the client may still have to shake hands.
     opening: Cell<bool>,
-    secured: OnceCell<Box<Secured>>,
+    rare: OnceCell<Box<Rare>>,
     slot: Slot,
 }
 
@@ -85,7 +101,7 @@ impl Connection {
             seam: Seam::default(),
             lingers: Cell::new(false),
             opening: Cell::new(true),
-            secured: OnceCell::new(),
+            rare: OnceCell::new(),
             slot,
         }
     }
@@ -139,14 +155,29 @@ impl Connection {
     /// It is known what the client speaks; under TLS if `secured` is given.
     pub(crate) fn opened(&self, secured: Option<Secured>) {
         self.opening.set(false);
-        if let Some(secured) = secured {
-            let _ = self.secured.set(Box::new(secured));
+        if secured.is_some() {
+            let rare = Rare {
+                secured,
+                ..Rare::default()
+            };
+            let _ = self.rare.set(Box::new(rare));
         }
     }
 
     /// What the handshake came to; `None` in the clear.
     pub(crate) fn secured(&self) -> Option<&Secured> {
-        self.secured.get().map(|secured| &**secured)
+        self.rare.get()?.secured.as_ref()
+    }
+
+    /// When HTTP ends with the next answer, its stream goes on there.
+    pub(crate) fn switch_to(&self, onwards: Box<dyn Onwards>) {
+        let rare = self.rare.get_or_init(Box::default);
+        rare.onwards.set(Some(onwards));
+    }
+
+    /// Where its stream goes on, if it does.
+    pub(crate) fn take_onwards(&self) -> Option<Box<dyn Onwards>> {
+        self.rare.get()?.onwards.take()
     }
 
     /// Whether a request is being answered.

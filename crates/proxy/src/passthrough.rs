@@ -3,10 +3,10 @@
 
 use std::future::poll_fn;
 use std::io;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use lath_feed::telemetry::AccessLog;
@@ -15,7 +15,6 @@ use lath_model::id::RuleId;
 use lath_model::lattice::ListenerProtocol;
 use lath_policy::lattice::Level;
 use lath_svid::Svid;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
 use crate::auth::Passage;
@@ -26,17 +25,14 @@ use crate::core::Core;
 use crate::counters::Count;
 use crate::ejection;
 use crate::gate;
+use crate::lane::{Broken, Lane};
 use crate::outlier;
 use crate::picking::pick;
 use crate::refusal::Failure;
-use crate::scratch::with_scratch;
 use crate::slot::{GroupSlot, TargetSlot};
 use crate::state::{Entry, ListenerState, Outcome, VpcState};
 use crate::tls::Passed;
 use crate::upstream::{Open, connect_for_one};
-
-/// What may wait for the other end, in bytes.
-const PIECE: usize = 16 * 1024;
 
 /// Carries a connection to its end.
 pub(crate) async fn pass(core: &Rc<Core>, connection: &Rc<Connection>, passed: Passed) {
@@ -107,19 +103,16 @@ impl Journey<'_> {
     async fn carry(&mut self, client: TcpStream, came: Vec<u8>) -> Result<(), Failure> {
         self.authorise()?;
         let (target, _open) = self.connect().await?;
-        let mut onwards = Lane {
-            waiting: came,
-            ..Lane::default()
-        };
-        let mut back = Lane::default();
+        let (mut onwards, mut back) = (Lane::after(came), Lane::default());
         let (mut client, mut target) = (client, target);
         let connection = self.connection;
+        let carried = || connection.carried();
         let ended = poll_fn(|cx| {
             if connection.order(cx) == Order::Abort {
                 return Poll::Ready(Err(Failure::ConnectionDurationExceeded));
             }
-            let to_target = onwards.poll(&mut client, &mut target, connection, cx);
-            let to_client = back.poll(&mut target, &mut client, connection, cx);
+            let to_target = onwards.poll(&mut client, &mut target, &carried, cx);
+            let to_client = back.poll(&mut target, &mut client, &carried, cx);
             match (to_target, to_client) {
                 (Poll::Ready(Err(Broken::Source)), _) | (_, Poll::Ready(Err(Broken::Sink))) => {
                     Poll::Ready(Err(Failure::ClientConnectionClosed))
@@ -304,63 +297,4 @@ impl Drop for Journey<'_> {
 fn start_of(taken: Duration) -> Timestamp {
     let now = Timestamp::now().as_millis();
     Timestamp::from_millis(now.saturating_sub(i64::try_from(taken.as_millis()).unwrap_or(0)))
-}
-
-/// Which end broke.
-pub(crate) enum Broken {
-    Source,
-    Sink,
-}
-
-/// One direction.
-#[derive(Default)]
-pub(crate) struct Lane {
-    /// What the other end did not take yet.
-    waiting: Vec<u8>,
-    carried: u64,
-    ended: bool,
-    told: bool,
-}
-
-impl Lane {
-    /// Carries what can be carried. Ready when the source has ended and its sink was told.
-    pub(crate) fn poll(
-        &mut self,
-        source: &mut TcpStream,
-        sink: &mut TcpStream,
-        connection: &Connection,
-        cx: &mut Context<'_>,
-    ) -> Poll<Result<(), Broken>> {
-        loop {
-            while !self.waiting.is_empty() {
-                let written = ready!(Pin::new(&mut *sink).poll_write(cx, &self.waiting));
-                self.took(written, connection)?;
-            }
-            self.waiting = Vec::new();
-            if self.ended {
-                if !self.told {
-                    ready!(Pin::new(&mut *sink).poll_shutdown(cx)).map_err(|_| Broken::Sink)?;
-                    self.told = true;
-                }
-                return Poll::Ready(Ok(()));
-            }
-            let count = with_scratch(|scratch| {
-                let mut buffer = ReadBuf::new(&mut scratch[..PIECE]);
-                ready!(Pin::new(&mut *source).poll_read(cx, &mut buffer))?;
-                self.waiting.extend_from_slice(buffer.filled());
-                Poll::Ready(io::Result::Ok(buffer.filled().len()))
-            });
-            let count = ready!(count).map_err(|_| Broken::Source)?;
-            self.ended = count == 0;
-        }
-    }
-
-    fn took(&mut self, written: io::Result<usize>, connection: &Connection) -> Result<(), Broken> {
-        let written = written.ok().filter(|written| *written > 0);
-        let written = written.ok_or(Broken::Sink)?;
-        self.waiting.drain(..written);
-        self.carried += written as u64;
-        connection.carried();
-        Ok(())
-    }
 }

@@ -21,8 +21,8 @@ use tokio::net::TcpStream;
 use crate::connection::{Connection, Order};
 use crate::core::Core;
 use crate::counters::Count;
+use crate::lane::Lane;
 use crate::listener::Listening;
-use crate::passthrough::Lane;
 use crate::state::{ResourceKey, ResourceState, VpcState};
 
 /// Counts a connection and has it looked after for as long as this lives.
@@ -190,12 +190,13 @@ async fn join(
     let mut target = unless_aborted(connection, connecting).await??;
     (passed.gateway, passed.resource) = (target.local_addr().ok(), target.peer_addr().ok());
     let (mut onwards, mut back) = (Lane::default(), Lane::default());
+    let carried = || connection.carried();
     let joined = poll_fn(|cx| {
         if connection.order(cx) == Order::Abort {
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }
-        let to_target = onwards.poll(client, &mut target, connection, cx);
-        let to_client = back.poll(&mut target, client, connection, cx);
+        let to_target = onwards.poll(client, &mut target, &carried, cx);
+        let to_client = back.poll(&mut target, client, &carried, cx);
         match (to_target, to_client) {
             (Poll::Ready(Err(_)), _) | (_, Poll::Ready(Err(_))) => {
                 Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()))

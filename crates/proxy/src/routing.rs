@@ -42,6 +42,8 @@ pub(crate) struct Route {
     pub(crate) cors: Option<Box<Said>>,
     /// How the client was asked for a certificate.
     pub(crate) mutual: Option<Arc<Mutual>>,
+    /// Whether it came in by a gateway.
+    pub(crate) by_gateway: bool,
 }
 
 /// Finds a request's way: its service, whether it may call it, the rule and the group.
@@ -164,6 +166,7 @@ pub(crate) fn route(
                 rate,
                 cors,
                 mutual: asking,
+                by_gateway: entrance.is_some(),
             })
         }
     }

@@ -107,6 +107,11 @@ impl TargetSocket {
         self.stream.borrow_mut().poll_readable(cx)
     }
 
+    /// Does something with the stream, when HTTP is over on it.
+    pub(crate) fn with_stream<T>(&self, with: impl FnOnce(&mut Stream) -> T) -> T {
+        with(&mut self.stream.borrow_mut())
+    }
+
     /// Whether the kernel has nothing from the target: no byte, no end, no error. Between requests there
     /// must be nothing.
     pub(crate) fn is_quiet(&self) -> bool {

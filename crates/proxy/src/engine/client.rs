@@ -98,6 +98,12 @@ impl<B: Outgoing> Http1<B> {
         self.nudge.is_stirred()
     }
 
+    /// What was read beyond the last response, when that has switched protocols: HTTP is over on the connection. `None`: it is not.
+    pub(crate) fn switched(self) -> Option<Bytes> {
+        let connection = *Pin::into_inner(self.connection);
+        self.finished.then(|| connection.into_parts().read_buf)
+    }
+
     /// Whether a request can be sent.
     pub(crate) fn is_ready(&self) -> bool {
         !self.finished && self.sender.is_ready()

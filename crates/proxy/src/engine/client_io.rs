@@ -58,6 +58,13 @@ impl ClientIo {
     pub(super) fn into_stream(self) -> Stream {
         self.stream
     }
+
+    /// The stream, and what came that hyper did not get, when HTTP is over on it. `None`: something may be held back, or what
+    /// came was overwritten.
+    pub(super) fn into_rest(self) -> Option<(Stream, Vec<u8>)> {
+        let whole = !self.connection.seam.is_blocked() && !self.has_offended();
+        whole.then_some((self.stream, self.first))
+    }
 }
 
 /// How long a refused client may go on sending.

@@ -41,6 +41,7 @@ where
     B: Body + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
+    let _left = Left(Rc::clone(&connection));
     let io = ClientIo::http1(stream, first, Rc::clone(&connection));
     let service = service_fn(move |request: Request<Incoming>| service(request.map(Source)).1);
     let mut serving = http1_builder().serve_connection(io, service);
@@ -57,6 +58,14 @@ where
     })
     .await;
     if !matches!(ended.transpose()?, Some(Turn::Rest)) {
+        if let Some(onwards) = connection.take_onwards() {
+            let parts = serving.into_parts();
+            // What hyper may not have written would be lost, and what was taken for a request is not what it was.
+            if let Some((stream, mut came)) = parts.io.into_rest() {
+                came.splice(..0, parts.read_buf);
+                onwards.carry(stream, came).await;
+            }
+        }
         return Ok(None);
     }
     let parts = serving.into_parts();
@@ -64,6 +73,15 @@ where
     // would not begin a request.
     let nothing = parts.read_buf.iter().all(|byte| b"\r\n".contains(byte));
     Ok(nothing.then(|| parts.io.into_stream()))
+}
+
+/// Drops what a connection was to switch to, should it end before: that holds the connection in turn.
+struct Left(Rc<Connection>);
+
+impl Drop for Left {
+    fn drop(&mut self) {
+        self.0.take_onwards();
+    }
 }
 
 /// What came of a poll of an HTTP/1.1 connection.

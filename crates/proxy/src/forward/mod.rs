@@ -28,6 +28,7 @@ use crate::slot::{GroupSlot, Members, TargetSlot};
 use crate::spare;
 use crate::state::{Choice, VpcState};
 use crate::traffic::Traffic;
+use crate::upgrade::{self, Tunnel};
 use crate::upload::RequestBody;
 use crate::upstream::{Cause, Exchange, Lease, NotSent};
 
@@ -42,6 +43,8 @@ pub(crate) struct Outbound {
     group: Arc<GroupSlot>,
     /// Targets that failed earlier tries: others come first.
     tried: Vec<u64>,
+    /// Whether the target may switch to WebSockets.
+    switches: bool,
     flight: Box<Flight>,
 }
 
@@ -63,6 +66,8 @@ impl Outbound {
             return Err((Refusal::no_target(), flight));
         };
         flight.grouped(group);
+        let over_http1 = group.version == ProtocolVersion::Http1;
+        let switches = route.by_gateway && over_http1 && upgrade::is_asked(&request);
         let (mut parts, body) = request.into_parts();
         let to_http2 = group.version != ProtocolVersion::Http1;
         let client = &connection.client_header().value;
@@ -104,9 +109,14 @@ impl Outbound {
                 mirror::send(flight.core(), copy, &parts, &mut body, &provenance, &flight);
             }
         }
+        if switches {
+            // Copies ask for nothing of the kind.
+            upgrade::say(&mut parts.headers);
+        }
         let group = Arc::clone(group);
         Ok(Self {
             tried: Vec::new(),
+            switches,
             request: Some(Box::new(Request::from_parts(parts, body))),
             route,
             group,
@@ -446,14 +456,21 @@ async fn answer(
         flight,
         mut route,
         group,
+        switches,
         ..
     } = outbound;
     let (mut head, incoming) = response.into_parts();
-    if head.status == StatusCode::SWITCHING_PROTOCOLS {
-        // Nobody asked for it: Upgrade is not forwarded.
-        return Err((Refusal::bad_gateway(Failure::TargetProtocolError), flight));
-    }
     let status = head.status;
+    let mut switched = None;
+    let mut lease = Some(lease);
+    if status == StatusCode::SWITCHING_PROTOCOLS {
+        // Elsewhere Upgrade is not forwarded, and no client has asked for it.
+        let agreed = switches && upgrade::is_agreed(&head.headers);
+        switched = lease.take().filter(|_| agreed).and_then(Lease::switched);
+        if switched.is_none() {
+            return Err((Refusal::bad_gateway(Failure::TargetProtocolError), flight));
+        }
+    }
     let mut headers = std::mem::take(&mut head.headers);
     head::towards_client(&mut headers, status, flight.request_id());
     if let Some(traffic) = route.traffic() {
@@ -473,6 +490,14 @@ async fn answer(
     flight.note_grpc_status(&headers);
     head.headers = headers;
     head.version = http::Version::default();
+    let Some(lease) = lease else {
+        upgrade::say(&mut head.headers);
+        if let Some(target) = switched {
+            let connection = Rc::clone(flight.connection());
+            connection.switch_to(Box::new(Tunnel::new(target, flight)));
+        }
+        return Ok(Response::from_parts(head, Body::full(bytes::Bytes::new())));
+    };
     let http2 = flight.is_http2();
     match Body::relay(incoming, lease, flight, core.config.short_body_wait).await {
         Ok((body, breaks)) => {

@@ -147,6 +147,13 @@ impl Link {
         !self.engine.is_stirred()
     }
 
+    /// What is left of it when the last response has switched protocols.
+    pub(super) fn switched(self) -> Option<(Rc<TargetSocket>, Bytes, Open)> {
+        let sound = self.socket.offence().is_none() && !self.socket.seam.is_blocked();
+        let read = self.engine.switched().filter(|_| sound)?;
+        Some((self.socket, read, self.open))
+    }
+
     fn cause(&self, error: &Error) -> Cause {
         match self.socket.offence() {
             Some(_) => Cause::Protocol,

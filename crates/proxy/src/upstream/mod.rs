@@ -26,6 +26,7 @@ use crate::framing::Interim;
 use crate::meter::Meter;
 use crate::slot::{GroupSlot, TargetSlot};
 use crate::spare;
+use crate::target_io::TargetSocket;
 use crate::upload::RequestBody;
 use pools::Usable;
 
@@ -44,6 +45,15 @@ pub(crate) struct Lease {
     pub(crate) reused: bool,
     /// Says so when the connection is free, where their number has a limit.
     freed: Option<Freed>,
+}
+
+/// A connection that speaks another protocol than HTTP by now.
+pub(crate) struct Switched {
+    pub(crate) socket: Rc<TargetSocket>,
+    /// What was read of it already.
+    pub(crate) read: Bytes,
+    _open: Open,
+    _freed: Option<Freed>,
 }
 
 /// Tells those that wait that a connection of this thread is free.
@@ -203,6 +213,20 @@ impl Lease {
                 Poll::Pending
             }
         }
+    }
+
+    /// The connection, when the response has switched protocols.
+    pub(crate) fn switched(self) -> Option<Switched> {
+        let Usable::Http1(link) = self.kind else {
+            return None;
+        };
+        let (socket, read, open) = link.switched()?;
+        Some(Switched {
+            socket,
+            read,
+            _open: open,
+            _freed: self.freed,
+        })
     }
 
     /// The exchange is over: keeps the connection for others, if it can carry another exchange.

@@ -1,6 +1,6 @@
 //! Listeners as entrances to other services.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use crate::lab::{Lab, Target, World, config, eventually, get, place};
@@ -8,12 +8,14 @@ use lath_feed::*;
 use lath_model::id::*;
 use lath_model::lattice::*;
 use lath_model::matching::{MoreMatch, PathCondition};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
 
 /// A gateway at the address of the world's service, and a route with a rule for `/a` at an address of its own. They have a
 /// port in common.
-fn gateway(target: &Target) -> (World, ServiceId) {
+fn gateway(target: SocketAddr) -> (World, ServiceId) {
     let mut world = World::new();
-    let group = world.group(&[target.at]);
+    let group = world.group(&[target]);
     let listener = world.listener().id.clone();
     world.listener().gateway = Some(Gateway {
         listeners: vec![GatewayListener {
@@ -72,7 +74,7 @@ fn gateway(target: &Target) -> (World, ServiceId) {
 #[tokio::test]
 async fn a_request_is_the_routes_from_there_on() {
     let target = Target::named("route").await;
-    let (mut world, id) = gateway(&target);
+    let (mut world, id) = gateway(target.at);
     let lab = Lab::start(config(), &world).await;
     for (host, path, want) in [
         ("a.example.test", "/a/b", 200),
@@ -90,7 +92,7 @@ async fn a_request_is_the_routes_from_there_on() {
         );
     }
     let route = world.snapshot.services[&id].clone();
-    let own = std::net::SocketAddr::new(IpAddr::V4(route.address), world.at.port());
+    let own = SocketAddr::new(IpAddr::V4(route.address), world.at.port());
     assert_eq!(get(own, "route.example.com", "/a").await.status, 200);
     assert_eq!(get(own, "a.example.test", "/a").await.status, 404);
     eventually("three records", || lab.sink.logs.lock().unwrap().len() == 3).await;
@@ -125,7 +127,7 @@ async fn a_request_is_the_routes_from_there_on() {
 #[tokio::test]
 async fn services_that_share_the_address_keep_what_names_them() {
     let target = Target::named("route").await;
-    let (mut world, id) = gateway(&target);
+    let (mut world, id) = gateway(target.at);
     let at = world.snapshot.services[&world.service].address;
     let shared = world.snapshot.services.get_mut(&id).unwrap();
     Arc::make_mut(shared).address = at;
@@ -133,4 +135,88 @@ async fn services_that_share_the_address_keep_what_names_them() {
     assert_eq!(get(world.at, "route.example.com", "/a").await.status, 200);
     assert_eq!(get(world.at, "a.example.test", "/a").await.status, 200);
     assert_eq!(get(world.at, "a.other.test", "/a").await.status, 404);
+}
+
+/// Reads until the bytes end so.
+async fn until(stream: &mut TcpStream, end: &str) -> String {
+    let mut read = Vec::new();
+    while !read.ends_with(end.as_bytes()) {
+        read.push(stream.read_u8().await.unwrap());
+    }
+    String::from_utf8(read).unwrap()
+}
+
+#[tokio::test]
+async fn a_websocket_is_joined_to_the_target_at_a_gateway_alone() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (mut world, id) = gateway(listener.local_addr().unwrap());
+    let target = tokio::spawn(async move {
+        let mut heads = Vec::new();
+        for _ in 0..2 {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let head = until(&mut stream, "\r\n\r\n").await;
+            let asks = head.to_lowercase().contains("\r\nupgrade: websocket\r\n");
+            heads.push(head);
+            if !asks {
+                let answer = b"HTTP/1.1 426 Upgrade Required\r\nContent-Length: 0\r\n\r\n";
+                stream.write_all(answer).await.unwrap();
+                continue;
+            }
+            // The first bytes come with the head.
+            let answer = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+                          Sec-WebSocket-Accept: x\r\n\r\nhello\n";
+            stream.write_all(answer.as_bytes()).await.unwrap();
+            let (mut from, mut to) = stream.split();
+            tokio::io::copy(&mut from, &mut to).await.unwrap();
+            to.shutdown().await.unwrap();
+        }
+        heads
+    });
+    let lab = Lab::start(config(), &world).await;
+    let ask = |host: &str| {
+        format!(
+            "GET /a HTTP/1.1\r\nHost: {host}\r\nConnection: keep-alive, Upgrade\r\nUpgrade: WebSocket\r\n\
+             Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+        )
+    };
+    let mut client = TcpStream::connect(world.at).await.unwrap();
+    client
+        .write_all(ask("a.example.test").as_bytes())
+        .await
+        .unwrap();
+    let head = until(&mut client, "\r\n\r\n").await.to_lowercase();
+    assert!(head.starts_with("http/1.1 101 "), "{head}");
+    for line in [
+        "connection: upgrade",
+        "upgrade: websocket",
+        "sec-websocket-accept: x",
+    ] {
+        assert!(head.contains(&format!("\r\n{line}\r\n")), "{head}");
+    }
+    assert_eq!(until(&mut client, "\n").await, "hello\n");
+    // What looks like a request is none any more.
+    for said in ["GET / HTTP/1.1\r\n\r\n\n", "\0\r\n"] {
+        client.write_all(said.as_bytes()).await.unwrap();
+        assert_eq!(until(&mut client, said).await, said);
+    }
+    client.shutdown().await.unwrap();
+    assert_eq!(client.read(&mut [0]).await.unwrap(), 0);
+    eventually("a record", || lab.sink.logs.lock().unwrap().len() == 1).await;
+    let log = lab.sink.logs.lock().unwrap()[0].clone();
+    assert_eq!((log.response_code, log.failure_reason), (101, None));
+    assert!(log.bytes_sent > 30, "{}", log.bytes_sent);
+
+    // By the route's own name, as at AWS, the target is not asked to switch.
+    let route = world.snapshot.services[&id].clone();
+    let own = SocketAddr::new(IpAddr::V4(route.address), world.at.port());
+    let mut client = TcpStream::connect(own).await.unwrap();
+    client
+        .write_all(ask("route.example.com").as_bytes())
+        .await
+        .unwrap();
+    let head = until(&mut client, "\r\n\r\n").await;
+    assert!(head.starts_with("HTTP/1.1 426 "), "{head}");
+    let heads = target.await.unwrap();
+    assert!(!heads[1].to_lowercase().contains("upgrade"), "{}", heads[1]);
+    lab.tell(&mut world).await;
 }
