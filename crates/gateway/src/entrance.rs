@@ -19,6 +19,8 @@ use crate::world::{Name, World};
 
 /// The tag of a listener of a Gateway's service.
 pub(crate) const GATEWAY_TAG: &str = "lath:gateway";
+/// The tag of such a listener that says what clients are asked for.
+pub(crate) const CLIENTS_TAG: &str = "lath:mutual-tls";
 /// The tag of a route's service.
 pub(crate) const ROUTES_TAG: &str = "lath:gateway-routes";
 /// The tag by which Lath says a service's address.
@@ -36,6 +38,8 @@ pub(crate) struct Door {
     pub(crate) names: BTreeSet<String>,
     /// The text of its tag.
     pub(crate) text: String,
+    /// What clients are asked for: the text of another one.
+    pub(crate) asks: Option<String>,
 }
 
 /// What should be in Lattice for a Gateway.
@@ -129,6 +133,8 @@ pub(crate) fn entrance(
     arns: &BTreeMap<Name, String>,
 ) -> Entrance {
     let mut doors: Vec<((i32, Protocol), Vec<Value>)> = Vec::new();
+    // The same for all listeners of a port.
+    let mut asks = BTreeMap::new();
     for (section, judged) in sections.iter().zip(judged) {
         let listener = section.listener();
         let Some(protocol) = protocol(listener).filter(|_| judged.serves()) else {
@@ -151,6 +157,7 @@ pub(crate) fn entrance(
             entry["certificateArns"] = json!(arns);
         }
         let at = (listener.port, protocol);
+        asks.insert(at, judged.asks.clone());
         match doors.iter_mut().find(|(it, _)| *it == at) {
             Some((_, entries)) => entries.push(entry),
             None => doors.push((at, vec![entry])),
@@ -174,6 +181,7 @@ pub(crate) fn entrance(
                     .filter_map(|it| it["name"].as_str().map(str::to_owned))
                     .collect(),
                 text: json!({"listeners": entries}).to_string(),
+                asks: asks.remove(&(port, protocol)).flatten(),
             })
             .collect(),
     }
@@ -202,7 +210,8 @@ pub(crate) fn place(
     let accepted = parents.iter().filter(|it| it.accepted.good);
     for parent in accepted.filter(|it| settings.has_entrances(&it.controller)) {
         let sections = listeners::sections(world, (&parent.name, &parent.gateway), true);
-        let judged = listeners::judge(world, &parent.name, &sections, true);
+        let at = (&parent.name, &*parent.gateway);
+        let judged = listeners::judge(world, at, &sections, true);
         for section in &parent.listeners {
             let listener = section.listener();
             let serves = judged[section.place].serves();

@@ -7,6 +7,7 @@ use kube::ResourceExt as _;
 use serde_json::Value;
 
 use crate::attach::{attach, controller_of, has_class, kinds_of};
+use crate::authorities;
 use crate::condition::{Verdict, merged};
 use crate::controller::{App, Undone};
 use crate::entrance::{self, Entered};
@@ -201,10 +202,15 @@ pub(crate) fn statuses(
         Err(_) => Standing::Pending,
     };
     let sets = listener_sets::statuses(world, (name, gateway), (found, &counts), &standing);
-    let new = vec![
+    let mut new = vec![
         accepted.condition("Accepted", generation),
         programmed.condition("Programmed", generation),
     ];
+    if entrance && authorities::is_insecure(gateway) {
+        let verdict = Verdict::good("ConfigurationChanged");
+        let verdict = verdict.saying("clients get in whose certificates were not verified");
+        new.push(verdict.condition("InsecureFrontendValidationMode", generation));
+    }
     // Where the kind is not there, neither is the field.
     let count = world.read.contains(&kinds::listener_set().plural);
     let count = count.then(|| sets.iter().filter(|it| it.is_attached()).count());
@@ -218,7 +224,13 @@ pub(crate) fn statuses(
         conditions: merged(
             &known.conditions,
             new,
-            &["Accepted", "Programmed", "Ready", "Scheduled"],
+            &[
+                "Accepted",
+                "Programmed",
+                "Ready",
+                "Scheduled",
+                "InsecureFrontendValidationMode",
+            ],
         ),
         listeners: entries(
             (found, &counts),
@@ -354,7 +366,7 @@ impl App {
                 let sections = sections();
                 Found {
                     network,
-                    judged: listeners::judge(&self.look(), name, &sections, entrance),
+                    judged: listeners::judge(&self.look(), (name, &gateway), &sections, entrance),
                     sections,
                     entered: entrance.then(|| Err("its service network is not there".to_owned())),
                 }
@@ -404,11 +416,11 @@ impl App {
     /// refused, and what kept one from being imported.
     async fn import_certificates(
         &self,
-        name: &Name,
+        gateway: (&Name, &Gateway),
         sections: &[Section],
     ) -> (BTreeMap<Name, String>, Option<Fault>) {
         let unknown = self.know_certificates().await.err();
-        let judged = listeners::judge(&self.look(), name, sections, true);
+        let judged = listeners::judge(&self.look(), gateway, sections, true);
         let certificates = judged.iter().flat_map(|it| &it.certificates);
         let secrets: BTreeSet<_> = certificates
             .filter_map(|it| match it {
@@ -461,11 +473,11 @@ impl App {
         sections: &[Section],
     ) -> (Vec<Judged>, Result<Entered, Fault>) {
         if refused(gateway, true).is_some() {
-            let judged = listeners::judge(&self.look(), name, sections, true);
+            let judged = listeners::judge(&self.look(), (name, gateway), sections, true);
             return (judged, Ok(Entered::default()));
         }
-        let (arns, fault) = self.import_certificates(name, sections).await;
-        let judged = listeners::judge(&self.look(), name, sections, true);
+        let (arns, fault) = self.import_certificates((name, gateway), sections).await;
+        let judged = listeners::judge(&self.look(), (name, gateway), sections, true);
         let listeners = (sections, &judged[..]);
         let desired = entrance::entrance(&self.settings, (name, gateway), listeners, &arns);
         let guards = |target: &Target| self.guard(target);

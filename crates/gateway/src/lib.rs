@@ -6,6 +6,7 @@
 //! and the status says what came of it (`controller`).
 
 mod attach;
+mod authorities;
 mod condition;
 mod controller;
 mod desired;

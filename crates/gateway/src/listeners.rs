@@ -8,16 +8,18 @@ use kube::ResourceExt as _;
 use sha2::{Digest as _, Sha256};
 
 use crate::attach::{is_allowed, kinds_of, meet, protocol};
+use crate::authorities::{self, Asked};
 use crate::condition::Verdict;
 use crate::desired::{Protocol, key};
 use crate::kinds::{Gateway, Listener, ListenerSet};
-use crate::secrets::SecretRef;
+use crate::long_tags;
+use crate::secrets::ObjectRef;
 use crate::world::{Name, World};
 
-/// How many listeners of a Gateway may share a port, in how many characters of JSON, and how many certificates one has: what a tag of
-/// Lath's takes.
+/// How many listeners of a Gateway may share a port, and how many certificates one has: what a tag of Lath's takes.
 const MOST_LISTENERS: usize = 64;
-const MOST_LETTERS: usize = 10_240;
+/// In so many tags; those that say what clients are asked for and who asks have their place beside them.
+const MOST_TAGS: usize = 50;
 const MOST_CERTIFICATES: usize = 16;
 /// How long a listener's name may be in that tag.
 const LONGEST_NAME: usize = 253;
@@ -162,6 +164,8 @@ pub(crate) struct Judged {
     /// Whether clients could take it for another one that they have a connection to.
     pub(crate) overlapping: Option<Verdict>,
     pub(crate) certificates: Vec<Certificate>,
+    /// What clients are asked for at its port: the text of a tag.
+    pub(crate) asks: Option<String>,
 }
 
 impl Judged {
@@ -255,7 +259,10 @@ impl<'a> Ports<'a> {
         section: &'a Section,
         protocol: Protocol,
         certificates: &[Certificate],
+        asks: Option<&String>,
     ) -> Option<Verdict> {
+        let taken = asks.map_or(0, |it| it.chars().count().div_ceil(long_tags::PART) + 1);
+        let most = (MOST_TAGS - taken).min(long_tags::MANY_PARTS) * long_tags::PART;
         let listener = section.listener();
         let hostname = hostname(listener);
         let certificates = certificates.iter().map(|it| match it {
@@ -265,7 +272,7 @@ impl<'a> Ports<'a> {
         });
         let letters = 64 + section.key().len() + hostname.len() + certificates.sum::<usize>();
         let room = self.room.entry(listener.port).or_insert((0, 32));
-        if room.0 == MOST_LISTENERS || room.1 + letters > MOST_LETTERS {
+        if room.0 == MOST_LISTENERS || room.1 + letters > most {
             let message = format!("port {} has no room for more listeners", listener.port);
             return Some(Verdict::bad("TooManyListeners", message));
         }
@@ -308,7 +315,7 @@ fn hostname(listener: &Listener) -> String {
 fn certificate(
     world: &World,
     section: &Section,
-    reference: &SecretRef,
+    reference: &ObjectRef,
 ) -> (Option<Certificate>, Option<Verdict>) {
     let invalid = |message: String| Some(Verdict::bad("InvalidCertificateRef", message));
     if !reference.is_to_secret() {
@@ -368,7 +375,7 @@ fn resolved(
     }
     if entrance && protocol(listener) == Some(Protocol::Https) {
         for reference in references {
-            let (found, wrong) = certificate(world, section, &SecretRef::of(reference));
+            let (found, wrong) = certificate(world, section, &ObjectRef::of(reference));
             certificates.extend(found);
             if let Some(wrong) = wrong.filter(|_| verdict.good) {
                 verdict = wrong;
@@ -404,14 +411,15 @@ fn resolved(
 /// What becomes of all listeners of a Gateway.
 pub(crate) fn judge(
     world: &World,
-    gateway: &Name,
+    (name, gateway): (&Name, &Gateway),
     sections: &[Section],
     entrance: bool,
 ) -> Vec<Judged> {
     let mut ports = Ports::default();
+    let mut asked = BTreeMap::new();
     let mut judged = Vec::new();
     for (at, section) in sections.iter().enumerate() {
-        let (resolved, certificates) = resolved(world, gateway, section, entrance);
+        let (mut resolved, certificates) = resolved(world, name, section, entrance);
         if !entrance {
             judged.push(Judged {
                 accepted: accepted(sections, at),
@@ -419,17 +427,38 @@ pub(crate) fn judge(
                 conflicted: None,
                 overlapping: None,
                 certificates,
+                asks: None,
             });
             continue;
         }
+        let port = section.listener().port;
+        let asked = match protocol(section.listener()) {
+            Some(Protocol::Https) => asked
+                .entry(port)
+                .or_insert_with(|| authorities::asked(world, (name, gateway), port)),
+            _ => &mut Asked::Nothing,
+        };
+        let (asks, wrong, unknown) = match &*asked {
+            Asked::Nothing => (None, None, false),
+            Asked::Certificates(text, wrong) => (Some(text.clone()), wrong.clone(), false),
+            Asked::Unknown(wrong) => (None, Some(wrong.clone()), true),
+        };
+        if let Some(wrong) = wrong.filter(|_| resolved.good) {
+            resolved = wrong;
+        }
         let conflict = ports.conflict(section);
-        let accepted = match (&conflict, known(section.listener(), true)) {
+        let mut accepted = match (&conflict, known(section.listener(), true)) {
             (Some(it), _) => Verdict::bad(it.reason, it.message.clone()),
             (None, Err(verdict)) => verdict,
             (None, Ok(protocol)) => ports
-                .take(section, protocol, &certificates)
+                .take(section, protocol, &certificates, asks.as_ref())
                 .unwrap_or_else(|| Verdict::good("Accepted")),
         };
+        if unknown && accepted.good {
+            // Without anybody to trust nobody gets in, rather than everybody.
+            let message = "clients are asked for certificates, and no authority is known";
+            accepted = Verdict::bad("NoValidCACertificate", message);
+        }
         let none = || Verdict::bad("NoConflicts", "");
         judged.push(Judged {
             accepted,
@@ -437,6 +466,7 @@ pub(crate) fn judge(
             conflicted: Some(conflict.unwrap_or_else(none)),
             overlapping: None,
             certificates,
+            asks,
         });
     }
     if entrance {

@@ -3,7 +3,7 @@
 use crate::desired::Tags;
 
 /// A tag's value has as many characters at most.
-const PART: usize = 256;
+pub(crate) const PART: usize = 256;
 
 /// In as many tags at most: those of rules, and those of Gateways.
 pub(crate) const FEW_PARTS: usize = 16;

@@ -5,6 +5,8 @@ use serde::Deserialize;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
+use crate::world::Name;
+
 /// The type of the Secrets that are read; others are not asked for.
 pub(crate) const TLS: &str = "type=kubernetes.io/tls";
 
@@ -20,8 +22,8 @@ pub(crate) struct Secret {
     pub(crate) fault: Option<&'static str>,
 }
 
-/// One block of PEM, from its first line to its last.
-fn blocks(text: &str, is_label: impl Fn(&str) -> bool) -> Vec<String> {
+/// The blocks of PEM with some labels, each from its first line to its last.
+pub(crate) fn blocks(text: &str, is_label: impl Fn(&str) -> bool) -> Vec<String> {
     let mut found = Vec::new();
     let mut block: Option<(String, Vec<&str>)> = None;
     for line in text.lines().map(str::trim) {
@@ -79,9 +81,9 @@ impl From<core::Secret> for Secret {
     }
 }
 
-/// A reference to a Secret.
+/// A reference to an object.
 #[derive(Clone, Debug, Default, Deserialize)]
-pub(crate) struct SecretRef {
+pub(crate) struct ObjectRef {
     pub(crate) group: Option<String>,
     pub(crate) kind: Option<String>,
     #[serde(default)]
@@ -89,16 +91,27 @@ pub(crate) struct SecretRef {
     pub(crate) namespace: Option<String>,
 }
 
-impl SecretRef {
+impl ObjectRef {
+    /// What cannot be read names nothing.
     pub(crate) fn of(value: &Value) -> Self {
         Self::deserialize(value).unwrap_or_default()
     }
 
+    /// Whether it is to one of a group and kind at all; without a kind, to a Secret.
+    pub(crate) fn is_to(&self, group: &str, kind: &str) -> bool {
+        self.group.as_deref().unwrap_or_default() == group
+            && self.kind.as_deref().unwrap_or("Secret") == kind
+            && !self.name.is_empty()
+    }
+
     /// Whether it is to a Secret at all.
     pub(crate) fn is_to_secret(&self) -> bool {
-        self.group.as_deref().unwrap_or_default().is_empty()
-            && self.kind.as_deref().unwrap_or("Secret") == "Secret"
-            && !self.name.is_empty()
+        self.is_to("", "Secret")
+    }
+
+    /// What it names, from a namespace.
+    pub(crate) fn at(&self, namespace: &str) -> Name {
+        Name::new(self.namespace.as_deref().unwrap_or(namespace), &self.name)
     }
 }
 

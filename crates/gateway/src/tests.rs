@@ -2,6 +2,7 @@
 
 mod auth;
 pub(crate) mod bench;
+mod clients;
 mod discovery;
 mod entrance;
 pub(crate) mod fake;
@@ -429,7 +430,7 @@ fn a_gateway_counts_its_routes_and_says_where_they_are() {
     let sections = listeners::sections(&world, (&name, &gateway), false);
     let found = Found {
         network: Network::There("arn:sn".into()),
-        judged: listeners::judge(&world, &name, &sections, false),
+        judged: listeners::judge(&world, (&name, &gateway), &sections, false),
         sections,
         entered: None,
     };

@@ -17,6 +17,7 @@ use kube::{Client, Resource};
 use serde::de::DeserializeOwned;
 use tokio::sync::Notify;
 
+use crate::authorities::Authorities;
 use crate::controller::App;
 use crate::gates::{self, Gated, PODS, Pod};
 use crate::kinds::{self, PolicyKind, RouteKind};
@@ -27,6 +28,7 @@ use crate::world::{BackendKind, Key, Name, Service, Slice, Table, World};
 /// How often the API server is asked whether it has a kind by now.
 const LOOK: Duration = Duration::from_secs(3);
 const SECRETS: &str = "secrets";
+const CONFIG_MAPS: &str = "configmaps";
 /// The versions that routes are served in, the best first.
 pub(crate) const VERSIONS: [&str; 3] = ["v1", "v1alpha3", "v1alpha2"];
 
@@ -203,6 +205,12 @@ async fn follow<F, K, T>(
                 kept.remove(&app, &name);
             }
             Err(error) => {
+                if plural == CONFIG_MAPS && forbidden(&error) {
+                    tracing::warn!(
+                        "Gateways know no authorities of clients until the role allows to get, list and watch configmaps"
+                    );
+                    ticket.punch();
+                }
                 if plural == SECRETS && forbidden(&error) {
                     tracing::warn!(
                         "listeners have no certificates of Secrets until the role allows to get, list and watch secrets"
@@ -418,7 +426,7 @@ where
 /// Begins all watches.
 pub(crate) fn begin(app: &Arc<App>) -> Arc<Unread> {
     let unread = &Arc::new(Unread {
-        left: AtomicUsize::new(20 + usize::from(app.settings.has_addresses())),
+        left: AtomicUsize::new(20 + 2 * usize::from(app.settings.has_addresses())),
         none: Notify::new(),
     });
     let forms = |kind: RouteKind| {
@@ -566,6 +574,13 @@ pub(crate) fn begin(app: &Arc<App>) -> Arc<Unread> {
         };
         let config = watcher::Config::default().fields(secrets::TLS);
         some(app, unread, (all(&app.client), config), kept);
+        let kept = Kept {
+            convert: Authorities::of,
+            table: |it| &mut it.authorities,
+            touched: |world, name, _| world.touched_by_authorities(name),
+            differ: |_, _, a, b| a != b,
+        };
+        plain(app, unread, all::<core::ConfigMap>(&app.client), kept);
     }
     Arc::clone(unread)
 }

@@ -44,6 +44,51 @@ pub(crate) struct GatewaySpec {
     pub(crate) addresses: Vec<Value>,
     pub(crate) infrastructure: Option<Value>,
     pub(crate) allowed_listeners: Option<AllowedListeners>,
+    pub(crate) tls: Option<GatewayTls>,
+}
+
+/// TLS of a whole Gateway.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+pub(crate) struct GatewayTls {
+    pub(crate) frontend: Option<FrontendTls>,
+}
+
+/// What clients are asked for, at ports of HTTPS.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct FrontendTls {
+    #[serde(default)]
+    pub(crate) default: TlsConfig,
+    /// Instead, at some ports.
+    #[serde(default)]
+    pub(crate) per_port: Vec<PortTls>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+pub(crate) struct PortTls {
+    pub(crate) port: i32,
+    #[serde(default)]
+    pub(crate) tls: TlsConfig,
+}
+
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+pub(crate) struct TlsConfig {
+    pub(crate) validation: Option<ClientValidation>,
+}
+
+/// Which clients' certificates are valid.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+pub(crate) struct ClientValidation {
+    #[serde(rename = "caCertificateRefs", default)]
+    pub(crate) ca_certificate_refs: Vec<Value>,
+    pub(crate) mode: Option<String>,
+}
+
+impl ClientValidation {
+    /// Whether others get in too. What is not known lets nobody in.
+    pub(crate) fn is_insecure(&self) -> bool {
+        self.mode.as_deref() == Some("AllowInsecureFallback")
+    }
 }
 
 /// Which ListenerSets a Gateway takes.

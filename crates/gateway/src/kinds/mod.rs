@@ -11,8 +11,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 pub(crate) use gateways::{
-    Address, AllowedNamespaces, ClassStatus, GatewayClassSpec, GatewaySpec, GatewayStatus,
-    GroupKind, Listener, ListenerSetSpec, ListenerSetStatus, ListenerStatus, Requirement,
+    Address, AllowedNamespaces, ClassStatus, ClientValidation, GatewayClassSpec, GatewaySpec,
+    GatewayStatus, GroupKind, Listener, ListenerSetSpec, ListenerSetStatus, ListenerStatus,
+    Requirement,
 };
 
 /// The group of the Gateway API.

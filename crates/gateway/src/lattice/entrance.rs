@@ -5,10 +5,20 @@ use std::collections::{BTreeMap, BTreeSet};
 use aws_sdk_vpclattice::types::{ListenerProtocol, ServiceStatus};
 
 use super::{Fault, Lattice, id_of, sent, shape};
-use crate::desired::{Action, Protocol, Tags, has_tags};
-use crate::entrance::{ADDRESS_TAG, Door, Entered, Entrance, GATEWAY_TAG, ROUTES_TAG};
+use crate::desired::{Action, Protocol, Tags, has_tags, key};
+use crate::entrance::{ADDRESS_TAG, CLIENTS_TAG, Door, Entered, Entrance, GATEWAY_TAG, ROUTES_TAG};
 use crate::guards::Guards;
 use crate::long_tags;
+
+/// The tag that says that what a listener asks clients for is its Gateway's.
+const ASKS: &str = "ClientValidation";
+
+/// The tags that ask clients for certificates.
+fn clients_tags(text: &str) -> Tags {
+    let mut tags = long_tags::tags(CLIENTS_TAG, text);
+    tags.insert(key(ASKS), "Gateway".to_owned());
+    tags
+}
 
 type Doors = BTreeMap<(i32, Protocol), (String, BTreeSet<String>)>;
 
@@ -103,6 +113,10 @@ impl Lattice {
                 continue;
             };
             let arn = sent(known.arn, "ARN of a listener")?;
+            // Before what comes in is more: nobody gets in unasked.
+            if door.protocol == Protocol::Https {
+                self.fit_clients(&arn, door.asks.as_ref()).await?;
+            }
             self.fit_text(&arn, GATEWAY_TAG, Some(&door.text)).await?;
             arns.insert((door.port, door.protocol), (arn, door.names.clone()));
         }
@@ -116,7 +130,8 @@ impl Lattice {
             }
         }
         for door in missing {
-            let tags = long_tags::tags(GATEWAY_TAG, &door.text);
+            let mut tags = long_tags::tags(GATEWAY_TAG, &door.text);
+            tags.extend(door.asks.iter().flat_map(|it| clients_tags(it)));
             let create = self.client.create_listener().service_identifier(service);
             let made = create
                 .name(format!("{}-{}", door.protocol.in_names(), door.port))
@@ -128,6 +143,7 @@ impl Lattice {
                 .await?;
             let arn = sent(made.arn, "ARN of a listener")?;
             self.remember_text(&arn, GATEWAY_TAG, Some(door.text.clone()));
+            self.remember_text(&arn, CLIENTS_TAG, door.asks.clone());
             arns.insert((door.port, door.protocol), (arn, door.names.clone()));
         }
         Ok(arns)
@@ -158,6 +174,33 @@ impl Lattice {
             return Err(Fault::Failed(message.to_owned()));
         }
         self.fit_text(service, ROUTES_TAG, text.as_ref()).await
+    }
+
+    /// Makes what a listener asks clients for what it should be. What somebody else has put there stays while the Gateway says
+    /// nothing of it.
+    async fn fit_clients(&self, arn: &str, wanted: Option<&String>) -> Result<(), Fault> {
+        let at = (arn.to_owned(), CLIENTS_TAG.to_owned());
+        let known = self.texts().get(&at).cloned();
+        if known.as_ref().is_some_and(|it| it.as_ref() == wanted) {
+            return Ok(());
+        }
+        let tags = self.tags_of(arn).await?;
+        let is_own = tags.contains_key(&key(ASKS));
+        match wanted {
+            Some(text) if !is_own || long_tags::text_of(CLIENTS_TAG, &tags).as_ref() != wanted => {
+                let tags = clients_tags(text).into_iter().collect();
+                let tag = self.client.tag_resource().resource_arn(arn);
+                tag.set_tags(Some(tags)).send().await?;
+            }
+            None if is_own => {
+                let untag = self.client.untag_resource().resource_arn(arn);
+                let untag = untag.tag_keys(CLIENTS_TAG).tag_keys(key(ASKS));
+                untag.send().await?;
+            }
+            _ => {}
+        }
+        self.remember_text(arn, CLIENTS_TAG, wanted.cloned());
+        Ok(())
     }
 
     /// Makes a long tag of a resource what it should be.

@@ -37,7 +37,7 @@ fn made(world: &mut World, kind: RouteKind, spec: &Value) -> Plan {
 pub(super) fn judged(world: &World) -> (Vec<Section>, Vec<Judged>) {
     let name = Name::new("default", "gw");
     let sections = sections(world, (&name, &world.gateways[&name]), true);
-    let judged = judge(world, &name, &sections, true);
+    let judged = judge(world, (&name, &world.gateways[&name]), &sections, true);
     (sections, judged)
 }
 

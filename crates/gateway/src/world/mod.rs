@@ -11,6 +11,7 @@ use k8s_openapi::api::discovery::v1 as discovery;
 use kube::ResourceExt as _;
 use kube::core::ObjectMeta;
 
+use crate::authorities::Authorities;
 use crate::expose;
 use crate::gates::Pod;
 use crate::kinds::{
@@ -19,7 +20,7 @@ use crate::kinds::{
     RouteKind, ServiceExport, ServiceImport, ServiceNetwork,
 };
 use crate::mcs::ByRegion;
-use crate::secrets::{Secret, SecretRef};
+use crate::secrets::{ObjectRef, Secret};
 
 /// An object's name in its namespace, which is empty where a kind has none.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -268,6 +269,8 @@ pub(crate) struct World {
     /// Of namespaces: their labels.
     pub(crate) namespaces: Table<BTreeMap<String, String>>,
     pub(crate) grants: Table<ReferenceGrant>,
+    /// ConfigMaps with authorities, where Gateways have addresses.
+    pub(crate) authorities: Table<Authorities>,
     /// With certificates, where Gateways have addresses.
     pub(crate) secrets: Table<Secret>,
     /// The Secrets of the certificates of ACM that this controller has imported, by ARN.
@@ -494,11 +497,9 @@ impl World {
         listeners: &'a [Listener],
     ) -> impl Iterator<Item = Name> + 'a {
         let tls = listeners.iter().filter_map(|it| it.tls.as_ref());
-        let references = tls.flat_map(|it| &it.certificate_refs).map(SecretRef::of);
-        references.filter(SecretRef::is_to_secret).map(move |it| {
-            let namespace = it.namespace.as_deref().unwrap_or(namespace);
-            Name::new(namespace, &it.name)
-        })
+        let references = tls.flat_map(|it| &it.certificate_refs).map(ObjectRef::of);
+        let secrets = references.filter(ObjectRef::is_to_secret);
+        secrets.map(move |it| it.at(namespace))
     }
 
     /// The Secrets that a Gateway and the ListenerSets for it name.

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::{BackendKind, Key, Name, World, backend_of, backing, listener_set_of, parent_of};
 use crate::kinds::{ListenerSet, Policy, PolicyKind, ReferenceGrant, Route, RouteKind};
+use crate::secrets::ObjectRef;
 
 impl World {
     fn routes_where(&self, wanted: impl Fn(&Name, &Route) -> bool) -> Vec<Key> {
@@ -178,6 +179,25 @@ impl World {
             .chain(parents)
             .collect();
         names.into_iter().map(Key::Gateway).collect()
+    }
+
+    /// What a ConfigMap with authorities changes.
+    pub(crate) fn touched_by_authorities(&self, map: &Name) -> Vec<Key> {
+        let naming = self.gateways.iter().filter(|(name, gateway)| {
+            let frontend = gateway
+                .spec
+                .tls
+                .iter()
+                .filter_map(|it| it.frontend.as_ref());
+            let configs = frontend.flat_map(|it| {
+                let ports = it.per_port.iter().map(|it| &it.tls);
+                std::iter::once(&it.default).chain(ports)
+            });
+            let validations = configs.filter_map(|it| it.validation.as_ref());
+            let mut references = validations.flat_map(|it| &it.ca_certificate_refs);
+            references.any(|it| ObjectRef::of(it).at(&name.namespace) == *map)
+        });
+        naming.map(|(name, _)| Key::Gateway(name.clone())).collect()
     }
 
     /// What a ListenerSet changes: its Gateway, all of whose listeners count together, and the routes that name it.

@@ -34,6 +34,9 @@ pub(crate) struct MutualTls {
     pub(crate) mode: feed::MutualTlsMode,
     /// ARNs of authorities, or of certificates below them.
     pub(crate) trust_anchors: Vec<String>,
+    /// Certificates of authorities, PEM.
+    #[serde(default)]
+    pub(crate) certificates: Vec<String>,
     pub(crate) ignore_expiry: bool,
 }
 
@@ -67,6 +70,7 @@ pub(crate) fn of(
     Ok(Some(Box::new(MutualTls {
         mode: asked.mode,
         trust_anchors: asked.trust_anchors,
+        certificates: asked.certificates,
         ignore_expiry: asked.ignore_expiry,
     })))
 }
@@ -156,7 +160,7 @@ pub(crate) fn in_feed(cell: &Cell, view: &View, record: &Listener) -> Option<fee
     let revoked = revoked.into_iter().flatten();
     Some(feed::MutualTls {
         mode: asked.mode,
-        anchors: trusted.collect(),
+        anchors: trusted.chain(asked.certificates.iter().cloned()).collect(),
         ignore_expiry: asked.ignore_expiry,
         revoked: revoked
             .map(|(authority, serials)| feed::Revoked { authority, serials })
