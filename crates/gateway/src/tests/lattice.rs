@@ -125,6 +125,8 @@ impl State {
             (_, ["services", id, rest @ ..]) if !rest.is_empty() => {
                 self.nested(request, &format!("services/{id}"), rest)
             }
+            // ACM, which has nothing.
+            ("POST", [""]) => Answer::ok(json!({"CertificateSummaryList": []})),
             ("POST", [kind]) => {
                 let mut body = request.body.clone();
                 let protocol = body["config"]["protocol"].as_str().unwrap_or_default();
