@@ -362,7 +362,7 @@ fn resolved(
     if let Some(arn) = tls.and_then(|it| it.options.get(&option)) {
         match section.set().is_none() && world.may_present(gateway, arn) {
             true => certificates.push(Certificate::Acm(arn.clone())),
-            // It may be anybody's: who may write a ListenerSet has no say in the account's certificates.
+            // A writer of ListenerSets has no say in the account's certificates.
             false if section.set().is_some() => {
                 let message = format!("a ListenerSet has no option {option}");
                 verdict = Verdict::bad("RefNotPermitted", message);
@@ -455,7 +455,7 @@ pub(crate) fn judge(
                 .unwrap_or_else(|| Verdict::good("Accepted")),
         };
         if unknown && accepted.good {
-            // Without anybody to trust nobody gets in, rather than everybody.
+            // Where no authority is trusted, no client gets in, rather than each.
             let message = "clients are asked for certificates, and no authority is known";
             accepted = Verdict::bad("NoValidCACertificate", message);
         }

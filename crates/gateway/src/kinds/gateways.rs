@@ -85,7 +85,7 @@ pub(crate) struct ClientValidation {
 }
 
 impl ClientValidation {
-    /// Whether others get in too. What is not known lets nobody in.
+    /// Whether others get in too. A mode that is not known lets no others in.
     pub(crate) fn is_insecure(&self) -> bool {
         self.mode.as_deref() == Some("AllowInsecureFallback")
     }

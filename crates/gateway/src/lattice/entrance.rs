@@ -113,7 +113,7 @@ impl Lattice {
                 continue;
             };
             let arn = sent(known.arn, "ARN of a listener")?;
-            // Before what comes in is more: nobody gets in unasked.
+            // Before the listener takes more hosts: no client gets in unasked.
             if door.protocol == Protocol::Https {
                 self.fit_clients(&arn, door.asks.as_ref()).await?;
             }

@@ -133,7 +133,7 @@ fn a_port_asks_what_its_gateway_says_of_it() {
 }
 
 #[test]
-fn who_cannot_be_trusted_lets_nobody_in() {
+fn without_an_authority_no_client_gets_in() {
     let frontend = |references: Value| json!({"default": validation(references)});
     let many: Vec<_> = (0..8).map(|it| reference(&format!("many-{it}"))).collect();
     for (references, want) in [
