@@ -99,16 +99,16 @@ pub(crate) fn asked(world: &World, (name, gateway): (&Name, &Gateway), port: i32
     let Some(validation) = validation(gateway, port) else {
         return Asked::Nothing;
     };
-    let (mut all, mut wrong) = (Vec::new(), None);
+    let (mut all, mut wrong) = (Vec::<String>::new(), None);
     for reference in &validation.ca_certificate_refs {
         match certificates(world, (name, &ObjectRef::of(reference))) {
-            Ok(found) => all.extend(
-                found
-                    .iter()
-                    .filter(|it| !all.contains(it))
-                    .cloned()
-                    .collect::<Vec<_>>(),
-            ),
+            Ok(found) => {
+                for it in found {
+                    if !all.contains(it) {
+                        all.push(it.clone());
+                    }
+                }
+            }
             Err(verdict) => wrong = wrong.or(Some(verdict)),
         }
     }

@@ -14,7 +14,6 @@ const OF_SETS: [&str; 2] = ["Accepted", "Programmed"];
 
 /// A ListenerSet and what its status should be.
 pub(crate) struct Told {
-    pub(crate) name: Name,
     set: Arc<ListenerSet>,
     pub(crate) status: ListenerSetStatus,
 }
@@ -30,7 +29,7 @@ impl Told {
 }
 
 /// A status of these conditions.
-fn told(name: &Name, set: &Arc<ListenerSet>, accepted: Verdict, programmed: Verdict) -> Told {
+fn told(set: &Arc<ListenerSet>, accepted: Verdict, programmed: Verdict) -> Told {
     let generation = set.metadata.generation.unwrap_or_default();
     let known = set.status.clone().unwrap_or_default();
     let new = vec![
@@ -38,7 +37,6 @@ fn told(name: &Name, set: &Arc<ListenerSet>, accepted: Verdict, programmed: Verd
         programmed.condition("Programmed", generation),
     ];
     Told {
-        name: name.clone(),
         set: Arc::clone(set),
         status: ListenerSetStatus {
             conditions: merged(&known.conditions, new, &OF_SETS),
@@ -69,7 +67,7 @@ pub(crate) fn statuses(
         }
         let bad = |reason: &'static str, message: String| {
             let verdict = Verdict::bad(reason, message);
-            told(set_name, set, verdict.clone(), verdict)
+            told(set, verdict.clone(), verdict)
         };
         if found.entered.is_none() {
             let message =
@@ -104,7 +102,7 @@ pub(crate) fn statuses(
                     format!("Gateway {name} is not there yet"),
                 ),
             };
-            told(set_name, set, accepted, programmed)
+            told(set, accepted, programmed)
         };
         let there = match standing {
             Standing::There => Ok(()),
@@ -149,8 +147,7 @@ impl App {
             let world = self.look();
             let sets = world.sets_for(gateway);
             let goes = || Verdict::bad("ParentNotAccepted", format!("Gateway {gateway} goes"));
-            sets.map(|(name, set)| told(name, set, goes(), goes()))
-                .collect()
+            sets.map(|(_, set)| told(set, goes(), goes())).collect()
         };
         self.tell_sets(all).await
     }

@@ -16,9 +16,6 @@ use crate::refusal::Failure;
 use crate::stream::Stream;
 use crate::upstream::Switched;
 
-/// The only protocol that is switched to.
-const WEBSOCKET: HeaderValue = HeaderValue::from_static("websocket");
-
 /// Whether one of a header's values, with commas between, is this word.
 fn says(headers: &HeaderMap, name: HeaderName, word: &[u8]) -> bool {
     let values = headers.get_all(name);
@@ -52,7 +49,7 @@ pub(crate) fn is_agreed(headers: &HeaderMap) -> bool {
 /// Says in a head, from which what belongs to one connection was removed, that the protocol is or was switched.
 pub(crate) fn say(headers: &mut HeaderMap) {
     headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
-    headers.insert(header::UPGRADE, WEBSOCKET);
+    headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
 }
 
 /// A target's connection that speaks another protocol by now, and the request that led there.
@@ -123,7 +120,7 @@ fn over(
 
 impl Onwards for Tunnel {
     fn carry(self: Box<Self>, client: Stream, came: Vec<u8>) -> Pin<Box<dyn Future<Output = ()>>> {
-        Box::pin(self.join(client, came))
+        Box::pin((*self).join(client, came))
     }
 }
 

@@ -62,7 +62,7 @@ where
             let parts = serving.into_parts();
             // What hyper may not have written would be lost, and what was taken for a request is not what it was.
             if let Some((stream, mut came)) = parts.io.into_rest() {
-                came.splice(..0, parts.read_buf);
+                drop(came.splice(..0, parts.read_buf));
                 onwards.carry(stream, came).await;
             }
         }
