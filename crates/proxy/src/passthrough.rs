@@ -2,7 +2,6 @@
 //! (<https://docs.aws.amazon.com/vpc-lattice/latest/ug/tls-listeners.html>).
 
 use std::future::poll_fn;
-use std::io;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
