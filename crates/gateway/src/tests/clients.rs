@@ -194,7 +194,7 @@ async fn an_insecure_gateway_says_so() {
     let bench = Bench::new(world, settings).await;
     bench.put("gateways", "gw", &spec);
     let key = Key::Gateway(Name::new("default", "gw"));
-    bench.settle(&[key.clone()]).await;
+    bench.settle(std::slice::from_ref(&key)).await;
     let (reason, _) = bench.said("gateways", "gw", "InsecureFrontendValidationMode");
     assert_eq!(reason, "ConfigurationChanged");
     spec["tls"] = json!(null);
