@@ -9,7 +9,8 @@ pytestmark = pytest.mark.root
 TESTS = (
     "GatewayModifyListeners", "GatewaySecretReferenceGrantSpecific", "HTTPRouteSimpleSameNamespace", "HTTPRouteMatchingAcrossRoutes",
     "HTTPRouteHostnameIntersection", "HTTPRouteHTTPSListener", "HTTPRoutePartiallyInvalidViaInvalidReferenceGrant", "HTTPRouteWeight",
-    "HTTPRouteQueryParamMatching", "GRPCExactMethodMatching", "TLSRouteSimpleSameNamespace",
+    "HTTPRouteQueryParamMatching", "HTTPRouteBackendProtocolWebSocket", "GRPCExactMethodMatching", "TLSRouteSimpleSameNamespace",
+    "ListenerSetHTTPRouting", "GatewayFrontendClientCertificateValidation",
 )
 
 
