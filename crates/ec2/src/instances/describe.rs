@@ -15,7 +15,7 @@ use crate::filter::{Field, Filter, Member};
 use crate::records::Instance;
 use crate::resources::INSTANCE;
 use crate::select::{Listed, Query, select_records};
-use crate::tags::Tag;
+use crate::tags::{self, Tag};
 
 /// How long an answer waits for a change that is under way.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -93,11 +93,17 @@ pub(super) fn describe(
         ));
     }
     let showing = Showing::new(&app.cell, view);
+    let mut names = op.filters.iter().filter_map(|it| it.name.as_deref());
+    let by_tags = names.any(|it| it.starts_with("network-interface.tag-"));
     let show = |instance: &Instance| {
+        let item = showing.instance(instance);
+        let interfaces = item.network_interface_set.iter().filter(|_| by_tags);
+        let interface_tags = interfaces.flat_map(|it| tags::of(view, &it.network_interface_id));
         Some(Entry {
             reservation: instance.reservation.to_string(),
             owner: instance.owner.clone(),
-            item: showing.instance(instance),
+            interface_tags: interface_tags.collect(),
+            item,
         })
     };
     let query = Query {
@@ -142,6 +148,9 @@ struct Entry {
     reservation: String,
     #[serde(skip)]
     owner: String,
+    /// Those of its interfaces, where a filter asks for them.
+    #[serde(skip)]
+    interface_tags: Vec<Tag>,
     #[serde(flatten)]
     item: InstanceItem,
 }
@@ -179,6 +188,7 @@ impl Listed for Entry {
             None,
         ),
         ("ipv6-address", None),
+        ("metadata-options.http-protocol-ipv4", None),
         ("metadata-options.state", Some("metadataOptions.state")),
         (
             "network-interface.addresses.association.allocation-id",
@@ -246,6 +256,15 @@ impl Listed for Entry {
         ("tpm-support", None),
     ];
     const FIELDS: &'static [Field<Self>] = &[
+        ("network-interface.tag-key", |it| {
+            it.interface_tags.iter().map(|it| it.key.clone()).collect()
+        }),
+        ("network-interface.tag-value", |it| {
+            it.interface_tags
+                .iter()
+                .map(|it| it.value.clone())
+                .collect()
+        }),
         ("operator.managed", |_| vec!["false".to_owned()]),
         ("network-interface.operator.managed", |it| {
             interfaces(it, |_| "false".into())

@@ -99,7 +99,10 @@ async fn answer(
 
 impl Listed for InstanceStatus {
     const ID: IdForm = INSTANCE.id;
-    const MEMBERS: &'static [Member] = &[("operator.principal", None)];
+    const MEMBERS: &'static [Member] = &[
+        ("attached-ebs-status.status", None),
+        ("operator.principal", None),
+    ];
     const FIELDS: &'static [Field<Self>] = &[
         ("operator.managed", |_| vec!["false".to_owned()]),
         ("availability-zone", |it| vec![it.availability_zone.clone()]),

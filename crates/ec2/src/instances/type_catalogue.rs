@@ -160,6 +160,8 @@ const TYPE_FIELDS: &[Field<TypeItem>] = fields! {
     "burstable-performance-supported" => |it| it.burstable_performance_supported,
     "current-generation" => |it| it.current_generation,
     "dedicated-hosts-supported" => |it| it.dedicated_hosts_supported,
+    "ebs-info.attachment-limit-type" => |_it| Vec::<String>::new(),
+    "ebs-info.maximum-ebs-attachments" => |_it| Vec::<String>::new(),
     "ebs-info.ebs-optimized-info.baseline-bandwidth-in-mbps" =>
         |it| optimized(it, |ebs| ebs.baseline_bandwidth_in_mbps),
     "ebs-info.ebs-optimized-info.baseline-iops" => |it| optimized(it, |ebs| ebs.baseline_iops),

@@ -101,6 +101,8 @@ impl Listed for VolumeItem {
         ("create-time", |it| vec![it.create_time.to_string()]),
         ("encrypted", |it| vec![it.encrypted.to_string()]),
         ("fast-restored", |_| vec!["false".into()]),
+        ("operator.managed", |_| vec!["false".into()]),
+        ("operator.principal", |_| Vec::new()),
         ("multi-attach-enabled", |it| {
             vec![it.multi_attach_enabled.to_string()]
         }),

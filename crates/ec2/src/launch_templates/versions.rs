@@ -273,6 +273,10 @@ const MEMBERS: &[Member] = &[
         "http-endpoint",
         Some("launchTemplateData.metadataOptions.httpEndpoint"),
     ),
+    (
+        "host-resource-group-arn",
+        Some("launchTemplateData.placement.hostResourceGroupArn"),
+    ),
     ("http-protocol-ipv4", None),
     (
         "http-tokens",

@@ -101,6 +101,9 @@ pub(crate) struct GroupPair {
     pub(crate) description: Option<String>,
     pub(crate) user_id: String,
     pub(crate) group_id: String,
+    /// Read only where a filter asks for it: answers refer to groups by their ids.
+    #[serde(skip)]
+    pub(crate) group_name: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -325,6 +325,11 @@ fn group_ids(it: &Permission) -> Vec<String> {
     it.groups.iter().map(|it| it.group_id.clone()).collect()
 }
 
+fn group_names(it: &Permission) -> Vec<String> {
+    let names = it.groups.iter().map(|it| it.group_name.clone());
+    names.flatten().collect()
+}
+
 fn user_ids(it: &Permission) -> Vec<String> {
     it.groups.iter().map(|it| it.user_id.clone()).collect()
 }
@@ -362,6 +367,7 @@ impl Listed for GroupItem {
         "ip-permission.cidr", "egress.ip-permission.cidr": cidrs;
         "ip-permission.ipv6-cidr", "egress.ip-permission.ipv6-cidr": ipv6_cidrs;
         "ip-permission.group-id", "egress.ip-permission.group-id": group_ids;
+        "ip-permission.group-name", "egress.ip-permission.group-name": group_names;
         "ip-permission.user-id", "egress.ip-permission.user-id": user_ids;
         "ip-permission.prefix-list-id", "egress.ip-permission.prefix-list-id": lists;
         "ip-permission.protocol", "egress.ip-permission.protocol": |it| vec![it.ip_protocol.clone()];
@@ -385,7 +391,15 @@ fn describe(
     for name in &op.group_names {
         ids.push(in_default_vpc(view, name)?.id.to_string());
     }
-    let show = |it: &SecurityGroup| Some(item(app, view, it));
+    let mut filters = op.filters.iter().filter_map(|it| it.name.as_deref());
+    let by_names = filters.any(|it| it.ends_with("ip-permission.group-name"));
+    let show = |it: &SecurityGroup| {
+        let mut item = item(app, view, it);
+        if by_names {
+            name_groups(view, &mut item);
+        }
+        Some(item)
+    };
     let query = Query {
         ids: &ids,
         filters: &op.filters,
@@ -397,6 +411,17 @@ fn describe(
         next_token: page.next_token,
         security_groups: page.items,
     })
+}
+
+/// Looks up the names of the groups that rules refer to.
+fn name_groups(view: &View, item: &mut GroupItem) {
+    let ingress = item.ip_permissions.iter_mut();
+    for permission in ingress.chain(&mut item.ip_permissions_egress) {
+        for pair in &mut permission.groups {
+            let group = view.get::<SecurityGroup>(&pair.group_id);
+            pair.group_name = group.map(|it| it.name.clone());
+        }
+    }
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]

@@ -411,6 +411,7 @@ fn add_source(
             description,
             user_id: owner.to_owned(),
             group_id: id.to_string(),
+            group_name: None,
         }),
         RuleSource::PrefixList(id) => permission.prefix_list_ids.push(PrefixListRef {
             description,
