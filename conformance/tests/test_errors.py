@@ -660,12 +660,13 @@ EKS = [
 NO_REPOSITORY = ("RepositoryNotFoundException", 400)
 REPOSITORY, IMAGE = {"repositoryName": "none"}, {"imageIds": [{"imageTag": "latest"}]}
 NO_DIGEST = "sha256:" + 64 * "0"
+NO_UPLOAD = "01234567-89ab-cdef-0123-456789abcdef"
 ECR = [
     ("BatchCheckLayerAvailability", REPOSITORY | {"layerDigests": [NO_DIGEST]}, *NO_REPOSITORY),
     ("BatchDeleteImage", REPOSITORY | IMAGE, *NO_REPOSITORY),
     ("BatchGetImage", REPOSITORY | IMAGE, *NO_REPOSITORY),
     ("BatchGetImage", REPOSITORY | {"imageIds": []}, *INVALID),
-    ("CompleteLayerUpload", REPOSITORY | {"uploadId": "u", "layerDigests": [NO_DIGEST]}, *NO_REPOSITORY),
+    ("CompleteLayerUpload", REPOSITORY | {"uploadId": NO_UPLOAD, "layerDigests": [NO_DIGEST]}, *NO_REPOSITORY),
     ("CreateRepository", {"repositoryName": "Capital"}, *INVALID),
     ("CreateRepository", {"repositoryName": "r1", "imageScanningConfiguration": {"scanOnPush": True}}, *INVALID),
     ("DeleteRepository", REPOSITORY, *NO_REPOSITORY),
@@ -684,7 +685,7 @@ ECR = [
     ("SetRepositoryPolicy", REPOSITORY | {"policyText": "{}"}, *NO_REPOSITORY),
     ("TagResource", {"resourceArn": "rubbish", "tags": [{"Key": "a", "Value": "b"}]}, *INVALID),
     ("UntagResource", {"resourceArn": "rubbish", "tagKeys": ["a"]}, *INVALID),
-    ("UploadLayerPart", REPOSITORY | {"uploadId": "u", "partFirstByte": 0, "partLastByte": 0, "layerPartBlob": b"x"}, *NO_REPOSITORY),
+    ("UploadLayerPart", REPOSITORY | {"uploadId": NO_UPLOAD, "partFirstByte": 0, "partLastByte": 0, "layerPartBlob": b"x"}, *NO_REPOSITORY),
 ]
 
 NO_CERTIFICATE = ("ResourceNotFoundException", 400)
@@ -739,7 +740,7 @@ PCA = [
     ("DeleteCertificateAuthority", OF_PCA | {"PermanentDeletionTimeInDays": 6}, *BAD),
     ("DescribeCertificateAuthority", OF_PCA, *NO_CERTIFICATE),
     ("DescribeCertificateAuthority", {"CertificateAuthorityArn": "rubbish"}, *BAD),
-    ("GetCertificate", OF_PCA | {"CertificateArn": "rubbish"}, *NO_CERTIFICATE),
+    ("GetCertificate", OF_PCA | {"CertificateArn": OF_PCA["CertificateAuthorityArn"] + "/certificate/none"}, *NO_CERTIFICATE),
     ("GetCertificateAuthorityCertificate", OF_PCA, *NO_CERTIFICATE),
     ("GetCertificateAuthorityCsr", OF_PCA, *NO_CERTIFICATE),
     ("ImportCertificateAuthorityCertificate", OF_PCA | {"Certificate": b"x"}, *NO_CERTIFICATE),

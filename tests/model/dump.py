@@ -46,6 +46,11 @@ def structure(protocol, shape):
 
 
 def described(protocol, shape):
+    bounds = {name: shape.metadata[name] for name in ("min", "max", "pattern", "sensitive") if name in shape.metadata}
+    return kind(protocol, shape) | bounds
+
+
+def kind(protocol, shape):
     if shape.type_name == "structure":
         return structure(protocol, shape)
     if shape.type_name == "list":

@@ -1,6 +1,7 @@
-//! Development tasks that need the workspace: `cargo xtask compat`, `cargo xtask deps`,
-//! `cargo xtask instance-types`.
+//! Development tasks that need the workspace: `cargo xtask compat`, `cargo xtask constraints`,
+//! `cargo xtask deps`, `cargo xtask instance-types`.
 
+mod constraints;
 mod deps;
 mod instance_types;
 #[cfg(test)]
@@ -13,10 +14,11 @@ use anyhow::{Context as _, bail};
 fn main() -> anyhow::Result<()> {
     match std::env::args().nth(1).as_deref() {
         Some("compat") => compat(),
+        Some("constraints") => constraints::write(),
         Some("deps") => deps::check(),
         Some("instance-types") => instance_types::write(),
         _ => bail!(
-            "cargo xtask compat   writes docs/compatibility.md from the registry\n       cargo xtask deps     checks which crates import which\n       cargo xtask instance-types   writes the table of EC2's instance types from published facts"
+            "cargo xtask compat   writes docs/compatibility.md from the registry\n       cargo xtask constraints   writes the tables of what the models say of requests' values\n       cargo xtask deps     checks which crates import which\n       cargo xtask instance-types   writes the table of EC2's instance types from published facts"
         ),
     }
 }

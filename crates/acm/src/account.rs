@@ -1,12 +1,12 @@
 //! What is configured for the account in a region.
 
-use lath_service::{Checked, operations};
+use lath_service::operations;
 use lath_store::{Tx, View};
-use lath_wire::{ApiError, Problems};
+use lath_wire::ApiError;
 
+use crate::Acm;
 use crate::record::Account;
 use crate::shape::*;
-use crate::{Acm, fault};
 
 /// Days before the end of a certificate, unless something else is said
 /// (<https://docs.aws.amazon.com/acm/latest/APIReference/API_ExpiryEventsConfiguration.html>).
@@ -15,26 +15,7 @@ const DAYS: i32 = 45;
 operations! {
     for Acm as "acm";
     read GetAccountConfiguration -> GetAccountConfigurationResponse = get => any();
-    change PutAccountConfiguration -> () = put, checked => any();
-}
-
-impl Checked for PutAccountConfiguration {
-    fn check(&self, problems: &mut Problems) {
-        let token = &self.idempotency_token;
-        fault::length(problems, "idempotencyToken", token.chars().count(), 1, 32);
-        if !token.chars().all(|it| it.is_alphanumeric() || it == '_') {
-            let rule = "Member must satisfy regular expression pattern: \\w+";
-            problems.add("idempotencyToken", rule);
-        }
-        let days = self
-            .expiry_events
-            .as_ref()
-            .and_then(|it| it.days_before_expiry);
-        if days.is_some_and(|it| it < 1) {
-            let rule = "Member must have value greater than or equal to 1";
-            problems.add("expiryEvents.daysBeforeExpiry", rule);
-        }
-    }
+    change PutAccountConfiguration -> () = put => any();
 }
 
 fn get(

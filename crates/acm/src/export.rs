@@ -1,7 +1,7 @@
 //! Certificates leave with their keys.
 
-use lath_service::{Checked, operations};
-use lath_wire::{ApiError, Caller, Problems};
+use lath_service::operations;
+use lath_wire::{ApiError, Caller};
 
 use crate::record::Certificate;
 use crate::resource_types::{CERTIFICATE, own_id};
@@ -10,19 +10,13 @@ use crate::{Acm, fault, issue};
 
 operations! {
     for Acm as "acm";
-    asynchronous ExportCertificate -> ExportCertificateResponse = export, checked
+    asynchronous ExportCertificate -> ExportCertificateResponse = export
         => on(&CERTIFICATE, |op, _| op.certificate_arn.clone())
             .with("acm:DomainNames", |op, at| {
                 let id = op.certificate_arn.rsplit('/').next().unwrap_or_default();
                 let found = at.view.get::<Certificate>(id);
                 found.map(|it| it.names.clone()).unwrap_or_default()
             });
-}
-
-impl Checked for ExportCertificate {
-    fn check(&self, problems: &mut Problems) {
-        fault::length(problems, "passphrase", self.passphrase.0.len(), 4, 128);
-    }
 }
 
 async fn export(

@@ -5,13 +5,10 @@ use std::sync::Arc;
 use lath_control::Cell;
 use lath_service::{Violation, detected};
 use lath_store::View;
-use lath_wire::{ApiError, Problems};
+use lath_wire::ApiError;
 
 use crate::record::Certificate;
 use crate::resource_types;
-
-/// What the model says of ARNs.
-const ARN_RULE: &str = "Member must satisfy regular expression pattern: arn:[\\w+=/,.@-]+:acm:[\\w+=/,.@-]*:[0-9]+:[\\w+=,.@-]+(/[\\w+=,.@-]+)*";
 
 pub(crate) fn coded(code: &'static str, message: impl Into<String>) -> ApiError {
     ApiError::new(code, 400, message)
@@ -43,32 +40,6 @@ pub(crate) fn broken(member: &str, value: &str, rule: &str) -> ApiError {
     validation(detected(&[Violation::new(member, value, rule)]))
 }
 
-/// A certificate's ARN as the model has it.
-pub(crate) fn check_arn(member: &str, arn: &str, service: &str) -> Result<(), ApiError> {
-    let word = |text: &str, more: &str| {
-        text.chars()
-            .all(|it| it.is_alphanumeric() || "_+=,.@-".contains(it) || more.contains(it))
-    };
-    let parts: Vec<&str> = arn.splitn(6, ':').collect();
-    let fits = match parts.as_slice() {
-        ["arn", partition, of, region, account, resource] => {
-            !partition.is_empty()
-                && word(partition, "/")
-                && *of == service
-                && word(region, "/")
-                && !account.is_empty()
-                && account.bytes().all(|it| it.is_ascii_digit())
-                && resource.split('/').all(|it| !it.is_empty() && word(it, ""))
-        }
-        _ => false,
-    };
-    if fits && (20..=2048).contains(&arn.len()) {
-        return Ok(());
-    }
-    let rule = ARN_RULE.replacen(":acm:", &format!(":{service}:"), 1);
-    Err(broken(member, arn, &rule))
-}
-
 pub(crate) fn not_found(arn: &str) -> ApiError {
     coded(
         "ResourceNotFoundException",
@@ -79,9 +50,8 @@ pub(crate) fn not_found(arn: &str) -> ApiError {
 /// The certificate of an ARN.
 ///
 /// # Errors
-/// The ARN is malformed, or of no certificate of this account and region.
+/// The ARN is of no certificate of this account and region.
 pub(crate) fn find(cell: &Cell, view: &View, arn: &str) -> Result<Arc<Certificate>, ApiError> {
-    check_arn("certificateArn", arn, "acm")?;
     let found = resource_types::own_id(cell, arn).and_then(|id| view.get::<Certificate>(id));
     found.ok_or_else(|| not_found(arn))
 }
@@ -99,22 +69,4 @@ pub(crate) fn in_use(arn: &str, account: &str) -> ApiError {
         "ResourceInUseException",
         format!("Certificate {arn} in account {account} is in use."),
     )
-}
-
-/// Reports where text has another length than it may have.
-pub(crate) fn length(
-    problems: &mut Problems,
-    member: &str,
-    count: usize,
-    least: usize,
-    most: usize,
-) {
-    let rule = if count < least {
-        format!("Member must have length greater than or equal to {least}")
-    } else if count > most {
-        format!("Member must have length less than or equal to {most}")
-    } else {
-        return;
-    };
-    problems.add(member, rule);
 }

@@ -2,8 +2,8 @@
 
 use lath_ca::{Certificate, KeyError, MOST_CERTIFICATES, PrivateKey, verify};
 use lath_model::Timestamp;
-use lath_service::{Checked, Quota, operations};
-use lath_wire::{ApiError, Caller, Problems};
+use lath_service::{Quota, operations};
+use lath_wire::{ApiError, Caller};
 
 use crate::record::{Certificate as Record, Material, Origin};
 use crate::resource_types::{self, CERTIFICATE, pairs};
@@ -15,23 +15,9 @@ const IMPORTED: Quota<&str> = Quota::new("imported certificates", "LimitExceeded
 
 operations! {
     for Acm as "acm";
-    asynchronous ImportCertificate -> OnlyArn = import, checked
+    asynchronous ImportCertificate -> OnlyArn = import
         => on(&CERTIFICATE, |op, _| op.certificate_arn.clone().unwrap_or_else(|| "*".to_owned()))
             .tagged(|op, _| pairs(op.tags.as_deref().unwrap_or_default()));
-}
-
-impl Checked for ImportCertificate {
-    fn check(&self, problems: &mut Problems) {
-        let length = fault::length;
-        length(problems, "certificate", self.certificate.0.len(), 1, 32_768);
-        length(problems, "privateKey", self.private_key.0.len(), 1, 5120);
-        if let Some(chain) = &self.certificate_chain {
-            length(problems, "certificateChain", chain.0.len(), 1, 2_097_152);
-        }
-        if let Some(tags) = &self.tags {
-            length(problems, "tags", tags.len(), 1, 50);
-        }
-    }
 }
 
 /// What an import brings, verified.

@@ -12,6 +12,7 @@
 
 mod account;
 mod authorities;
+mod bounds;
 mod certificates;
 mod describe;
 mod export;
@@ -99,7 +100,9 @@ pub fn service(app: &Arc<Acm>) -> Service {
         code: "ValidationException",
         wrong_type: "SerializationException",
     };
-    let service = Service::new(INFO).with_error_style(style);
+    let service = Service::new(INFO)
+        .held_to(&bounds::CONSTRAINTS)
+        .with_error_style(style);
     registers
         .into_iter()
         .fold(service, |service, register| register(service, app))

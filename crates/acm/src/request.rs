@@ -3,9 +3,9 @@
 use lath_ca::KeyAlgorithm;
 use lath_control::fingerprint;
 use lath_model::Timestamp;
-use lath_service::{Checked, Quota, Refuses, operations};
+use lath_service::{Quota, Refuses, operations};
 use lath_store::Tx;
-use lath_wire::{ApiError, Problems};
+use lath_wire::ApiError;
 
 use crate::record::{Certificate, Origin};
 use crate::resource_types::pairs;
@@ -16,12 +16,10 @@ use crate::{Acm, authorities, fault, names, resource_types, tags};
 const CERTIFICATES: Quota<&str> = Quota::new("ACM certificates", "L-F141DD1D", 2500);
 /// The same page.
 const NAMES: Quota<&str> = Quota::new("domain names per ACM certificate", "L-FB94F0B0", 10);
-/// The most that the quota can be raised to, and the model's bound.
-const MOST_NAMES: usize = 100;
 
 operations! {
     for Acm as "acm";
-    change RequestCertificate -> OnlyArn = request, checked
+    change RequestCertificate -> OnlyArn = request
         => any()
             .tagged(|op, _| pairs(op.tags.as_deref().unwrap_or_default()))
             .with("acm:DomainNames", |op, _| {
@@ -48,34 +46,6 @@ operations! {
                 export.unwrap_or(CertificateExport::Disabled).as_str().to_owned()
             })
         => refusing ["" RequestCertificate];
-}
-
-impl Checked for RequestCertificate {
-    fn check(&self, problems: &mut Problems) {
-        let length = fault::length;
-        if let Some(names) = &self.subject_alternative_names {
-            length(
-                problems,
-                "subjectAlternativeNames",
-                names.len(),
-                1,
-                MOST_NAMES,
-            );
-        }
-        if let Some(tags) = &self.tags {
-            length(problems, "tags", tags.len(), 1, 50);
-        }
-        if let Some(options) = &self.domain_validation_options {
-            length(problems, "domainValidationOptions", options.len(), 1, 100);
-        }
-        if let Some(token) = &self.idempotency_token {
-            length(problems, "idempotencyToken", token.chars().count(), 1, 32);
-            if !token.chars().all(|it| it.is_alphanumeric() || it == '_') {
-                let rule = "Member must satisfy regular expression pattern: \\w+";
-                problems.add("idempotencyToken", rule);
-            }
-        }
-    }
 }
 
 impl Refuses for RequestCertificate {
@@ -172,9 +142,6 @@ fn request(app: &Acm, tx: &mut Tx, op: RequestCertificate) -> Result<OnlyArn, Ap
     check_options(&op, &all)?;
     let key_algorithm = algorithm(&op)?;
     let tags = tags::checked(op.tags.as_deref().unwrap_or_default())?;
-    if let Some(authority) = &op.certificate_authority_arn {
-        fault::check_arn("certificateAuthorityArn", authority, "acm-pca")?;
-    }
     NAMES.check(cell, all.len(), |it| {
         let limit = it.limit;
         fault::limit(format!(

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use lath_service::{Checked, operations};
+use lath_service::operations;
 use lath_store::{Tx, View};
-use lath_wire::{ApiError, Problems};
+use lath_wire::ApiError;
 
 use crate::record::Certificate;
 use crate::resource_types::{CERTIFICATE, pairs};
@@ -15,24 +15,12 @@ const MOST: usize = 50;
 
 operations! {
     for Acm as "acm";
-    change AddTagsToCertificate -> () = add, checked
+    change AddTagsToCertificate -> () = add
         => on(&CERTIFICATE, |op, _| op.certificate_arn.clone()).tagged(|op, _| pairs(&op.tags));
-    change RemoveTagsFromCertificate -> () = remove, checked
+    change RemoveTagsFromCertificate -> () = remove
         => on(&CERTIFICATE, |op, _| op.certificate_arn.clone()).tagged(|op, _| pairs(&op.tags));
     read ListTagsForCertificate -> ListTagsForCertificateResponse = list
         => on(&CERTIFICATE, |op, _| op.certificate_arn.clone());
-}
-
-impl Checked for AddTagsToCertificate {
-    fn check(&self, problems: &mut Problems) {
-        fault::length(problems, "tags", self.tags.len(), 1, MOST);
-    }
-}
-
-impl Checked for RemoveTagsFromCertificate {
-    fn check(&self, problems: &mut Problems) {
-        fault::length(problems, "tags", self.tags.len(), 1, MOST);
-    }
 }
 
 /// What tags of a request are as a record's.

@@ -7,6 +7,7 @@
 //! Not there: templates from S3, nested stacks, macros and transforms, stack sets, stack policies, drift, imports of existing
 //! resources, notifications. Requests for them are refused.
 
+mod bounds;
 mod change_sets;
 mod describe;
 mod engine;
@@ -85,11 +86,10 @@ pub fn service(app: &Arc<CloudFormation>) -> Service {
         exports::register,
         templates::register,
     ];
-    registers
-        .into_iter()
-        .fold(Service::new(INFO), |service, register| {
-            register(service, app)
-        })
+    registers.into_iter().fold(
+        Service::new(INFO).held_to(&bounds::CONSTRAINTS),
+        |service, register| register(service, app),
+    )
 }
 
 /// Starts the engine.

@@ -127,22 +127,10 @@ pub(crate) fn tags_shown(tags: &BTreeMap<String, String>) -> Vec<Tag> {
     tags.iter().map(tag).collect()
 }
 
-/// The tags of a request: at most 50, none of AWS's own.
+/// The tags of a request: none of AWS's own.
 pub(crate) fn tags(tags: &[Tag]) -> Result<BTreeMap<String, String>, ApiError> {
-    if tags.len() > 50 {
-        return Err(fault::validation(
-            "1 validation error detected: Value at 'tags' failed to satisfy constraint: Member must have length less than or equal to 50",
-        ));
-    }
     let mut all = BTreeMap::new();
     for Tag { key, value } in tags {
-        let fits =
-            (1..=128).contains(&key.chars().count()) && (1..=256).contains(&value.chars().count());
-        if !fits {
-            return Err(fault::validation(
-                "1 validation error detected: Value at 'tags' failed to satisfy constraint: a key has 1 to 128 characters, a value 1 to 256",
-            ));
-        }
         if key.to_ascii_lowercase().starts_with("aws:") {
             return Err(fault::validation(
                 "aws: prefixed tag key names are not allowed for external use.",

@@ -6,6 +6,7 @@
 //! holds, it learns from claims ([`lath_control::claims_on`]).
 
 mod account_attributes;
+mod bounds;
 pub mod errors;
 pub mod feed;
 mod filter;
@@ -75,9 +76,10 @@ pub const INFO: ServiceInfo = ServiceInfo {
 
 /// The operations, and who handles them.
 pub fn service(app: &Arc<Ec2>) -> Service {
-    parts::all().fold(Service::new(INFO), |service, part| {
-        (part.register)(service, app)
-    })
+    parts::all().fold(
+        Service::new(INFO).held_to(&bounds::CONSTRAINTS),
+        |service, part| (part.register)(service, app),
+    )
 }
 
 /// The record kinds that this crate keeps.

@@ -78,14 +78,7 @@ pub(crate) fn check_name(name: &str) -> Result<(), ApiError> {
     Err(broken("repositoryName", rule))
 }
 
-/// How many items a page has: 1 to 1000, 100 if it is not said.
-///
-/// # Errors
-/// It is another number.
-pub(crate) fn page_size(max_results: Option<i32>) -> Result<usize, ApiError> {
-    match max_results {
-        None => Ok(100),
-        Some(size @ 1..=1000) => Ok(size.unsigned_abs() as usize),
-        Some(_) => Err(broken("maxResults", "must be between 1 and 1000")),
-    }
+/// How many items a page has: 100 if it is not said.
+pub(crate) fn page_size(max_results: Option<i32>) -> usize {
+    max_results.map_or(100, |size| size.unsigned_abs() as usize)
 }

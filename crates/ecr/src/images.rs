@@ -14,8 +14,6 @@ use crate::resource_types::REPOSITORY;
 use crate::shape::*;
 use crate::{Ecr, blocking, fault, of_store};
 
-/// How many images one request may name.
-const MOST: usize = 100;
 /// How many bytes of manifests one answer may have. A few hundred of usual size are far below.
 const MOST_BYTES: usize = 32 << 20;
 
@@ -59,7 +57,7 @@ fn passes(filter: Option<&ImageFilter>, is_tagged: bool) -> bool {
 }
 
 async fn list(app: &Ecr, _: &Caller, op: ListImages) -> Result<ListImagesResponse, ApiError> {
-    let size = fault::page_size(op.max_results)?;
+    let size = fault::page_size(op.max_results);
     let images = held(store(app, op.registry_id.as_deref(), &op.repository_name)?).await?;
     let mut all: Vec<(String, String)> = Vec::new();
     for image in images {
@@ -108,7 +106,7 @@ async fn describe(
     op: DescribeImages,
 ) -> Result<DescribeImagesResponse, ApiError> {
     let name = &op.repository_name;
-    let size = fault::page_size(op.max_results)?;
+    let size = fault::page_size(op.max_results);
     let mut images = held(store(app, op.registry_id.as_deref(), name)?).await?;
     if let Some(ids) = &op.image_ids {
         if op.max_results.is_some() || op.next_token.is_some() {
@@ -116,7 +114,6 @@ async fn describe(
                 "imageIds cannot be used with maxResults or nextToken.",
             ));
         }
-        check_ids(ids)?;
         let mut found = Vec::new();
         for id in ids {
             let image = images.iter().find(|it| is(id, it));
@@ -138,16 +135,6 @@ async fn describe(
         image_details: page.items.iter().map(|it| detail(app, name, it)).collect(),
         next_token: page.next_token,
     })
-}
-
-fn check_ids(ids: &[ImageIdentifier]) -> Result<(), ApiError> {
-    if (1..=MOST).contains(&ids.len()) {
-        return Ok(());
-    }
-    Err(fault::broken(
-        "imageIds",
-        "must have between 1 and 100 items",
-    ))
 }
 
 /// Whether an image is what an identifier says, which says something.
@@ -216,7 +203,6 @@ fn identify<'h>(id: &ImageIdentifier, images: &'h [Held]) -> Result<&'h Held, Im
 }
 
 async fn get(app: &Ecr, _: &Caller, op: BatchGetImage) -> Result<BatchGetImageResponse, ApiError> {
-    check_ids(&op.image_ids)?;
     let store = store(app, op.registry_id.as_deref(), &op.repository_name)?;
     let account = app.cell.account.clone();
     let read = move || {
@@ -271,7 +257,6 @@ async fn delete(
     _: &Caller,
     op: BatchDeleteImage,
 ) -> Result<BatchDeleteImageResponse, ApiError> {
-    check_ids(&op.image_ids)?;
     let store = store(app, op.registry_id.as_deref(), &op.repository_name)?;
     let remove = move || {
         let mut answer = BatchDeleteImageResponse::default();

@@ -7,6 +7,7 @@
 //!
 //! Not there: scanning, replication, signing, encryption with keys of KMS, archives. Requests for them are refused.
 
+mod bounds;
 mod doorkeeper;
 mod fault;
 mod images;
@@ -28,7 +29,7 @@ use lath_control::Cell;
 use lath_registry::{Images, Repository, StoreError};
 use lath_service::{App, Stateful};
 use lath_store::{Db, View};
-use lath_wire::{ApiError, ErrorStyle, Protocol, Service, ServiceInfo};
+use lath_wire::{ApiError, Protocol, Service, ServiceInfo};
 
 pub use doorkeeper::Doorkeeper;
 pub use logins::{Login, Logins};
@@ -84,14 +85,10 @@ pub fn service(app: &Arc<Ecr>) -> Service {
         policies::register,
         tags::register,
     ];
-    let style = ErrorStyle::Constraint {
-        code: "InvalidParameterException",
-        wrong_type: "SerializationException",
-    };
-    let service = Service::new(INFO).with_error_style(style);
-    registers
-        .into_iter()
-        .fold(service, |service, register| register(service, app))
+    registers.into_iter().fold(
+        Service::new(INFO).held_to(&bounds::CONSTRAINTS),
+        |service, register| register(service, app),
+    )
 }
 
 impl Ecr {

@@ -146,12 +146,8 @@ fn describe(
     op: &DescribeRepositories,
 ) -> Result<DescribeRepositoriesResponse, ApiError> {
     let registry = op.registry_id.as_deref();
-    let size = fault::page_size(op.max_results)?;
+    let size = fault::page_size(op.max_results);
     if let Some(names) = op.repository_names.as_ref().filter(|it| !it.is_empty()) {
-        if names.len() > 100 {
-            let rule = "must have at most 100 items";
-            return Err(fault::broken("repositoryNames", rule));
-        }
         if op.max_results.is_some() || op.next_token.is_some() {
             return Err(fault::invalid_parameter(
                 "repositoryNames cannot be used with maxResults or nextToken.",

@@ -1,4 +1,4 @@
-//! The constraints of the API's model, and of what it documents beside the model.
+//! What the API documents of values beside its model, whose bounds are checked before.
 
 use std::collections::BTreeMap;
 
@@ -44,33 +44,12 @@ fn within(p: &mut Problems, member: &str, number: i64, bounds: Bounds) {
     }
 }
 
-/// The page controls of lists.
-pub(crate) fn page(p: &mut Problems, max_results: Option<i32>) {
-    if let Some(size) = max_results {
-        within(p, "maxResults", size.into(), Bounds::value(1, 100));
-    }
-}
-
-/// A number of at least so much.
-pub(crate) fn at_least(p: &mut Problems, member: &str, value: Option<i32>, least: i64) {
-    if let Some(value) = value {
-        within(
-            p,
-            member,
-            value.into(),
-            Bounds::value(least, i32::MAX.into()),
-        );
-    }
-}
-
 /// Tags to set.
 pub(crate) fn tags(p: &mut Problems, tags: &BTreeMap<String, String>) {
     if tags.len() > MOST_TAGS {
         p.add("tags", too_many_tags());
     }
-    for (key, value) in tags.iter().take(2 * MOST_TAGS) {
-        length(p, "tags.key", key, 1, 128);
-        length(p, "tags.value", value, 0, 256);
+    for key in tags.keys().take(2 * MOST_TAGS) {
         if key.to_ascii_lowercase().starts_with("aws:") && !lath_wire::may_set_system_tags() {
             p.add("tags", "Tag keys must not begin with aws:");
         }
@@ -96,11 +75,9 @@ fn taints(p: &mut Problems, taints: &[Taint]) {
         if key.is_empty() {
             p.add("taints", "Taint key must not be null or empty.");
         } else {
-            length(p, "taints.key", key, 1, 63);
             label_key(p, "taints.key", key);
         }
         let value = taint.value.as_deref().unwrap_or_default();
-        length(p, "taints.value", value, 0, 63);
         label_value(p, "taints.value", value);
         if taint.effect.is_none() {
             p.add("taints", "Taint effect must not be null.");
@@ -117,9 +94,7 @@ fn labels(p: &mut Problems, labels: &BTreeMap<String, String>) {
         p.add("labels", too_many_labels());
     }
     for (key, value) in labels.iter().take(MOST_LABELS) {
-        length(p, "labels.key", key, 1, 63);
         label_key(p, "labels.key", key);
-        length(p, "labels.value", value, 1, 63);
         label_value(p, "labels.value", value);
     }
 }
@@ -156,11 +131,10 @@ fn label_value(p: &mut Problems, member: &str, value: &str) {
 
 /// Requests that name a cluster, and things in it whose names have the same form.
 macro_rules! named {
-    ($($op:ident { $($member:ident $wire:literal),* } $(page $max:ident)?;)*) => {$(
+    ($($op:ident { $($member:ident $wire:literal),* } ;)*) => {$(
         impl Checked for $op {
             fn check(&self, p: &mut Problems) {
                 $(name(p, $wire, &self.$member);)*
-                $(page(p, self.$max);)?
             }
         }
     )*};
@@ -172,27 +146,27 @@ named! {
     DeregisterCluster { name "name" };
     DescribeNodegroup { cluster_name "clusterName", nodegroup_name "nodegroupName" };
     DeleteNodegroup { cluster_name "clusterName", nodegroup_name "nodegroupName" };
-    ListNodegroups { cluster_name "clusterName" } page max_results;
+    ListNodegroups { cluster_name "clusterName" };
     DescribeAddon { cluster_name "clusterName", addon_name "addonName" };
     DeleteAddon { cluster_name "clusterName", addon_name "addonName" };
     UpdateAddon { cluster_name "clusterName", addon_name "addonName" };
-    ListAddons { cluster_name "clusterName" } page max_results;
+    ListAddons { cluster_name "clusterName" };
     DescribeUpdate { name "name" };
-    ListUpdates { name "name" } page max_results;
+    ListUpdates { name "name" };
     DescribeAccessEntry { cluster_name "clusterName" };
     DeleteAccessEntry { cluster_name "clusterName" };
     UpdateAccessEntry { cluster_name "clusterName" };
-    ListAccessEntries { cluster_name "clusterName" } page max_results;
+    ListAccessEntries { cluster_name "clusterName" };
     AssociateAccessPolicy { cluster_name "clusterName" };
     DisassociateAccessPolicy { cluster_name "clusterName" };
-    ListAssociatedAccessPolicies { cluster_name "clusterName" } page max_results;
+    ListAssociatedAccessPolicies { cluster_name "clusterName" };
     DescribePodIdentityAssociation { cluster_name "clusterName" };
     DeletePodIdentityAssociation { cluster_name "clusterName" };
     UpdatePodIdentityAssociation { cluster_name "clusterName" };
-    ListPodIdentityAssociations { cluster_name "clusterName" } page max_results;
+    ListPodIdentityAssociations { cluster_name "clusterName" };
     DescribeIdentityProviderConfig { cluster_name "clusterName" };
     DisassociateIdentityProviderConfig { cluster_name "clusterName" };
-    ListIdentityProviderConfigs { cluster_name "clusterName" } page max_results;
+    ListIdentityProviderConfigs { cluster_name "clusterName" };
     UpdateClusterConfig { name "name" };
     UpdateClusterVersion { name "name" };
     UpdateNodegroupVersion { cluster_name "clusterName", nodegroup_name "nodegroupName" };
@@ -201,22 +175,9 @@ named! {
 
 impl Checked for ListClusters {
     fn check(&self, p: &mut Problems) {
-        page(p, self.max_results);
         if self.include.iter().any(|it| it != "all") {
             p.add("include", "The only value of include is all.");
         }
-    }
-}
-
-impl Checked for ListAccessPolicies {
-    fn check(&self, p: &mut Problems) {
-        page(p, self.max_results);
-    }
-}
-
-impl Checked for DescribeAddonVersions {
-    fn check(&self, p: &mut Problems) {
-        page(p, self.max_results);
     }
 }
 
@@ -242,32 +203,25 @@ impl Checked for CreateNodegroup {
         tags(p, &self.tags);
         labels(p, &self.labels);
         taints(p, &self.taints);
-        at_least(p, "diskSize", self.disk_size, 1);
-        scaling(p, self.scaling_config.as_ref());
+        if let Some(size) = self.disk_size {
+            // The model has no bounds of it.
+            within(
+                p,
+                "diskSize",
+                size.into(),
+                Bounds::value(1, i32::MAX.into()),
+            );
+        }
         update_config(p, self.update_config.as_ref());
     }
-}
-
-fn scaling(p: &mut Problems, config: Option<&NodegroupScalingConfig>) {
-    let Some(config) = config else { return };
-    at_least(p, "scalingConfig.minSize", config.min_size, 0);
-    at_least(p, "scalingConfig.maxSize", config.max_size, 1);
-    at_least(p, "scalingConfig.desiredSize", config.desired_size, 0);
 }
 
 fn update_config(p: &mut Problems, config: Option<&NodegroupUpdateConfig>) {
     let Some(config) = config else { return };
     if let Some(count) = config.max_unavailable {
-        within(
-            p,
-            "updateConfig.maxUnavailable",
-            count.into(),
-            Bounds::value(1, 100),
-        );
-    }
-    if let Some(share) = config.max_unavailable_percentage {
-        let member = "updateConfig.maxUnavailablePercentage";
-        within(p, member, share.into(), Bounds::value(1, 100));
+        // The model has no most.
+        let member = "updateConfig.maxUnavailable";
+        within(p, member, count.into(), Bounds::value(1, 100));
     }
     if config.max_unavailable.is_some() && config.max_unavailable_percentage.is_some() {
         p.add(
@@ -281,7 +235,6 @@ impl Checked for UpdateNodegroupConfig {
     fn check(&self, p: &mut Problems) {
         name(p, "clusterName", &self.cluster_name);
         name(p, "nodegroupName", &self.nodegroup_name);
-        scaling(p, self.scaling_config.as_ref());
         update_config(p, self.update_config.as_ref());
         if let Some(payload) = &self.labels {
             labels(p, &payload.add_or_update_labels);
@@ -341,16 +294,5 @@ fn label_name(p: &mut Problems, member: &str, value: &str) {
 impl Checked for TagResource {
     fn check(&self, p: &mut Problems) {
         tags(p, &self.tags);
-    }
-}
-
-impl Checked for UntagResource {
-    fn check(&self, p: &mut Problems) {
-        if self.tag_keys.is_empty() || self.tag_keys.len() > MOST_TAGS {
-            p.add(
-                "tagKeys",
-                "Between 1 and 50 tag keys can be removed at a time.",
-            );
-        }
     }
 }

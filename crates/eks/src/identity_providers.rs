@@ -9,7 +9,7 @@ use lath_service::{Checked, operations};
 use lath_store::{Record as _, Tx, View};
 use lath_wire::{ApiError, Problems};
 
-use crate::check::{length, name, tags};
+use crate::check::{name, tags};
 use crate::clusters::update::check_idle;
 use crate::fault::About as _;
 use crate::record::{IdentityProvider, UpdateOf};
@@ -63,30 +63,15 @@ impl Checked for AssociateIdentityProviderConfig {
                 "The issuerUrl must begin with https:// and name a host; it can have a path, and neither a query nor a fragment.",
             );
         }
-        length(p, "oidc.clientId", &oidc.client_id, 1, 255);
-        let claims = [
-            ("oidc.usernameClaim", &oidc.username_claim),
-            ("oidc.groupsClaim", &oidc.groups_claim),
-        ];
-        for (member, claim) in claims {
-            if let Some(claim) = claim {
-                length(p, member, claim, 1, 253);
-            }
-        }
         let prefixes = [
             ("oidc.usernamePrefix", &oidc.username_prefix),
             ("oidc.groupsPrefix", &oidc.groups_prefix),
         ];
         for (member, prefix) in prefixes {
             let prefix = prefix.as_deref().unwrap_or_default();
-            length(p, member, prefix, 0, 253);
             if prefix.contains(RESERVED) {
                 p.add(member, format!("The prefix can't contain {RESERVED}"));
             }
-        }
-        for (claim, value) in &oidc.required_claims {
-            length(p, "oidc.requiredClaims.key", claim, 1, 63);
-            length(p, "oidc.requiredClaims.value", value, 1, 253);
         }
     }
 }

@@ -10,6 +10,7 @@
 mod access;
 mod addons;
 mod awaited;
+mod bounds;
 mod check;
 mod clusters;
 mod contribute;
@@ -100,11 +101,10 @@ pub fn service(app: &Arc<Eks>) -> Service {
         insights::register,
         unavailable::register,
     ];
-    registers
-        .into_iter()
-        .fold(Service::new(INFO), |service, register| {
-            register(service, app)
-        })
+    registers.into_iter().fold(
+        Service::new(INFO).held_to(&bounds::CONSTRAINTS),
+        |service, register| register(service, app),
+    )
 }
 
 /// Items on a page when the caller does not say.

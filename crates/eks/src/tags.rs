@@ -29,7 +29,7 @@ operations! {
             .on(&ACCESS_ENTRY, |op, _| of_kind("access-entry", &op.resource_arn)).tagged(|op, _| pairs(&op.tags))
             .on(&POD_IDENTITY, |op, _| of_kind("podidentityassociation", &op.resource_arn)).tagged(|op, _| pairs(&op.tags))
             .on(&IDENTITY_PROVIDER, |op, _| of_kind("identityproviderconfig", &op.resource_arn)).tagged(|op, _| pairs(&op.tags));
-    change UntagResource: delete "/tags/{resourceArn}" 200 -> Empty = untag, checked
+    change UntagResource: delete "/tags/{resourceArn}" 200 -> Empty = untag
         => on(&CLUSTER, |op, _| of_kind("cluster", &op.resource_arn)).untagged(|op, _| op.tag_keys.clone())
             .on(&NODEGROUP, |op, _| of_kind("nodegroup", &op.resource_arn)).untagged(|op, _| op.tag_keys.clone())
             .on(&ADDON, |op, _| of_kind("addon", &op.resource_arn)).untagged(|op, _| op.tag_keys.clone())

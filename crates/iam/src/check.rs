@@ -5,7 +5,7 @@ use lath_policy::{Grammar, Policy};
 use lath_wire::ApiError;
 use serde::{Deserialize, Serialize};
 
-use crate::errors::{constraint, invalid_input, limit, malformed, validation};
+use crate::errors::{invalid_input, limit, malformed, validation};
 use crate::records::Tags;
 
 /// A tag on the wire.
@@ -22,15 +22,7 @@ pub struct Tag {
 const MAX_TAGS: usize = 50;
 
 /// `member` as AWS calls it, such as `roleName`.
-pub(crate) fn name(member: &str, value: &str, longest: usize) -> Result<(), ApiError> {
-    if value.is_empty() {
-        let rule = "Member must have length greater than or equal to 1";
-        return Err(constraint(member, value, rule));
-    }
-    if value.chars().count() > longest {
-        let rule = format!("Member must have length less than or equal to {longest}");
-        return Err(constraint(member, value, &rule));
-    }
+pub(crate) fn name(member: &str, value: &str) -> Result<(), ApiError> {
     let fine = |c: char| c.is_ascii_alphanumeric() || "+=,.@_-".contains(c);
     if value.chars().all(fine) {
         return Ok(());
@@ -44,9 +36,6 @@ pub(crate) fn name(member: &str, value: &str, longest: usize) -> Result<(), ApiE
 pub(crate) fn path(given: Option<&str>) -> Result<String, ApiError> {
     let path = given.unwrap_or("/");
     let printable = path.bytes().all(|byte| (0x21..0x7f).contains(&byte));
-    if path.len() > 512 {
-        return Err(constraint("path", path, &at_most(512)));
-    }
     // `//` has nothing between its slashes.
     if path.starts_with('/') && path.ends_with('/') && path != "//" && printable {
         return Ok(path.to_owned());
@@ -54,18 +43,6 @@ pub(crate) fn path(given: Option<&str>) -> Result<String, ApiError> {
     Err(validation(
         "The specified value for path is invalid. It must begin and end with / and contain only alphanumeric characters and/or / characters.",
     ))
-}
-
-/// Free text of a role or policy.
-pub(crate) fn description(text: Option<&str>) -> Result<(), ApiError> {
-    match text {
-        Some(text) if text.chars().count() > 1000 => Err(constraint(
-            "description",
-            text,
-            "Member must have length less than or equal to 1000",
-        )),
-        _ => Ok(()),
-    }
 }
 
 /// Reads a document and holds its length without white space to a quota.
@@ -76,10 +53,6 @@ pub(crate) fn document(
     quota: &str,
     most: usize,
 ) -> Result<(), ApiError> {
-    if text.is_empty() {
-        let rule = "Member must have length greater than or equal to 1";
-        return Err(constraint("policyDocument", text, rule));
-    }
     let length = text.chars().filter(|c| !c.is_whitespace()).count();
     if cell.mode == Mode::Strict && length > most {
         return Err(limit(quota, most));
@@ -92,10 +65,6 @@ pub(crate) fn document(
 
 /// Holds the tags of a request to the service's model, which comes before everything that is stored.
 pub(crate) fn given_tags(given: &[Tag]) -> Result<(), ApiError> {
-    if given.len() > MAX_TAGS {
-        let keys = listed(given.iter().map(|tag| &tag.key));
-        return Err(constraint("tags", &keys, &at_most(MAX_TAGS)));
-    }
     for (index, tag) in given.iter().enumerate() {
         let repeated = |other: &Tag| other.key.eq_ignore_ascii_case(&tag.key);
         if given[..index].iter().any(repeated) {
@@ -103,11 +72,7 @@ pub(crate) fn given_tags(given: &[Tag]) -> Result<(), ApiError> {
                 "Duplicate tag keys found. Please note that Tag keys are case insensitive.",
             ));
         }
-        tag_key(&tag.key, &format!("tags.{}.member.key", index + 1))?;
-        if tag.value.chars().count() > 256 {
-            let member = format!("tags.{}.member.value", index + 1);
-            return Err(constraint(&member, &tag.value, &at_most(256)));
-        }
+        tag_key(&tag.key)?;
     }
     Ok(())
 }
@@ -140,39 +105,17 @@ pub(crate) fn tags(old: &Tags, given: &[Tag]) -> Result<Tags, ApiError> {
 
 /// The keys to remove of a request.
 pub(crate) fn tag_keys(keys: &[String]) -> Result<(), ApiError> {
-    if keys.len() > MAX_TAGS {
-        return Err(constraint("tagKeys", &listed(keys), &at_most(MAX_TAGS)));
-    }
-    keys.iter().try_for_each(|key| tag_key(key, "tagKeys"))
+    keys.iter().try_for_each(|key| tag_key(key))
 }
 
-/// A list as AWS's messages show it.
-fn listed<'a>(items: impl IntoIterator<Item = &'a String>) -> String {
-    let items: Vec<&str> = items.into_iter().map(String::as_str).collect();
-    format!("[{}]", items.join(", "))
-}
-
-fn at_most(count: usize) -> String {
-    format!("Member must have length less than or equal to {count}")
-}
-
-/// The reserved prefix and the bounds of a key.
-pub(crate) fn tag_key(key: &str, member: &str) -> Result<(), ApiError> {
-    if key.is_empty() || key.chars().count() > 128 {
-        let rule = "Member must have length less than or equal to 128";
-        return Err(constraint(member, key, rule));
-    }
+/// The prefix of a key that is AWS's own.
+fn tag_key(key: &str) -> Result<(), ApiError> {
     if key.to_ascii_lowercase().starts_with("aws:") && !lath_wire::may_set_system_tags() {
         return Err(invalid_input(
             "System tag keys (prefixed with aws:) cannot be changed.",
         ));
     }
-    let fine = |c: char| c.is_alphanumeric() || " _.:/=+-@".contains(c);
-    if key.chars().all(fine) {
-        return Ok(());
-    }
-    let rule = r"Member must satisfy regular expression pattern: [\p{L}\p{Z}\p{N}_.:/=+\-@]+";
-    Err(constraint(member, key, rule))
+    Ok(())
 }
 
 /// Tags as they are shown.

@@ -173,7 +173,7 @@ fn shown(app: &Iam, group: &Group) -> GroupDetail {
 }
 
 fn create(app: &Iam, tx: &mut Tx, op: CreateGroup) -> Result<OneGroup, ApiError> {
-    check::name("groupName", &op.group_name, 128)?;
+    check::name("groupName", &op.group_name)?;
     let path = check::path(op.path.as_deref())?;
     if tx.get::<Group>(&key(&op.group_name)).is_some() {
         return Err(exists("Group", &op.group_name));
@@ -235,7 +235,7 @@ fn update(_: &Iam, tx: &mut Tx, op: UpdateGroup) -> Result<(), ApiError> {
         group.path = check::path(Some(path))?;
     }
     if let Some(name) = &op.new_group_name {
-        check::name("newGroupName", name, 128)?;
+        check::name("newGroupName", name)?;
         let (old, new) = (key(&group.name), key(name));
         if old != new && tx.get::<Group>(&new).is_some() {
             return Err(exists("Group", name));

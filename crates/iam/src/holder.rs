@@ -74,7 +74,7 @@ impl Holder for Role {
 const MAX_ATTACHED: usize = 10;
 
 pub(crate) fn find<H: Holder>(view: &View, name: &str) -> Result<Arc<H>, ApiError> {
-    check::name(&format!("{}Name", H::NOUN), name, 128)?;
+    check::name(&format!("{}Name", H::NOUN), name)?;
     view.get::<H>(&key(name)).ok_or_else(|| {
         let noun = H::NOUN;
         no_such_entity(format!("The {noun} with name {name} cannot be found."))
@@ -165,7 +165,7 @@ pub(crate) fn put_inline<H: Holder>(
     policy: &str,
     document: &str,
 ) -> Result<(), ApiError> {
-    check::name("policyName", policy, 128)?;
+    check::name("policyName", policy)?;
     let mut holder = changeable::<H>(tx.view(), name)?;
     let quota = format!(
         "Maximum policy size of {} bytes exceeded for {} {name}",

@@ -207,10 +207,6 @@ fn of_user(
     user: Option<&str>,
     id: &str,
 ) -> Result<records::AccessKey, ApiError> {
-    if !(16..=128).contains(&id.len()) {
-        let rule = "Member must have length greater than or equal to 16";
-        return Err(constraint("accessKeyId", id, rule));
-    }
     if of_root(app, caller, user) {
         return Err(refused_to_root(caller, id));
     }

@@ -8,6 +8,7 @@
 //! provider's token proves (`lath-identity`).
 
 mod aws_policies;
+mod bounds;
 mod check;
 mod contribution;
 mod directory;
@@ -130,9 +131,8 @@ pub fn service(app: &Arc<Iam>) -> Service {
         simulate::register,
         summary::register,
     ];
-    registers
-        .into_iter()
-        .fold(Service::new(INFO), |service, register| {
-            register(service, app)
-        })
+    registers.into_iter().fold(
+        Service::new(INFO).held_to(&bounds::CONSTRAINTS),
+        |service, register| register(service, app),
+    )
 }

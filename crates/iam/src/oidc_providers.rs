@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Iam;
 use crate::check::{self, Tag, shown_tags};
-use crate::errors::{constraint, invalid_input, limit, no_such_entity, validation};
+use crate::errors::{invalid_input, limit, no_such_entity, validation};
 use crate::holder::{TagList, list_tags, tag, untag};
 use crate::page::cut;
 use crate::records::OidcProvider;
@@ -26,8 +26,6 @@ const MAX_CLIENTS: usize = 100;
 const MAX_THUMBPRINTS: usize = 5;
 /// Characters of a thumbprint: SHA-1 in hexadecimal digits, which AWS does not check.
 const THUMBPRINT: usize = 40;
-/// Most characters of a URL and of a client id.
-const LONGEST: usize = 255;
 
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -174,13 +172,6 @@ fn resource(url: &str) -> String {
 /// Checks a URL and takes its scheme off.
 fn checked_url(app: &Iam, url: &str) -> Result<String, ApiError> {
     const INVALID: &str = "Invalid Open ID Connect Provider URL";
-    if url.is_empty() {
-        let rule = "Member must have length greater than or equal to 1";
-        return Err(constraint("url", url, rule));
-    }
-    if url.chars().count() > LONGEST {
-        return Err(constraint("url", url, &at_most(LONGEST)));
-    }
     let Some((scheme, rest)) = url.split_once("://") else {
         return Err(validation(INVALID));
     };
@@ -208,21 +199,6 @@ fn checked_url(app: &Iam, url: &str) -> Result<String, ApiError> {
     Ok(rest.to_owned())
 }
 
-fn at_most(count: usize) -> String {
-    format!("Member must have length less than or equal to {count}")
-}
-
-fn checked_client(id: &str) -> Result<(), ApiError> {
-    if id.is_empty() {
-        let rule = "Member must have length greater than or equal to 1";
-        return Err(constraint("clientID", id, rule));
-    }
-    if id.chars().count() > LONGEST {
-        return Err(constraint("clientID", id, &at_most(LONGEST)));
-    }
-    Ok(())
-}
-
 /// Thumbprints as they are kept: in lower case.
 fn checked_thumbprints(given: &[String]) -> Result<Vec<String>, ApiError> {
     if given
@@ -240,15 +216,6 @@ fn checked_thumbprints(given: &[String]) -> Result<Vec<String>, ApiError> {
 
 /// The URL, without its scheme, in a provider's ARN.
 fn named(app: &Iam, arn: &str) -> Result<String, ApiError> {
-    const MEMBER: &str = "openIDConnectProviderArn";
-    let length = arn.chars().count();
-    if length < 20 {
-        let rule = "Member must have length greater than or equal to 20";
-        return Err(constraint(MEMBER, arn, rule));
-    }
-    if length > 2048 {
-        return Err(constraint(MEMBER, arn, &at_most(2048)));
-    }
     let parts: Vec<&str> = arn.splitn(6, ':').collect();
     let ["arn", partition, "iam", "", account, resource] = parts[..] else {
         return Err(validation(format!("Invalid ARN: {arn}")));
@@ -276,7 +243,6 @@ fn found(app: &Iam, view: &View, arn: &str) -> Result<OidcProvider, ApiError> {
 
 fn create(app: &Iam, tx: &mut Tx, op: CreateOpenIDConnectProvider) -> Result<Created, ApiError> {
     let url = checked_url(app, &op.url)?;
-    op.client_ids.iter().try_for_each(|id| checked_client(id))?;
     let thumbprints = checked_thumbprints(&op.thumbprints)?;
     let tags = check::new_tags(&op.tags)?;
     let mut client_ids: Vec<String> = Vec::new();
@@ -347,7 +313,6 @@ fn add_client(
     tx: &mut Tx,
     op: AddClientIDToOpenIDConnectProvider,
 ) -> Result<(), ApiError> {
-    checked_client(&op.client_id)?;
     let mut provider = found(app, tx.view(), &op.arn)?;
     if !provider.client_ids.contains(&op.client_id) {
         provider.client_ids.push(op.client_id);
@@ -363,7 +328,6 @@ fn remove_client(
     tx: &mut Tx,
     op: RemoveClientIDFromOpenIDConnectProvider,
 ) -> Result<(), ApiError> {
-    checked_client(&op.client_id)?;
     let mut provider = found(app, tx.view(), &op.arn)?;
     provider.client_ids.retain(|id| *id != op.client_id);
     tx.put(provider);

@@ -7,7 +7,7 @@ use lath_control::{Page, paginate_from};
 use lath_store::{Record, View};
 use lath_wire::ApiError;
 
-use crate::errors::{constraint, validation};
+use crate::errors::validation;
 
 /// Where a list goes on, and how much of it is wanted.
 #[derive(Debug, Clone, Copy)]
@@ -54,19 +54,8 @@ fn page_from<T, I: IntoIterator<Item = T>>(
     key: impl Fn(&T) -> String,
     cut: Cut<'_>,
 ) -> Result<Page<T>, ApiError> {
-    let size = match cut.most {
-        None => 100,
-        Some(most @ 1..=1000) => usize::try_from(most).unwrap_or(100),
-        Some(other) => {
-            let bound = if other < 1 {
-                "greater than or equal to 1"
-            } else {
-                "less than or equal to 1000"
-            };
-            let rule = format!("Member must have value {bound}");
-            return Err(constraint("maxItems", &other.to_string(), &rule));
-        }
-    };
+    let most = cut.most.and_then(|most| usize::try_from(most).ok());
+    let size = most.unwrap_or(100);
     paginate_from(from, key, size, cut.marker).map_err(|_| validation("Invalid Marker."))
 }
 

@@ -11,7 +11,7 @@ use lath_wire::ApiError;
 use serde::{Deserialize, Serialize};
 
 use crate::check::{self, Tag, shown_tags};
-use crate::errors::{conflict, constraint, invalid_input, limit, no_such_entity, validation};
+use crate::errors::{conflict, invalid_input, limit, no_such_entity, validation};
 use crate::holder::{Holder, TagList, list_tags, tag, untag};
 use crate::page::{cut, page, under};
 use crate::records::{Group, ManagedPolicy, Policies, Role, User, Version};
@@ -157,16 +157,6 @@ pub(crate) fn path_of(arn: &str) -> &str {
 
 /// Whether it looks like the ARN of a policy in this partition.
 pub(crate) fn check_arn(partition: Partition, arn: &str) -> Result<(), ApiError> {
-    let length = arn.chars().count();
-    let rule = match length {
-        ..20 => "greater than or equal to 20",
-        2049.. => "less than or equal to 2048",
-        _ => "",
-    };
-    if !rule.is_empty() {
-        let rule = format!("Member must have length {rule}");
-        return Err(constraint("policyArn", arn, &rule));
-    }
     let parts: Vec<&str> = arn.splitn(6, ':').collect();
     match parts[..] {
         ["arn", other, _, _, _, _] if other != partition.name() => {
@@ -263,10 +253,9 @@ fn shown(view: &View, policy: &ManagedPolicy, whole: bool) -> PolicyDetail {
 }
 
 fn create(app: &Iam, tx: &mut Tx, op: CreatePolicy) -> Result<OnePolicy, ApiError> {
-    check::name("policyName", &op.policy_name, 128)?;
+    check::name("policyName", &op.policy_name)?;
     let path = check::path(op.path.as_deref())?;
     let tags = check::new_tags(&op.tags)?;
-    check::description(op.description.as_deref())?;
     let (cell, name) = (&app.cell, &op.policy_name);
     check::document(
         cell,

@@ -149,7 +149,7 @@ operations! {
 }
 
 fn found(view: &View, name: &str) -> Result<InstanceProfile, ApiError> {
-    check::name("instanceProfileName", name, 128)?;
+    check::name("instanceProfileName", name)?;
     let profile = view.get::<InstanceProfile>(&key(name));
     profile
         .map(|profile| InstanceProfile::clone(&profile))
@@ -175,7 +175,7 @@ fn shown(app: &Iam, view: &View, profile: &InstanceProfile) -> ProfileDetail {
 
 fn create(app: &Iam, tx: &mut Tx, op: CreateInstanceProfile) -> Result<OneProfile, ApiError> {
     let name = &op.instance_profile_name;
-    check::name("instanceProfileName", name, 128)?;
+    check::name("instanceProfileName", name)?;
     let path = check::path(op.path.as_deref())?;
     let tags = check::new_tags(&op.tags)?;
     if tx.get::<InstanceProfile>(&key(name)).is_some() {

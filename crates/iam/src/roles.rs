@@ -7,7 +7,7 @@ use lath_wire::ApiError;
 use serde::{Deserialize, Serialize};
 
 use crate::check::{self, Tag, encoded, shown_tags};
-use crate::errors::{conflict, constraint, exists, limit, protected};
+use crate::errors::{conflict, exists, limit, protected};
 use crate::holder::{
     self, AttachedPolicies, Holder as _, PolicyNames, TagList, changeable, find, list_tags,
     policy_handlers, policy_requests, set_boundary, tag, untag,
@@ -266,7 +266,7 @@ fn one(app: &Iam, role: &Role) -> OneRole {
 }
 
 fn create(app: &Iam, tx: &mut Tx, op: CreateRole) -> Result<OneRole, ApiError> {
-    check::name("roleName", &op.role_name, 64)?;
+    check::name("roleName", &op.role_name)?;
     let path = check::path(op.path.as_deref())?;
     let tags = check::new_tags(&op.tags)?;
     if path.starts_with("/aws-service-role/") {
@@ -274,7 +274,6 @@ fn create(app: &Iam, tx: &mut Tx, op: CreateRole) -> Result<OneRole, ApiError> {
             "Cannot create a role in the path /aws-service-role/; use CreateServiceLinkedRole.",
         ));
     }
-    check::description(op.description.as_deref())?;
     let trusted = trust::check(app, tx.view(), &op.assume_role_policy_document)?;
     if let Some(boundary) = &op.permissions_boundary {
         check_boundary(app.cell.partition(), tx.view(), boundary)?;
@@ -286,7 +285,10 @@ fn create(app: &Iam, tx: &mut Tx, op: CreateRole) -> Result<OneRole, ApiError> {
         description: op.description.clone(),
         trust: op.assume_role_policy_document.clone(),
         trusted,
-        max_session: max_session(op.max_session_duration)?.unwrap_or(3600),
+        max_session: op
+            .max_session_duration
+            .and_then(|it| u32::try_from(it).ok())
+            .unwrap_or(3600),
         policies: Policies {
             boundary: op.permissions_boundary.clone(),
             ..Policies::default()
@@ -314,23 +316,6 @@ pub(crate) fn add(app: &Iam, tx: &mut Tx, role: Role) -> Result<OneRole, ApiErro
         ..shown(app, &role, true)
     };
     Ok(OneRole { role: detail })
-}
-
-fn max_session(given: Option<i64>) -> Result<Option<u32>, ApiError> {
-    let Some(seconds) = given else {
-        return Ok(None);
-    };
-    let bound = match seconds {
-        3600..=43200 => return Ok(u32::try_from(seconds).ok()),
-        ..3600 => "greater than or equal to 3600",
-        _ => "less than or equal to 43200",
-    };
-    let rule = format!("Member must have value {bound}");
-    Err(constraint(
-        "maxSessionDuration",
-        &seconds.to_string(),
-        &rule,
-    ))
 }
 
 fn get(app: &Iam, view: &View, op: &GetRole) -> Result<OneRole, ApiError> {
@@ -374,7 +359,6 @@ fn any_role(view: &View, name: &str) -> Result<Role, ApiError> {
 
 /// Of AWS's own roles, the description alone.
 fn update(_: &Iam, tx: &mut Tx, op: UpdateRole) -> Result<Updated, ApiError> {
-    check::description(op.description.as_deref())?;
     let mut role = any_role(tx.view(), &op.role_name)?;
     let is_protected = role.check_changeable().is_err();
     if is_protected && op.max_session_duration.is_some() {
@@ -383,7 +367,10 @@ fn update(_: &Iam, tx: &mut Tx, op: UpdateRole) -> Result<Updated, ApiError> {
     if let Some(text) = &op.description {
         role.description = Some(text.clone()).filter(|text| !text.is_empty());
     }
-    if let Some(seconds) = max_session(op.max_session_duration)? {
+    if let Some(seconds) = op
+        .max_session_duration
+        .and_then(|it| u32::try_from(it).ok())
+    {
         role.max_session = seconds;
     }
     tx.put(role);
@@ -391,7 +378,6 @@ fn update(_: &Iam, tx: &mut Tx, op: UpdateRole) -> Result<Updated, ApiError> {
 }
 
 fn describe(app: &Iam, tx: &mut Tx, op: UpdateRoleDescription) -> Result<OneRole, ApiError> {
-    check::description(Some(&op.description))?;
     let mut role = any_role(tx.view(), &op.role_name)?;
     role.description = Some(op.description.clone()).filter(|text| !text.is_empty());
     Ok(one(app, &tx.put(role)))

@@ -6,7 +6,6 @@ use lath_store::{Tx, View};
 use lath_wire::ApiError;
 use serde::{Deserialize, Serialize};
 
-use crate::check;
 use crate::errors::{invalid_input, no_such_entity};
 use crate::records::{Policies, Role, Tags, key};
 use crate::resource_types::{ROLE, at_path};
@@ -99,7 +98,6 @@ fn role_of_task(at: &lath_authz::Scope<'_>, id: &str) -> Option<String> {
 }
 
 fn create(app: &Iam, tx: &mut Tx, op: CreateServiceLinkedRole) -> Result<OneRole, ApiError> {
-    check::description(op.description.as_deref())?;
     let service = &op.service;
     let template = TEMPLATES.iter().find(|(name, ..)| name == service);
     let Some((_, name, policy)) = template else {

@@ -213,7 +213,7 @@ pub(crate) fn named<'a>(caller: &'a Caller, given: Option<&'a str>) -> Result<&'
 }
 
 fn create(app: &Iam, tx: &mut Tx, op: CreateUser) -> Result<OneUser, ApiError> {
-    check::name("userName", &op.user_name, 64)?;
+    check::name("userName", &op.user_name)?;
     let path = check::path(op.path.as_deref())?;
     let tags = check::new_tags(&op.tags)?;
     if let Some(boundary) = &op.permissions_boundary {
@@ -285,7 +285,7 @@ fn update(_: &Iam, tx: &mut Tx, op: UpdateUser) -> Result<(), ApiError> {
         user.path = check::path(Some(path))?;
     }
     if let Some(name) = &op.new_user_name {
-        check::name("newUserName", name, 64)?;
+        check::name("newUserName", name)?;
         if key(name) != key(&user.name) && tx.get::<User>(&key(name)).is_some() {
             return Err(exists("User", name));
         }

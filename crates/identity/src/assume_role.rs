@@ -257,22 +257,9 @@ pub(crate) fn check(op: &AssumeRole, partition: &str) -> Result<(), ApiError> {
     let parts: Vec<&str> = op.role_arn.splitn(6, ':').collect();
     let is_arn =
         matches!(parts[..], ["arn", _, "iam", "", _, resource] if resource.starts_with("role/"));
-    if op.role_arn.len() < 20 {
-        return Err(invalid(
-            "roleArn",
-            "Member must have length greater than or equal to 20",
-        ));
-    }
     if !is_arn {
         let text = format!("{} is invalid", op.role_arn);
         return Err(ApiError::new("ValidationError", 400, text));
-    }
-    check_word("roleSessionName", &op.role_session_name, 2, 64, "+=,.@_-")?;
-    if let Some(id) = &op.external_id {
-        check_word("externalId", id, 2, 1224, "+=,.@:/_-")?;
-    }
-    if let Some(identity) = &op.source_identity {
-        check_word("sourceIdentity", identity, 2, 64, "+=,.@_-")?;
     }
     if let Some(text) = &op.policy {
         Policy::parse(text, Grammar::Identity)
@@ -282,45 +269,9 @@ pub(crate) fn check(op: &AssumeRole, partition: &str) -> Result<(), ApiError> {
     Ok(())
 }
 
-fn check_word(
-    member: &str,
-    value: &str,
-    shortest: usize,
-    longest: usize,
-    more: &str,
-) -> Result<(), ApiError> {
-    let length = value.chars().count();
-    let rule = if length < shortest {
-        format!("Member must have length greater than or equal to {shortest}")
-    } else if length > longest {
-        format!("Member must have length less than or equal to {longest}")
-    } else if !value
-        .chars()
-        .all(|c| c.is_ascii_alphanumeric() || more.contains(c))
-    {
-        "Member must satisfy regular expression pattern: [\\w+=,.@-]*".to_owned()
-    } else {
-        return Ok(());
-    };
-    let text = detected(&[Violation::new(member, value, rule)]);
-    Err(ApiError::new("ValidationError", 400, text))
-}
-
 fn duration(asked: Option<i64>, role: &Role, chained: bool) -> Result<u64, ApiError> {
     let seconds = asked.unwrap_or(CHAINED);
     let refused = |text: &str| Err(ApiError::new("ValidationError", 400, text));
-    if seconds < 900 {
-        return Err(invalid(
-            "durationSeconds",
-            "Member must have value greater than or equal to 900",
-        ));
-    }
-    if seconds > 43200 {
-        return Err(invalid(
-            "durationSeconds",
-            "Member must have value less than or equal to 43200",
-        ));
-    }
     if chained && seconds > CHAINED {
         return refused(
             "The requested DurationSeconds exceeds the 1 hour session limit for roles assumed by role chaining",
@@ -340,12 +291,6 @@ fn session_tags(
     op: &AssumeRole,
     chained: Option<&Session>,
 ) -> Result<(BTreeMap<String, String>, Vec<String>), ApiError> {
-    if op.tags.len() > 50 {
-        return Err(invalid(
-            "tags",
-            "Member must have length less than or equal to 50",
-        ));
-    }
     let inherited = chained.map(inherited).unwrap_or_default();
     let mut tags = inherited.clone();
     for tag in &op.tags {
@@ -391,18 +336,6 @@ fn has_key(tags: &BTreeMap<String, String>, key: &str) -> bool {
 }
 
 fn check_tag(tag: &Tag) -> Result<(), ApiError> {
-    let fits = |text: &str, shortest, longest| {
-        let fine = |c: char| c.is_alphanumeric() || c.is_whitespace() || "_.:/=+-@".contains(c);
-        (shortest..=longest).contains(&text.chars().count()) && text.chars().all(fine)
-    };
-    if !fits(&tag.key, 1, 128) {
-        let rule = "Member must have length between 1 and 128 and satisfy regular expression pattern: [\\p{L}\\p{Z}\\p{N}_.:/=+\\-@]+";
-        return Err(invalid("tags.member.key", rule));
-    }
-    if !fits(&tag.value, 0, 256) {
-        let rule = "Member must have length less than or equal to 256 and satisfy regular expression pattern: [\\p{L}\\p{Z}\\p{N}_.:/=+\\-@]*";
-        return Err(invalid("tags.member.value", rule));
-    }
     if tag.key.to_ascii_lowercase().starts_with("aws:") {
         return Err(refused_tags(
             "System tag keys (prefixed with aws:) cannot be used as session tags.",
@@ -466,14 +399,6 @@ fn session_token(
     let longest = if is_root { 3600 } else { 129_600 };
     let seconds = match op.duration_seconds {
         None => longest.min(43_200),
-        Some(..900) => {
-            let rule = "Member must have value greater than or equal to 900";
-            return Err(invalid("durationSeconds", rule));
-        }
-        Some(129_601..) => {
-            let rule = "Member must have value less than or equal to 129600";
-            return Err(invalid("durationSeconds", rule));
-        }
         // AWS silently limits a root's sessions to an hour.
         Some(seconds) => seconds.min(longest),
     };

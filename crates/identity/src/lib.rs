@@ -17,6 +17,7 @@
 
 mod assume_role;
 mod behalf;
+mod bounds;
 mod credentials;
 mod issuers;
 mod judge;

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use lath_service::{Bounds, Violation, detected, operations};
+use lath_service::operations;
 use lath_store::View;
 use lath_wire::{ApiError, Protocol, Service, ServiceInfo};
 use rand::seq::{IndexedRandom, SliceRandom};
@@ -19,7 +19,10 @@ const INFO: ServiceInfo = ServiceInfo {
 
 /// Secrets Manager, without operations that store a secret.
 pub fn secretsmanager_service(app: &Arc<Identity>) -> Service {
-    register(Service::new(INFO), app)
+    register(
+        Service::new(INFO).held_to(&crate::bounds::secretsmanager::CONSTRAINTS),
+        app,
+    )
 }
 
 operations! {
@@ -87,8 +90,8 @@ struct Recipe {
 
 impl Recipe {
     fn new(op: &GetRandomPassword) -> Result<Self, ApiError> {
-        let length = length(op)?;
-        let types = included_types(op)?;
+        let length = length(op);
+        let types = included_types(op);
         let mut alphabet: Vec<char> = types.concat();
         if op.include_space.unwrap_or(false) && !is_excluded(op, ' ') {
             alphabet.push(' ');
@@ -132,25 +135,15 @@ impl Recipe {
     }
 }
 
-fn length(op: &GetRandomPassword) -> Result<usize, ApiError> {
+/// How long it shall be: the model has no more than [`MAX_LENGTH`].
+fn length(op: &GetRandomPassword) -> usize {
     let given = op.password_length.unwrap_or(DEFAULT_LENGTH);
-    match Bounds::value(1, 4096).broken_by(given) {
-        Some(rule) => Err(broken(Violation::new(
-            "passwordLength",
-            given.to_string(),
-            rule,
-        ))),
-        None => Ok(usize::try_from(given).unwrap_or(MAX_LENGTH)),
-    }
+    usize::try_from(given).unwrap_or_default().min(MAX_LENGTH)
 }
 
 /// The characters of each type that is not excluded.
-fn included_types(op: &GetRandomPassword) -> Result<Vec<Vec<char>>, ApiError> {
+fn included_types(op: &GetRandomPassword) -> Vec<Vec<char>> {
     let excluded = op.exclude_characters.as_deref().unwrap_or_default();
-    let length = i64::try_from(excluded.chars().count()).unwrap_or(i64::MAX);
-    if let Some(rule) = Bounds::length(0, 4096).broken_by(length) {
-        return Err(broken(Violation::unshown("excludeCharacters", rule)));
-    }
     let types = [
         (LOWERCASE, op.exclude_lowercase),
         (UPPERCASE, op.exclude_uppercase),
@@ -160,19 +153,15 @@ fn included_types(op: &GetRandomPassword) -> Result<Vec<Vec<char>>, ApiError> {
     let included = types
         .into_iter()
         .filter(|(_, exclude)| !exclude.unwrap_or(false));
-    Ok(included
+    included
         .map(|(set, _)| set.chars().filter(|c| !excluded.contains(*c)).collect())
-        .collect())
+        .collect()
 }
 
 fn is_excluded(op: &GetRandomPassword, character: char) -> bool {
     op.exclude_characters
         .as_deref()
         .is_some_and(|excluded| excluded.contains(character))
-}
-
-fn broken(violation: Violation) -> ApiError {
-    ApiError::new("ValidationException", 400, detected(&[violation]))
 }
 
 fn impossible(why: &str) -> ApiError {

@@ -19,7 +19,10 @@ const INFO: ServiceInfo = ServiceInfo {
 
 /// The Security Token Service.
 pub fn sts_service(app: &Arc<Identity>) -> Service {
-    let service = assume_role::register(register(Service::new(INFO), app), app);
+    let service = Service::new(INFO)
+        .held_to(&crate::bounds::sts::CONSTRAINTS)
+        .validating_first();
+    let service = assume_role::register(register(service, app), app);
     web_identity::register(service, app)
 }
 

@@ -83,16 +83,6 @@ async fn assume(
     caller: &Caller,
     op: AssumeRoleWithWebIdentity,
 ) -> Result<Federated, ApiError> {
-    let length = op.web_identity_token.chars().count();
-    if !(4..=20_000).contains(&length) {
-        let bound = if length < 4 {
-            "greater than or equal to 4"
-        } else {
-            "less than or equal to 20000"
-        };
-        let rule = format!("Member must have length {bound}");
-        return Err(invalid("webIdentityToken", &rule));
-    }
     let mut asked = AssumeRole {
         role_arn: op.role_arn.clone(),
         role_session_name: op.role_session_name.clone(),
@@ -125,7 +115,7 @@ async fn assume(
 
     // It is the provider's token from here on.
     set_claimed(&mut asked, claims)?;
-    check(&asked, partition)?;
+    check_claimed(&asked)?;
     // A provider that was deleted meanwhile counts no more.
     let view = app.view();
     let provider = view
@@ -292,6 +282,37 @@ fn set_claimed(op: &mut AssumeRole, claims: &Claims) -> Result<(), ApiError> {
         .extend(transitive.into_iter().flat_map(texts));
     op.source_identity = claims.text(SOURCE_IDENTITY).map(str::to_owned);
     Ok(())
+}
+
+/// Holds tags and a source identity to the bounds that the model sets to those of `AssumeRole`: the table knows requests, and these
+/// come with the token.
+fn check_claimed(op: &AssumeRole) -> Result<(), ApiError> {
+    if op.tags.len() > 50 {
+        let rule = "Member must have length less than or equal to 50";
+        return Err(invalid("tags", rule));
+    }
+    let fits = |text: &str, least: usize, most: usize, may_be: fn(char) -> bool| {
+        (least..=most).contains(&text.chars().count()) && text.chars().all(may_be)
+    };
+    let of_tags = |c: char| c.is_alphanumeric() || c.is_whitespace() || "_.:/=+-@".contains(c);
+    for tag in &op.tags {
+        if !fits(&tag.key, 1, 128, of_tags) {
+            let rule = "Member must have length between 1 and 128 and satisfy regular expression pattern: [\\p{L}\\p{Z}\\p{N}_.:/=+\\-@]+";
+            return Err(invalid("tags.member.key", rule));
+        }
+        if !fits(&tag.value, 0, 256, of_tags) {
+            let rule = "Member must have length less than or equal to 256 and satisfy regular expression pattern: [\\p{L}\\p{Z}\\p{N}_.:/=+\\-@]*";
+            return Err(invalid("tags.member.value", rule));
+        }
+    }
+    let of_words = |c: char| c.is_ascii_alphanumeric() || "_+=,.@-".contains(c);
+    match &op.source_identity {
+        Some(text) if !fits(text, 2, 64, of_words) => Err(invalid(
+            "sourceIdentity",
+            "Member must have length between 2 and 64 and satisfy regular expression pattern: [\\w+=,.@-]*",
+        )),
+        _ => Ok(()),
+    }
 }
 
 fn tag(key: &str, value: &str) -> Tag {

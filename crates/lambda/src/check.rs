@@ -49,77 +49,23 @@ const RUNTIMES: [&str; 7] = [
     "python3.9",
 ];
 
-/// All that is wrong with members of a request.
-#[derive(Default)]
-pub(crate) struct Violations(Vec<Violation>);
-
-impl Violations {
-    pub(crate) fn number(&mut self, member: &str, value: Option<i32>, bounds: Bounds) {
-        if let Some(value) = value
-            && let Some(rule) = bounds.broken_by(value.into())
-        {
-            self.add(member, value.to_string(), rule);
-        }
+/// Holds a function's timeout, in seconds, and its memory, in MB, to what functions may have; the model's ends are those of other
+/// kinds of functions (<https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>).
+///
+/// # Errors
+/// `ValidationException` with what is too much.
+pub(crate) fn limits(timeout: Option<i32>, memory: Option<i32>) -> Result<(), ApiError> {
+    let members = [("timeout", timeout, 900), ("memorySize", memory, 10_240)];
+    let broken = members.into_iter().filter_map(|(member, value, most)| {
+        let value = value?;
+        let rule = Bounds::value(0, most).broken_by(value.into())?;
+        Some(Violation::new(member, value.to_string(), rule))
+    });
+    let broken: Vec<Violation> = broken.collect();
+    if broken.is_empty() {
+        return Ok(());
     }
-
-    pub(crate) fn length(&mut self, member: &str, value: Option<&str>, bounds: Bounds) {
-        if let Some(value) = value
-            && let Ok(length) = i64::try_from(value.chars().count())
-            && let Some(rule) = bounds.broken_by(length)
-        {
-            self.add(member, value, rule);
-        }
-    }
-
-    pub(crate) fn pattern(&mut self, member: &str, value: &str, is_so: bool, pattern: &str) {
-        if !is_so {
-            let rule = format!("Member must satisfy regular expression pattern: {pattern}");
-            self.add(member, value, rule);
-        }
-    }
-
-    fn add(&mut self, member: &str, value: impl Into<String>, rule: String) {
-        self.0.push(Violation::new(member, value, rule));
-    }
-
-    pub(crate) fn outcome(self) -> Result<(), ApiError> {
-        if self.0.is_empty() {
-            return Ok(());
-        }
-        Err(ApiError::new("ValidationException", 400, detected(&self.0)))
-    }
-}
-
-/// What creating and changing have in common.
-pub(crate) struct Settings<'a> {
-    pub(crate) description: Option<&'a str>,
-    pub(crate) handler: Option<&'a str>,
-    pub(crate) timeout: Option<i32>,
-    pub(crate) memory: Option<i32>,
-    pub(crate) log_group: Option<&'a str>,
-}
-
-impl Settings<'_> {
-    pub(crate) fn check(&self, found: &mut Violations) {
-        found.length("description", self.description, Bounds::length(0, 256));
-        found.length("handler", self.handler, Bounds::length(0, 128));
-        found.number("timeout", self.timeout, Bounds::value(1, 900));
-        found.number("memorySize", self.memory, Bounds::value(128, 10240));
-        if let Some(handler) = self.handler {
-            let is_so = !handler.chars().any(char::is_whitespace);
-            found.pattern("handler", handler, is_so, "[^\\s]+");
-        }
-        if let Some(group) = self.log_group {
-            let is_inner = |it: char| it.is_ascii_alphanumeric() || "._-/#".contains(it);
-            let is_so = (1..=512).contains(&group.len()) && group.chars().all(is_inner);
-            found.pattern(
-                "loggingConfig.logGroup",
-                group,
-                is_so,
-                "[\\.\\-_/#A-Za-z0-9]+",
-            );
-        }
-    }
+    Err(ApiError::new("ValidationException", 400, detected(&broken)))
 }
 
 /// # Errors
@@ -147,25 +93,6 @@ pub(crate) fn environment(variables: &BTreeMap<String, String>) -> Result<(), Ap
             "Lambda was unable to configure your environment variables because the environment variables you have provided contains reserved keys that are currently not supported for modification. Reserved keys used in this request: {}",
             reserved.join(", ")
         )));
-    }
-    let is_key = |key: &str| {
-        key.len() >= 2
-            && key.starts_with(|it: char| it.is_ascii_alphabetic())
-            && key
-                .bytes()
-                .all(|it| it.is_ascii_alphanumeric() || it == b'_')
-    };
-    if let Some(key) = variables.keys().find(|key| !is_key(key)) {
-        let shown: String = key.chars().take(128).collect();
-        return Err(ApiError::new(
-            "ValidationException",
-            400,
-            detected(&[Violation::new(
-                "environment.variables",
-                shown,
-                "Map keys must satisfy constraint: [Member must satisfy regular expression pattern: [a-zA-Z]([a-zA-Z0-9_])+]",
-            )]),
-        ));
     }
     if let Some((key, _)) = variables.iter().find(|(_, value)| value.contains('\0')) {
         return Err(fault::invalid(format!(

@@ -31,10 +31,6 @@ pub(crate) fn reserved_by_others(view: &View, name: &str) -> u32 {
 fn put(app: &Lambda, tx: &mut Tx, op: PutFunctionConcurrency) -> Result<Concurrency, ApiError> {
     let wanted = op.reserved_concurrent_executions;
     let Ok(reserved) = u32::try_from(wanted) else {
-        let mut found = crate::check::Violations::default();
-        let bounds = lath_service::Bounds::value(0, i32::MAX.into());
-        found.number("reservedConcurrentExecutions", Some(wanted), bounds);
-        found.outcome()?;
         return Err(fault::invalid(
             "ReservedConcurrentExecutions must not be negative.",
         ));

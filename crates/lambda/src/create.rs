@@ -12,7 +12,7 @@ use lath_wire::{ApiError, Blob, Caller};
 use tokio::sync::Semaphore;
 use uuid::Uuid;
 
-use crate::check::{self, Settings, Violations};
+use crate::check;
 use crate::functions::shown;
 use crate::ident::{self, Named};
 use crate::record::Function;
@@ -67,29 +67,13 @@ fn refuse_twin(view: &View, name: &str) -> Result<(), ApiError> {
 }
 
 fn plan(app: &Lambda, view: &Arc<View>, op: CreateFunction) -> Result<Function, ApiError> {
-    let named = Named::of(&op.function_name);
-    let mut found = Violations::default();
-    found.pattern(
-        "functionName",
-        &op.function_name,
-        named.is_some(),
-        "(arn:(aws[a-zA-Z-]*)?:lambda:)?([a-z]{2}(-gov)?-[a-z]+-\\d{1}:)?(\\d{12}:)?(function:)?([a-zA-Z0-9-_]+)(:(\\$LATEST|[a-zA-Z0-9-_]+))?",
-    );
     let log_group = op
         .logging_config
         .as_ref()
         .and_then(|it| it.log_group.clone());
-    let settings = Settings {
-        description: op.description.as_deref(),
-        handler: op.handler.as_deref(),
-        timeout: op.timeout,
-        memory: op.memory_size,
-        log_group: log_group.as_deref(),
-    };
-    settings.check(&mut found);
-    found.outcome()?;
+    check::limits(op.timeout, op.memory_size)?;
     op.refuse()?;
-    let name = named.map(|it| it.name.to_owned()).unwrap_or_default();
+    let name = Named::read(&op.function_name)?.name.to_owned();
     refuse_twin(view, &name)?;
     let (Some(runtime), Some(handler)) = (op.runtime, op.handler) else {
         let text = "Runtime and Handler are mandatory parameters for functions created with deployment packages.";

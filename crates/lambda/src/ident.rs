@@ -6,6 +6,7 @@ use lath_authz::Scope;
 use lath_control::Cell;
 use lath_model::Owner;
 use lath_model::arn::Arn;
+use lath_service::{Violation, detected};
 use lath_store::View;
 use lath_wire::ApiError;
 
@@ -49,6 +50,18 @@ impl<'a> Named<'a> {
         })
     }
 
+    /// The same.
+    ///
+    /// # Errors
+    /// `ValidationException` for what is no name.
+    pub(crate) fn read(text: &'a str) -> Result<Self, ApiError> {
+        Self::of(text).ok_or_else(|| {
+            let rule = "Member must satisfy regular expression pattern: (arn:(aws[a-zA-Z-]*)?:lambda:)?([a-z]{2}(-gov)?-[a-z]+-\\d{1}:)?(\\d{12}:)?(function:)?([a-zA-Z0-9-_]+)(:(\\$LATEST|[a-zA-Z0-9-_]+))?";
+            let broken = Violation::new("functionName", text, rule);
+            ApiError::new("ValidationException", 400, detected(&[broken]))
+        })
+    }
+
     fn is_of(&self, cell: &Cell) -> bool {
         self.region.is_none_or(|it| it == cell.region)
             && self.account.is_none_or(|it| it == cell.account)
@@ -84,16 +97,7 @@ pub(crate) fn find(
     text: &str,
     qualifier: Option<&str>,
 ) -> Result<Arc<Function>, ApiError> {
-    let Some(named) = Named::of(text) else {
-        let shown: String = text.chars().take(128).collect();
-        return Err(ApiError::new(
-            "ValidationException",
-            400,
-            format!(
-                "1 validation error detected: Value '{shown}' at 'functionName' failed to satisfy constraint: Member must satisfy regular expression pattern: (arn:(aws[a-zA-Z-]*)?:lambda:)?([a-z]{{2}}(-gov)?-[a-z]+-\\d{{1}}:)?(\\d{{12}}:)?(function:)?([a-zA-Z0-9-_\\.]+)(:(\\$LATEST|[a-zA-Z0-9-_]+))?"
-            ),
-        ));
-    };
+    let named = Named::read(text)?;
     if let (Some(one), Some(other)) = (qualifier, named.qualifier)
         && one != other
     {

@@ -11,6 +11,7 @@
 //! Requests for them are refused.
 
 mod account;
+mod bounds;
 mod check;
 mod concurrency;
 mod contribute;
@@ -89,11 +90,10 @@ pub fn service(app: &Arc<Lambda>) -> Service {
         tags::register,
         update::register,
     ];
-    registers
-        .into_iter()
-        .fold(Service::new(INFO), |service, register| {
-            register(service, app)
-        })
+    registers.into_iter().fold(
+        Service::new(INFO).held_to(&bounds::CONSTRAINTS),
+        |service, register| register(service, app),
+    )
 }
 
 /// Runs what takes long where it blocks no task.

@@ -2,13 +2,12 @@
 
 use lath_control::Cell;
 use lath_model::Owner;
-use lath_service::{Bounds, Refuses as _, operations};
+use lath_service::{Refuses as _, operations};
 use lath_store::{Tx, View};
 use lath_wire::ApiError;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::check::Violations;
 use crate::ident::{self, find, name_in};
 use crate::record::{Function, Statement};
 use crate::resource_types::FUNCTION;
@@ -171,37 +170,7 @@ pub fn is_permitted(
     evaluate(&request, &policies, Rule::Trust).is_allow()
 }
 
-fn check(op: &AddPermission) -> Result<(), ApiError> {
-    let mut found = Violations::default();
-    let is_id = |it: u8| it.is_ascii_alphanumeric() || matches!(it, b'-' | b'_');
-    let id = &op.statement_id;
-    found.length("statementId", Some(id), Bounds::length(1, 100));
-    found.pattern("statementId", id, id.bytes().all(is_id), "([a-zA-Z0-9-_]+)");
-    let action = &op.action;
-    let is_action = action == "*"
-        || action.strip_prefix("lambda:").is_some_and(|it| {
-            it == "*" || (!it.is_empty() && it.bytes().all(|it| it.is_ascii_alphabetic()))
-        });
-    found.pattern(
-        "action",
-        action,
-        is_action,
-        "(lambda:[*]|lambda:[a-zA-Z]+|[*])",
-    );
-    let is_principal = !op.principal.is_empty() && !op.principal.contains(char::is_whitespace);
-    found.pattern("principal", &op.principal, is_principal, "[^\\s]+");
-    if let Some(account) = &op.source_account {
-        found.pattern("sourceAccount", account, is_account(account), "\\d{12}");
-    }
-    if let Some(arn) = &op.source_arn {
-        let is_arn = arn.starts_with("arn:") && arn.split(':').count() >= 6;
-        found.pattern("sourceArn", arn, is_arn, "arn:(aws[a-zA-Z0-9-]*):([a-zA-Z0-9\\-])+:([a-z]{2}(-gov)?-[a-z]+-\\d{1})?:(\\d{12})?:(.*)");
-    }
-    found.outcome()
-}
-
 fn add(app: &Lambda, tx: &mut Tx, op: AddPermission) -> Result<AddPermissionResponse, ApiError> {
-    check(&op)?;
     let known = find(
         &app.cell,
         tx.view(),

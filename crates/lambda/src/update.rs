@@ -4,7 +4,7 @@ use lath_service::{Refuses as _, operations};
 use lath_store::Tx;
 use lath_wire::{ApiError, Caller};
 
-use crate::check::{self, Settings, Violations};
+use crate::check;
 use crate::create::keep;
 use crate::functions::shown;
 use crate::ident::find;
@@ -83,16 +83,7 @@ fn update_configuration(
         .logging_config
         .as_ref()
         .and_then(|it| it.log_group.clone());
-    let settings = Settings {
-        description: op.description.as_deref(),
-        handler: op.handler.as_deref(),
-        timeout: op.timeout,
-        memory: op.memory_size,
-        log_group: log_group.as_deref(),
-    };
-    let mut found = Violations::default();
-    settings.check(&mut found);
-    found.outcome()?;
+    check::limits(op.timeout, op.memory_size)?;
     let known = find(&app.cell, tx.view(), &op.function_name, None)?;
     op.refuse()?;
     changeable(&known, op.revision_id.as_deref())?;

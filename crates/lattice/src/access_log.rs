@@ -32,16 +32,16 @@ operations! {
             .tagging(&ACCESS_LOG_SUBSCRIPTION, |_, _| "*".into(), |op| &op.tags)
             .also_any("logs:CreateLogDelivery", |_, _| true)
             .also_any("logs:GetLogDelivery", |_, _| true);
-    read GetAccessLogSubscription: get "/accesslogsubscriptions/{accessLogSubscriptionIdentifier}" 200 -> AccessLogSubscriptionDetail = get, checked
+    read GetAccessLogSubscription: get "/accesslogsubscriptions/{accessLogSubscriptionIdentifier}" 200 -> AccessLogSubscriptionDetail = get
         => on(&ACCESS_LOG_SUBSCRIPTION, |op, _| op.access_log_subscription_identifier.clone())
             .also_any("logs:GetLogDelivery", |_, _| true);
-    read ListAccessLogSubscriptions: get "/accesslogsubscriptions" 200 -> ListAccessLogSubscriptionsOutput = list, checked
+    read ListAccessLogSubscriptions: get "/accesslogsubscriptions" 200 -> ListAccessLogSubscriptionsOutput = list
         => any();
     change UpdateAccessLogSubscription: patch "/accesslogsubscriptions/{accessLogSubscriptionIdentifier}" 200 -> UpdateAccessLogSubscriptionOutput = update, checked
         => on(&ACCESS_LOG_SUBSCRIPTION, |op, _| op.access_log_subscription_identifier.clone())
             .also_any("logs:GetLogDelivery", |_, _| true)
             .also_any("logs:UpdateLogDelivery", |_, _| true);
-    change DeleteAccessLogSubscription: delete "/accesslogsubscriptions/{accessLogSubscriptionIdentifier}" 204 -> Empty = delete, checked
+    change DeleteAccessLogSubscription: delete "/accesslogsubscriptions/{accessLogSubscriptionIdentifier}" 204 -> Empty = delete
         => on(&ACCESS_LOG_SUBSCRIPTION, |op, _| op.access_log_subscription_identifier.clone())
             .also_any("logs:GetLogDelivery", |_, _| true)
             .also_any("logs:DeleteLogDelivery", |_, _| true);

@@ -16,13 +16,13 @@ use crate::{Lattice, fault, network, policy_document, service};
 
 operations! {
     for Lattice as "vpc-lattice";
-    change PutAuthPolicy: put "/authpolicy/{resourceIdentifier}" 200 -> PutAuthPolicyOutput = put, checked
+    change PutAuthPolicy: put "/authpolicy/{resourceIdentifier}" 200 -> PutAuthPolicyOutput = put
         => on(&SERVICE_NETWORK, |op, _| network_of(&op.resource_identifier))
             .on(&SERVICE, |op, _| service_of(&op.resource_identifier));
-    read GetAuthPolicy: get "/authpolicy/{resourceIdentifier}" 200 -> GetAuthPolicyOutput = get, checked
+    read GetAuthPolicy: get "/authpolicy/{resourceIdentifier}" 200 -> GetAuthPolicyOutput = get
         => on(&SERVICE_NETWORK, |op, _| network_of(&op.resource_identifier))
             .on(&SERVICE, |op, _| service_of(&op.resource_identifier));
-    change DeleteAuthPolicy: delete "/authpolicy/{resourceIdentifier}" 204 -> Empty = delete, checked
+    change DeleteAuthPolicy: delete "/authpolicy/{resourceIdentifier}" 204 -> Empty = delete
         => on(&SERVICE_NETWORK, |op, _| network_of(&op.resource_identifier))
             .on(&SERVICE, |op, _| service_of(&op.resource_identifier));
 }

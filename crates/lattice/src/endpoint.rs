@@ -16,7 +16,7 @@ use crate::{Lattice, page};
 
 operations! {
     for Lattice as "vpc-lattice";
-    read ListServiceNetworkVpcEndpointAssociations: get "/servicenetworkvpcendpointassociations" 200 -> ListEndpointAssociationsOutput = list, checked
+    read ListServiceNetworkVpcEndpointAssociations: get "/servicenetworkvpcendpointassociations" 200 -> ListEndpointAssociationsOutput = list
         => any();
 }
 

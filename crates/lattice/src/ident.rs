@@ -197,27 +197,6 @@ impl Kind {
     pub(crate) fn label(self) -> &'static str {
         self.resource_type().name
     }
-
-    /// The pattern of identifiers as the API's model prints it.
-    pub(crate) fn pattern(self) -> String {
-        // The model is not of one mind about what ids are made of.
-        let (own, in_arn) = match self {
-            Self::ResourceEndpointAssociation => ("0-9a-f", "0-9a-f"),
-            Self::ResourceAssociation => ("0-9a-z", "0-9a-f"),
-            Self::DomainVerification => ("0-9a-z", "a-fA-F0-9"),
-            _ => ("0-9a-z", "0-9a-z"),
-        };
-        let path: Vec<String> = self
-            .steps()
-            .iter()
-            .map(|(segment, prefix)| format!("{segment}/{prefix}-[{in_arn}]{{17}}"))
-            .collect();
-        format!(
-            "(({}-[{own}]{{17}})|(arn:[a-z0-9\\-]+:vpc-lattice:[a-zA-Z0-9\\-]+:\\d{{12}}:{}))",
-            self.prefix(),
-            path.join("/")
-        )
-    }
 }
 
 /// An identifier as given: an id, or an ARN with the ids of its parents.

@@ -16,6 +16,7 @@ mod access_log;
 mod action;
 mod auth_policy;
 mod balancing;
+mod bounds;
 mod canary;
 mod certificate;
 mod condition;
@@ -131,11 +132,10 @@ pub fn service(app: &Arc<Lattice>) -> Service {
         resource::verification::register,
         tag::register,
     ];
-    registers
-        .into_iter()
-        .fold(Service::new(INFO), |service, register| {
-            register(service, app)
-        })
+    registers.into_iter().fold(
+        Service::new(INFO).held_to(&bounds::CONSTRAINTS),
+        |service, register| register(service, app),
+    )
 }
 
 /// Items on a page when the caller does not say.

@@ -31,14 +31,14 @@ operations! {
             .with(TARGET_GROUPS, |op, at| groups_of_new(at, &op.default_action, &op.tags))
             .with_tags(|op| &op.tags)
             .tagging(&LISTENER, |op, at| listener_arn(at, &op.service_identifier, "*"), |op| &op.tags);
-    read GetListener: get "/services/{serviceIdentifier}/listeners/{listenerIdentifier}" 200 -> GetListenerOutput = get, checked
+    read GetListener: get "/services/{serviceIdentifier}/listeners/{listenerIdentifier}" 200 -> GetListenerOutput = get
         => on(&LISTENER, |op, at| listener_arn(at, &op.service_identifier, &op.listener_identifier));
-    read ListListeners: get "/services/{serviceIdentifier}/listeners" 200 -> ListListenersOutput = list, checked
+    read ListListeners: get "/services/{serviceIdentifier}/listeners" 200 -> ListListenersOutput = list
         => any();
     change UpdateListener: patch "/services/{serviceIdentifier}/listeners/{listenerIdentifier}" 200 -> ListenerOutput = update, checked
         => on(&LISTENER, |op, at| listener_arn(at, &op.service_identifier, &op.listener_identifier))
             .with(TARGET_GROUPS, |op, at| groups(at, &op.default_action));
-    change DeleteListener: delete "/services/{serviceIdentifier}/listeners/{listenerIdentifier}" 204 -> Empty = delete_listener, checked
+    change DeleteListener: delete "/services/{serviceIdentifier}/listeners/{listenerIdentifier}" 204 -> Empty = delete_listener
         => on(&LISTENER, |op, at| listener_arn(at, &op.service_identifier, &op.listener_identifier));
 }
 

@@ -25,14 +25,14 @@ operations! {
             .with(AUTH_TYPE, |op, _| op.auth_type.unwrap_or_default().as_str())
             .with_tags(|op| &op.tags)
             .tagging(&SERVICE_NETWORK, |_, _| "*".into(), |op| &op.tags);
-    read GetServiceNetwork: get "/servicenetworks/{serviceNetworkIdentifier}" 200 -> GetServiceNetworkOutput = get, checked
+    read GetServiceNetwork: get "/servicenetworks/{serviceNetworkIdentifier}" 200 -> GetServiceNetworkOutput = get
         => on(&SERVICE_NETWORK, |op, _| op.service_network_identifier.clone());
-    read ListServiceNetworks: get "/servicenetworks" 200 -> ListServiceNetworksOutput = list, checked
+    read ListServiceNetworks: get "/servicenetworks" 200 -> ListServiceNetworksOutput = list
         => any();
-    change UpdateServiceNetwork: patch "/servicenetworks/{serviceNetworkIdentifier}" 200 -> UpdateServiceNetworkOutput = update, checked
+    change UpdateServiceNetwork: patch "/servicenetworks/{serviceNetworkIdentifier}" 200 -> UpdateServiceNetworkOutput = update
         => on(&SERVICE_NETWORK, |op, _| op.service_network_identifier.clone())
             .with(AUTH_TYPE, |op, _| op.auth_type.as_str());
-    change DeleteServiceNetwork: delete "/servicenetworks/{serviceNetworkIdentifier}" 204 -> Empty = delete, checked
+    change DeleteServiceNetwork: delete "/servicenetworks/{serviceNetworkIdentifier}" 204 -> Empty = delete
         => on(&SERVICE_NETWORK, |op, _| op.service_network_identifier.clone());
 }
 

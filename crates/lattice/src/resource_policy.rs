@@ -15,15 +15,15 @@ use crate::{Lattice, fault, network, policy_document, service};
 
 operations! {
     for Lattice as "vpc-lattice";
-    change PutResourcePolicy: put "/resourcepolicy/{resourceArn}" 200 -> Empty = put, checked
+    change PutResourcePolicy: put "/resourcepolicy/{resourceArn}" 200 -> Empty = put
         => on(&SERVICE_NETWORK, |op, _| network_of(&op.resource_arn))
             .on(&SERVICE, |op, _| service_of(&op.resource_arn))
             .on(&RESOURCE_CONFIGURATION, |op, _| configuration_of(&op.resource_arn));
-    read GetResourcePolicy: get "/resourcepolicy/{resourceArn}" 200 -> GetResourcePolicyOutput = get, checked
+    read GetResourcePolicy: get "/resourcepolicy/{resourceArn}" 200 -> GetResourcePolicyOutput = get
         => on(&SERVICE_NETWORK, |op, _| network_of(&op.resource_arn))
             .on(&SERVICE, |op, _| service_of(&op.resource_arn))
             .on(&RESOURCE_CONFIGURATION, |op, _| configuration_of(&op.resource_arn));
-    change DeleteResourcePolicy: delete "/resourcepolicy/{resourceArn}" 204 -> Empty = delete, checked
+    change DeleteResourcePolicy: delete "/resourcepolicy/{resourceArn}" 204 -> Empty = delete
         => on(&SERVICE_NETWORK, |op, _| network_of(&op.resource_arn))
             .on(&SERVICE, |op, _| service_of(&op.resource_arn))
             .on(&RESOURCE_CONFIGURATION, |op, _| configuration_of(&op.resource_arn));

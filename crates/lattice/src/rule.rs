@@ -27,14 +27,14 @@ operations! {
             .with(TARGET_GROUPS, |op, at| groups_of_new(at, &op.action, &op.tags))
             .with_tags(|op| &op.tags)
             .tagging(&RULE, |op, at| rule_arn(at, &op.service_identifier, &op.listener_identifier, "*"), |op| &op.tags);
-    read GetRule: get "/services/{serviceIdentifier}/listeners/{listenerIdentifier}/rules/{ruleIdentifier}" 200 -> GetRuleOutput = get, checked
+    read GetRule: get "/services/{serviceIdentifier}/listeners/{listenerIdentifier}/rules/{ruleIdentifier}" 200 -> GetRuleOutput = get
         => on(&RULE, |op, at| rule_arn(at, &op.service_identifier, &op.listener_identifier, &op.rule_identifier));
-    read ListRules: get "/services/{serviceIdentifier}/listeners/{listenerIdentifier}/rules" 200 -> ListRulesOutput = list, checked
+    read ListRules: get "/services/{serviceIdentifier}/listeners/{listenerIdentifier}/rules" 200 -> ListRulesOutput = list
         => any();
     change UpdateRule: patch "/services/{serviceIdentifier}/listeners/{listenerIdentifier}/rules/{ruleIdentifier}" 200 -> RuleOutput = update, checked
         => on(&RULE, |op, at| rule_arn(at, &op.service_identifier, &op.listener_identifier, &op.rule_identifier))
             .with(TARGET_GROUPS, |op, at| op.action.as_ref().map(|action| groups(at, action)));
-    change DeleteRule: delete "/services/{serviceIdentifier}/listeners/{listenerIdentifier}/rules/{ruleIdentifier}" 204 -> Empty = delete, checked
+    change DeleteRule: delete "/services/{serviceIdentifier}/listeners/{listenerIdentifier}/rules/{ruleIdentifier}" 204 -> Empty = delete
         => on(&RULE, |op, at| rule_arn(at, &op.service_identifier, &op.listener_identifier, &op.rule_identifier));
 }
 

@@ -29,14 +29,14 @@ operations! {
             .with_tags(|op| &op.tags)
             .tagging(&SERVICE, |_, _| "*".into(), |op| &op.tags)
             .also(UPDATE_LISTENER, &LISTENER, |op, _| gateway_routes::listeners(&op.tags));
-    read GetService: get "/services/{serviceIdentifier}" 200 -> GetServiceOutput = get, checked
+    read GetService: get "/services/{serviceIdentifier}" 200 -> GetServiceOutput = get
         => on(&SERVICE, |op, _| op.service_identifier.clone());
-    read ListServices: get "/services" 200 -> ListServicesOutput = list, checked
+    read ListServices: get "/services" 200 -> ListServicesOutput = list
         => any();
-    change UpdateService: patch "/services/{serviceIdentifier}" 200 -> UpdateServiceOutput = update, checked
+    change UpdateService: patch "/services/{serviceIdentifier}" 200 -> UpdateServiceOutput = update
         => on(&SERVICE, |op, _| op.service_identifier.clone())
             .with(AUTH_TYPE, |op, at| auth_type_after(at, &op.service_identifier, op.auth_type));
-    change DeleteService: delete "/services/{serviceIdentifier}" 200 -> DeleteServiceOutput = delete_service, checked
+    change DeleteService: delete "/services/{serviceIdentifier}" 200 -> DeleteServiceOutput = delete_service
         => on(&SERVICE, |op, _| op.service_identifier.clone());
 }
 

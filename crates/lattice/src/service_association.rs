@@ -30,13 +30,13 @@ operations! {
             .with_all(NEW_SERVICE_ASSOCIATION, new_service_association)
             .with_tags(|op| &op.tags)
             .tagging(&SERVICE_ASSOCIATION, |_, _| "*".into(), |op| &op.tags);
-    read GetServiceNetworkServiceAssociation: get "/servicenetworkserviceassociations/{serviceNetworkServiceAssociationIdentifier}" 200 -> GetServiceAssociationOutput = get, checked
+    read GetServiceNetworkServiceAssociation: get "/servicenetworkserviceassociations/{serviceNetworkServiceAssociationIdentifier}" 200 -> GetServiceAssociationOutput = get
         => on(&SERVICE_ASSOCIATION, |op, _| op.service_network_service_association_identifier.clone());
     read ListServiceNetworkServiceAssociations: get "/servicenetworkserviceassociations" 200 -> ListServiceAssociationsOutput = list, checked
         => any()
             .with(SERVICE_ARN, |op, at| op.service_identifier.as_ref().map(|it| service_arn(at, it)))
             .with(NETWORK_ARN, |op, at| op.service_network_identifier.as_ref().map(|it| network_arn(at, it)));
-    change DeleteServiceNetworkServiceAssociation: delete "/servicenetworkserviceassociations/{serviceNetworkServiceAssociationIdentifier}" 200 -> DeleteServiceAssociationOutput = delete_association, checked
+    change DeleteServiceNetworkServiceAssociation: delete "/servicenetworkserviceassociations/{serviceNetworkServiceAssociationIdentifier}" 200 -> DeleteServiceAssociationOutput = delete_association
         => on(&SERVICE_ASSOCIATION, |op, _| op.service_network_service_association_identifier.clone());
 }
 

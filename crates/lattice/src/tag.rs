@@ -16,12 +16,12 @@ use crate::{
 
 operations! {
     for Lattice as "vpc-lattice";
-    read ListTagsForResource: get "/tags/{resourceArn}" 200 -> ListTagsForResourceOutput = list, checked
+    read ListTagsForResource: get "/tags/{resourceArn}" 200 -> ListTagsForResourceOutput = list
         => any();
     change TagResource: post "/tags/{resourceArn}" 200 -> Empty = tag, checked
         => on_arn(|op| &op.resource_arn, |it| it.tagged(|op, _| pairs(&op.tags)))
             .by(retagging);
-    change UntagResource: delete "/tags/{resourceArn}" 200 -> Empty = untag, checked
+    change UntagResource: delete "/tags/{resourceArn}" 200 -> Empty = untag
         => on_arn(|op| &op.resource_arn, |it| it.untagged(|op, _| op.tag_keys.clone()))
             .by(untagging);
 }

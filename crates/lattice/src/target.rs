@@ -17,14 +17,14 @@ use crate::{Lattice, action, page, quota, target_group, vpc};
 
 operations! {
     for Lattice as "vpc-lattice";
-    change RegisterTargets: post "/targetgroups/{targetGroupIdentifier}/registertargets" 200 -> TargetsOutput = register_all, checked
+    change RegisterTargets: post "/targetgroups/{targetGroupIdentifier}/registertargets" 200 -> TargetsOutput = register_all
         => on(&TARGET_GROUP, |op, _| op.target_group_identifier.clone())
             // Lattice lets itself invoke the function in the caller's name.
             .also("lambda:AddPermission", &lath_lambda::FUNCTION, |op, _| functions_of(&op.targets))
                 .with("lambda:Principal", |_, _| PRINCIPAL.to_owned());
-    change DeregisterTargets: post "/targetgroups/{targetGroupIdentifier}/deregistertargets" 200 -> TargetsOutput = deregister_all, checked
+    change DeregisterTargets: post "/targetgroups/{targetGroupIdentifier}/deregistertargets" 200 -> TargetsOutput = deregister_all
         => on(&TARGET_GROUP, |op, _| op.target_group_identifier.clone());
-    read ListTargets: post "/targetgroups/{targetGroupIdentifier}/listtargets" 200 -> ListTargetsOutput = list, checked
+    read ListTargets: post "/targetgroups/{targetGroupIdentifier}/listtargets" 200 -> ListTargetsOutput = list
         => on(&TARGET_GROUP, |op, _| op.target_group_identifier.clone());
 }
 

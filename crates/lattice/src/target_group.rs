@@ -29,13 +29,13 @@ operations! {
             .with_tags(|op| &op.tags)
             .tagging(&TARGET_GROUP, |_, _| "*".into(), |op| &op.tags)
         => refusing ["" CreateTargetGroup];
-    read GetTargetGroup: get "/targetgroups/{targetGroupIdentifier}" 200 -> GetTargetGroupOutput = get, checked
+    read GetTargetGroup: get "/targetgroups/{targetGroupIdentifier}" 200 -> GetTargetGroupOutput = get
         => on(&TARGET_GROUP, |op, _| op.target_group_identifier.clone());
-    read ListTargetGroups: get "/targetgroups" 200 -> ListTargetGroupsOutput = list, checked
+    read ListTargetGroups: get "/targetgroups" 200 -> ListTargetGroupsOutput = list
         => any();
     change UpdateTargetGroup: patch "/targetgroups/{targetGroupIdentifier}" 200 -> TargetGroupOutput = update, checked
         => on(&TARGET_GROUP, |op, _| op.target_group_identifier.clone());
-    change DeleteTargetGroup: delete "/targetgroups/{targetGroupIdentifier}" 200 -> DeleteTargetGroupOutput = delete_target_group, checked
+    change DeleteTargetGroup: delete "/targetgroups/{targetGroupIdentifier}" 200 -> DeleteTargetGroupOutput = delete_target_group
         => on(&TARGET_GROUP, |op, _| op.target_group_identifier.clone());
 }
 

@@ -29,19 +29,19 @@ operations! {
             .tagging(&VPC_ASSOCIATION, |_, _| "*".into(), |op| &op.tags)
             .also_any("ec2:DescribeVpcs", |_, _| true)
             .also_any("ec2:DescribeSecurityGroups", |op, _| !op.security_group_ids.is_empty());
-    read GetServiceNetworkVpcAssociation: get "/servicenetworkvpcassociations/{serviceNetworkVpcAssociationIdentifier}" 200 -> GetVpcAssociationOutput = get, checked
+    read GetServiceNetworkVpcAssociation: get "/servicenetworkvpcassociations/{serviceNetworkVpcAssociationIdentifier}" 200 -> GetVpcAssociationOutput = get
         => on(&VPC_ASSOCIATION, |op, _| op.service_network_vpc_association_identifier.clone());
     read ListServiceNetworkVpcAssociations: get "/servicenetworkvpcassociations" 200 -> ListVpcAssociationsOutput = list, checked
         => any()
             .with(VPC, |op, _| op.vpc_identifier.clone())
             .with(NETWORK_ARN, |op, at| op.service_network_identifier.as_ref().map(|it| network_arn(at, it)));
-    change UpdateServiceNetworkVpcAssociation: patch "/servicenetworkvpcassociations/{serviceNetworkVpcAssociationIdentifier}" 200 -> UpdateVpcAssociationOutput = update_association, checked
+    change UpdateServiceNetworkVpcAssociation: patch "/servicenetworkvpcassociations/{serviceNetworkVpcAssociationIdentifier}" 200 -> UpdateVpcAssociationOutput = update_association
         => on(&VPC_ASSOCIATION, |op, _| op.service_network_vpc_association_identifier.clone())
             .with(SECURITY_GROUPS, |op, _| op.security_group_ids.clone())
             .untagged(|_, _| Vec::<String>::new())
             .also_any("ec2:DescribeVpcs", |_, _| true)
             .also_any("ec2:DescribeSecurityGroups", |_, _| true);
-    change DeleteServiceNetworkVpcAssociation: delete "/servicenetworkvpcassociations/{serviceNetworkVpcAssociationIdentifier}" 200 -> DeleteVpcAssociationOutput = delete_association, checked
+    change DeleteServiceNetworkVpcAssociation: delete "/servicenetworkvpcassociations/{serviceNetworkVpcAssociationIdentifier}" 200 -> DeleteVpcAssociationOutput = delete_association
         => on(&VPC_ASSOCIATION, |op, _| op.service_network_vpc_association_identifier.clone());
 }
 

@@ -36,7 +36,6 @@ pub(crate) fn change(
 ) -> Result<ChangeResourceRecordSetsResponse, ApiError> {
     let cell = &app.cell;
     let zone = zone::find(tx.view(), &op.id)?;
-    change::check_comment(op.batch.comment.as_deref())?;
     check_size(cell, &op.batch.changes)?;
     let batch = Batch::read(cell, tx, &zone, op.batch.changes)?;
     batch.apply(cell, tx)?;

@@ -7,10 +7,10 @@ use lath_store::{Tx, View};
 use lath_wire::ApiError;
 
 use crate::Route53;
+use crate::ident;
 use crate::record::{Acknowledged, Change, ONLY, Serial};
 use crate::resource_types::*;
 use crate::shape::{ChangeInfo, ChangeStatus, GetChange, GetChangeResponse};
-use crate::{fault, ident};
 
 operations! {
     for Route53 as "route53";
@@ -127,17 +127,4 @@ pub(crate) fn get(
     });
     let change = shown(&change);
     Ok(GetChangeResponse { change })
-}
-
-/// # Errors
-/// `InvalidInput` when a comment is too long.
-pub(crate) fn check_comment(comment: Option<&str>) -> Result<(), ApiError> {
-    match comment {
-        Some(text) if text.chars().count() > 256 => Err(fault::constraint(
-            "comment",
-            text,
-            "Member must have length less than or equal to 256",
-        )),
-        _ => Ok(()),
-    }
 }

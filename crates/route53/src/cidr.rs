@@ -13,7 +13,7 @@ use crate::Route53;
 use crate::record::{Collection, StoredSet};
 use crate::resource_types::*;
 use crate::shape::{self, *};
-use crate::{change, fault, limit, page, zone};
+use crate::{change, fault, limit, page};
 
 operations! {
     for Route53 as "route53";
@@ -49,28 +49,12 @@ fn arn(cell: &Cell, id: &str) -> String {
     cell.global_arn("route53", format!("cidrcollection/{id}"))
 }
 
-fn check_word(member: &str, text: &str, most: usize) -> Result<(), ApiError> {
-    let sound = (1..=most).contains(&text.len())
-        && text
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'));
-    if sound {
-        return Ok(());
-    }
-    let rule = format!(
-        "Member must satisfy regular expression pattern: [0-9A-Za-z_\\-]+ and have length between 1 and {most}"
-    );
-    Err(fault::constraint(member, text, &rule))
-}
-
 pub(crate) fn create(
     app: &Route53,
     tx: &mut Tx,
     op: CreateCidrCollection,
 ) -> Result<CreateCidrCollectionResponse, ApiError> {
     let cell = &app.cell;
-    check_word("name", &op.name, 64)?;
-    zone::check_reference(&op.caller_reference, 64)?;
     let twin = tx
         .list::<Collection>()
         .find(|known| known.caller_reference == op.caller_reference || known.name == op.name);
@@ -126,7 +110,6 @@ fn blocks(list: &[Cidr]) -> Result<BTreeSet<IpNet>, ApiError> {
 }
 
 fn apply(collection: &mut Collection, change: &CidrCollectionChange) -> Result<(), ApiError> {
-    check_word("locationName", &change.location, 16)?;
     let blocks = blocks(&change.blocks)?;
     if change.action == CidrAction::DeleteIfExists {
         if let Some(known) = collection.locations.get_mut(&change.location) {

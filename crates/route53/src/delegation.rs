@@ -136,7 +136,6 @@ pub(crate) fn create(
     op: CreateReusableDelegationSet,
 ) -> Result<CreateReusableDelegationSetResponse, ApiError> {
     let cell = &app.cell;
-    zone::check_reference(&op.caller_reference, 128)?;
     let twin = |set: &Arc<DelegationSet>| set.caller_reference == op.caller_reference;
     if tx.list::<DelegationSet>().any(|set| twin(&set)) {
         return Err(fault::fault(

@@ -17,7 +17,7 @@ use crate::shape::{
     GetHealthCheckResponse, HealthCheckConfig, HealthCheckType, ListHealthChecks,
     ListHealthChecksResponse, ResettableElementName, UpdateHealthCheck, UpdateHealthCheckResponse,
 };
-use crate::{fault, health_config, ident, limit, page, zone};
+use crate::{fault, health_config, ident, limit, page};
 
 operations! {
     for Route53 as "route53";
@@ -63,7 +63,6 @@ pub(crate) fn create(
     op: CreateHealthCheck,
 ) -> Result<CreateHealthCheckResponse, ApiError> {
     let cell = &app.cell;
-    zone::check_reference(&op.caller_reference, 64)?;
     let config = health_config::checked(cell, tx.view(), op.config)?;
     if let Some(known) = tx.get::<HealthReference>(&op.caller_reference) {
         let check = tx.get::<HealthCheck>(known.check.as_str());

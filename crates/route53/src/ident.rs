@@ -31,12 +31,8 @@ pub(crate) fn resource<'t>(prefix: &str, member: &str, text: &'t str) -> Result<
 /// A health check's id.
 ///
 /// # Errors
-/// `NoSuchHealthCheck`; `InvalidInput` when it is too long.
+/// `NoSuchHealthCheck`.
 pub(crate) fn check(text: &str) -> Result<HealthCheckId, ApiError> {
-    if text.len() > 64 {
-        let rule = "Member must have length less than or equal to 64";
-        return Err(fault::constraint("healthCheckId", text, rule));
-    }
     text.parse().map_err(|_| fault::no_such_check(text))
 }
 

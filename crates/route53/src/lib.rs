@@ -15,6 +15,7 @@ mod alias;
 mod answer;
 mod association;
 mod batch;
+mod bounds;
 mod change;
 mod cidr;
 mod contribute;
@@ -126,9 +127,8 @@ pub fn service(app: &Arc<Route53>) -> Service {
         tag::register,
         zone::register,
     ];
-    registers
-        .into_iter()
-        .fold(Service::new(INFO), |service, register| {
-            register(service, app)
-        })
+    registers.into_iter().fold(
+        Service::new(INFO).held_to(&bounds::CONSTRAINTS),
+        |service, register| register(service, app),
+    )
 }

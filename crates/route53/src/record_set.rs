@@ -260,10 +260,6 @@ fn check_geo_proximity(set: &ResourceRecordSet) -> Result<(), ApiError> {
             "There are no local zones here: LocalZoneGroup cannot be given.",
         ));
     }
-    let bias = location.bias.unwrap_or(0);
-    if !(-99..=99).contains(&bias) {
-        return Err(fault::invalid("Bias must be between -99 and 99."));
-    }
     match (&location.region, &location.coordinates) {
         (Some(region), None) if REGIONS.contains(&region.as_str()) => Ok(()),
         (None, Some(at)) if coordinates(at).is_some() => Ok(()),

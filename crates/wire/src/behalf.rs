@@ -70,6 +70,8 @@ impl Service {
             typing: Typing::Typed,
             refuse_unknown: true,
             shaping: Shaping::Plain,
+            checks: self.checks(),
+            is_valid_first: self.is_valid_first,
         };
         let call = registered.call.call(Some(judging), caller, input);
         let output = behalf

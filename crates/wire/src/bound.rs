@@ -7,7 +7,8 @@ use std::sync::Arc;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 
-use crate::decode::{Typing, decode};
+use crate::constraint::Checks;
+use crate::decode::{Typing, decode_held};
 use crate::encode::{Shaping, encode};
 use crate::path::Template;
 use crate::shape::Shape;
@@ -45,6 +46,10 @@ pub(crate) struct Input {
     /// Whether unknown members are an error (EC2).
     pub(crate) refuse_unknown: bool,
     pub(crate) shaping: Shaping,
+    /// What the values are held to.
+    pub(crate) checks: Option<Arc<Checks>>,
+    /// Whether what is wrong is told before the caller is judged.
+    pub(crate) is_valid_first: bool,
 }
 
 /// A call's output.
@@ -104,12 +109,17 @@ impl<Op: Operation, App: Handle<Op> + Permissions<Op>> Call for Bound<Op, App> {
         input: Input,
     ) -> BoxFuture<'a, Result<Output, Refusal>> {
         async move {
-            let shaping = input.shaping;
-            let operation: Op = decoded(input)?;
+            let (shaping, is_valid_first) = (input.shaping, input.is_valid_first);
+            let (operation, mut problems): (Op, _) = decoded(input)?;
+            if is_valid_first {
+                check(&operation, std::mem::take(&mut problems))?;
+            }
             if let Some(judging) = judging {
                 self.allowed(judging, caller, &operation)?;
             }
-            check(&operation)?;
+            if !is_valid_first {
+                check(&operation, problems)?;
+            }
             let output = self
                 .app
                 .handle(caller, operation)
@@ -146,18 +156,21 @@ impl<Op: Operation, App: Permissions<Op>> Bound<Op, App> {
     }
 }
 
-fn decoded<Op: Operation>(input: Input) -> Result<Op, Refusal> {
-    let decoded = decode::<Op>(input.doc, input.typing).map_err(Refusal::Misfit)?;
+fn decoded<Op: Operation>(input: Input) -> Result<(Op, Vec<Problem>), Refusal> {
+    let held = input.checks.as_deref();
+    let held = held.map(|checks| (checks, checks.input(Op::NAME)));
+    let decoded = decode_held::<Op>(input.doc, input.typing, held).map_err(Refusal::Misfit)?;
     if input.refuse_unknown
         && let Some(unknown) = decoded.ignored.into_iter().next()
     {
         return Err(Refusal::Unknown(unknown));
     }
-    Ok(decoded.value)
+    Ok((decoded.value, decoded.problems))
 }
 
-fn check<Op: Operation>(op: &Op) -> Result<(), Refusal> {
-    let mut problems = Problems::default();
+/// Adds what the operation knows of its values to what broke the table.
+fn check<Op: Operation>(op: &Op, broken: Vec<Problem>) -> Result<(), Refusal> {
+    let mut problems = Problems::from(broken);
     op.validate(&mut problems);
     if problems.is_empty() {
         Ok(())

@@ -1,19 +1,19 @@
 //! One serde deserializer over the tree.
 
+mod access;
+
 use std::cell::RefCell;
-use std::collections::HashSet;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use lath_model::Timestamp;
-use serde::de::value::StringDeserializer;
-use serde::de::{
-    DeserializeOwned, DeserializeSeed, Deserializer, EnumAccess, IntoDeserializer, MapAccess,
-    SeqAccess, VariantAccess, Visitor,
-};
+use serde::de::{DeserializeOwned, Deserializer, Visitor};
 
+use access::{Chosen, Items, Members, Within};
+
+use crate::constraint::{Checks, Place};
 use crate::decode_error::{DecodeError, Misfit};
-use crate::{Blob, Doc, moment};
+use crate::{Blob, Doc, Problem, moment};
 
 /// How much the format told about types.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,6 +31,8 @@ pub struct Decoded<T> {
     pub value: T,
     /// Paths of unknown members.
     pub ignored: Vec<String>,
+    /// The constraints that it breaks.
+    pub problems: Vec<Problem>,
 }
 
 /// Reads a typed value out of a tree.
@@ -38,19 +40,32 @@ pub struct Decoded<T> {
 /// # Errors
 /// The first thing that does not fit, with its path.
 pub fn decode<T: DeserializeOwned>(doc: Doc, typing: Typing) -> Result<Decoded<T>, DecodeError> {
+    decode_held(doc, typing, None)
+}
+
+/// The same, and holds the tree to the rule of a table.
+pub(crate) fn decode_held<T: DeserializeOwned>(
+    doc: Doc,
+    typing: Typing,
+    held: Option<(&Checks, u16)>,
+) -> Result<Decoded<T>, DecodeError> {
     let context = Context {
         typing,
         path: RefCell::default(),
         ignored: RefCell::default(),
+        checks: held.map(|(checks, _)| checks),
+        problems: RefCell::default(),
     };
     let node = Node {
         doc,
+        rule: held.map_or(0, |(_, rule)| rule),
         context: &context,
     };
     match T::deserialize(node) {
         Ok(value) => Ok(Decoded {
             value,
             ignored: context.ignored.into_inner(),
+            problems: context.problems.into_inner(),
         }),
         Err(mut error) => {
             error.locate(&[]);
@@ -59,13 +74,16 @@ pub fn decode<T: DeserializeOwned>(doc: Doc, typing: Typing) -> Result<Decoded<T
     }
 }
 
-struct Context {
+struct Context<'c> {
     typing: Typing,
     path: RefCell<Vec<String>>,
     ignored: RefCell<Vec<String>>,
+    /// The table of constraints, where there is one, and what breaks it.
+    checks: Option<&'c Checks>,
+    problems: RefCell<Vec<Problem>>,
 }
 
-impl Context {
+impl Context<'_> {
     /// Runs `inner` one level deeper, so that errors learn where they arose.
     fn within<T>(
         &self,
@@ -84,11 +102,46 @@ impl Context {
     fn untyped(&self) -> bool {
         self.typing == Typing::Untyped
     }
+
+    /// The rule of a member of what has this rule; its value is held to it, if it is no list, map or structure.
+    fn member(&self, rule: u16, name: &str, doc: &Doc) -> u16 {
+        let Some(checks) = self.checks.filter(|_| rule != 0) else {
+            return 0;
+        };
+        let rule = checks.member(rule, name);
+        if rule != 0 {
+            self.path.borrow_mut().push(name.to_owned());
+            self.at(|place| checks.scalar(rule, place, doc));
+            self.path.borrow_mut().pop();
+        }
+        rule
+    }
+
+    /// Holds a list to its rule, and says that of its items.
+    fn list(&self, rule: u16, items: &[(String, Doc)]) -> u16 {
+        let checks = self.checks.filter(|_| rule != 0);
+        checks.map_or(0, |it| self.at(|place| it.list(rule, place, items)))
+    }
+
+    /// Holds a map to its rule, and says that of its values.
+    fn map(&self, rule: u16, entries: &[(String, Doc)]) -> u16 {
+        let checks = self.checks.filter(|_| rule != 0);
+        checks.map_or(0, |it| self.at(|place| it.map(rule, place, entries)))
+    }
+
+    fn at<T>(&self, hold: impl FnOnce(Place<'_>) -> T) -> T {
+        hold(Place {
+            path: &self.path.borrow(),
+            found: &mut self.problems.borrow_mut(),
+        })
+    }
 }
 
 struct Node<'c> {
     doc: Doc,
-    context: &'c Context,
+    /// The place of its rule in the table of constraints; 0 is none.
+    rule: u16,
+    context: &'c Context<'c>,
 }
 
 impl<'c> Node<'c> {
@@ -343,7 +396,11 @@ impl<'de> Deserializer<'de> for Node<'_> {
     fn deserialize_unit<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
         let context = self.context;
         for (name, doc) in self.members()? {
-            let node = Node { doc, context };
+            let node = Node {
+                doc,
+                rule: 0,
+                context,
+            };
             context.within(name, || node.deserialize_ignored_any(serde::de::IgnoredAny))?;
         }
         visitor.visit_unit()
@@ -370,9 +427,11 @@ impl<'de> Deserializer<'de> for Node<'_> {
     }
 
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
-        let context = self.context;
+        let (context, rule) = (self.context, self.rule);
+        let items = self.items()?;
         visitor.visit_seq(Items {
-            items: self.items()?.into_iter(),
+            rule: context.list(rule, &items),
+            items: items.into_iter(),
             context,
         })
     }
@@ -395,9 +454,10 @@ impl<'de> Deserializer<'de> for Node<'_> {
     }
 
     fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
-        let context = self.context;
+        let (context, rule) = (self.context, self.rule);
         let members = self.pairs()?;
-        visitor.visit_map(Members::new(members, context)?)
+        let rule = Within::Each(context.map(rule, &members));
+        visitor.visit_map(Members::new(members, rule, context)?)
     }
 
     fn deserialize_struct<V: Visitor<'de>>(
@@ -406,9 +466,9 @@ impl<'de> Deserializer<'de> for Node<'_> {
         _: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, DecodeError> {
-        let context = self.context;
+        let (context, rule) = (self.context, self.rule);
         let members = self.members()?;
-        visitor.visit_map(Members::new(members, context)?)
+        visitor.visit_map(Members::new(members, Within::Named(rule), context)?)
     }
 
     fn deserialize_enum<V: Visitor<'de>>(
@@ -417,16 +477,18 @@ impl<'de> Deserializer<'de> for Node<'_> {
         _: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, DecodeError> {
-        let context = self.context;
+        let (context, rule) = (self.context, self.rule);
         match self.doc {
             Doc::Text(text) | Doc::String(text) => visitor.visit_enum(Chosen {
                 name: text,
                 content: None,
+                rule: 0,
                 context,
             }),
             Doc::Map(members) => {
                 let (name, doc) = union_member(members)?;
                 visitor.visit_enum(Chosen {
+                    rule: context.member(rule, &name, &doc),
                     name,
                     content: Some(doc),
                     context,
@@ -459,146 +521,6 @@ fn union_member(members: Vec<(String, Doc)>) -> Result<(String, Doc), DecodeErro
             "exactly one member to be set",
             "several",
         )),
-    }
-}
-
-struct Items<'c> {
-    items: std::vec::IntoIter<(String, Doc)>,
-    context: &'c Context,
-}
-
-impl<'de> SeqAccess<'de> for Items<'_> {
-    type Error = DecodeError;
-
-    fn next_element_seed<T: DeserializeSeed<'de>>(
-        &mut self,
-        seed: T,
-    ) -> Result<Option<T::Value>, DecodeError> {
-        let Some((number, doc)) = self.items.next() else {
-            return Ok(None);
-        };
-        let context = self.context;
-        context
-            .within(number, || seed.deserialize(Node { doc, context }))
-            .map(Some)
-    }
-
-    fn size_hint(&self) -> Option<usize> {
-        Some(self.items.len().min(1024))
-    }
-}
-
-struct Members<'c> {
-    members: std::vec::IntoIter<(String, Doc)>,
-    value: Option<(String, Doc)>,
-    context: &'c Context,
-}
-
-impl<'c> Members<'c> {
-    /// Refuses duplicates (repeated XML elements are lists by now) and drops nulls, which are absent.
-    fn new(members: Vec<(String, Doc)>, context: &'c Context) -> Result<Self, DecodeError> {
-        let mut seen = HashSet::with_capacity(members.len());
-        if let Some((twice, _)) = members.iter().find(|(name, _)| !seen.insert(name.as_str())) {
-            return Err(DecodeError::new(Misfit::WrongType(format!(
-                "the member {:?} is given twice",
-                twice.chars().take(128).collect::<String>()
-            ))));
-        }
-        Ok(Self {
-            members: members.into_iter(),
-            value: None,
-            context,
-        })
-    }
-}
-
-impl<'de> MapAccess<'de> for Members<'_> {
-    type Error = DecodeError;
-
-    fn next_key_seed<K: DeserializeSeed<'de>>(
-        &mut self,
-        seed: K,
-    ) -> Result<Option<K::Value>, DecodeError> {
-        let next = self.members.find(|(_, doc)| *doc != Doc::Null);
-        let Some((name, doc)) = next else {
-            return Ok(None);
-        };
-        let key: StringDeserializer<DecodeError> = name.clone().into_deserializer();
-        self.value = Some((name, doc));
-        seed.deserialize(key).map(Some)
-    }
-
-    fn next_value_seed<T: DeserializeSeed<'de>>(
-        &mut self,
-        seed: T,
-    ) -> Result<T::Value, DecodeError> {
-        let (name, doc) = self.value.take().expect("serde asks for a key first");
-        let context = self.context;
-        context.within(name, || seed.deserialize(Node { doc, context }))
-    }
-}
-
-/// An enum's variant: a bare name, or a union's member.
-struct Chosen<'c> {
-    name: String,
-    content: Option<Doc>,
-    context: &'c Context,
-}
-
-impl<'de> EnumAccess<'de> for Chosen<'_> {
-    type Error = DecodeError;
-    type Variant = Self;
-
-    fn variant_seed<T: DeserializeSeed<'de>>(
-        self,
-        seed: T,
-    ) -> Result<(T::Value, Self), DecodeError> {
-        let name: StringDeserializer<DecodeError> = self.name.clone().into_deserializer();
-        Ok((seed.deserialize(name)?, self))
-    }
-}
-
-impl Chosen<'_> {
-    fn open<T>(
-        self,
-        inner: impl FnOnce(Node<'_>) -> Result<T, DecodeError>,
-    ) -> Result<T, DecodeError> {
-        let context = self.context;
-        let doc = self
-            .content
-            .ok_or_else(|| DecodeError::wrong("a structure", "a string"))?;
-        context.within(self.name, || inner(Node { doc, context }))
-    }
-}
-
-impl<'de> VariantAccess<'de> for Chosen<'_> {
-    type Error = DecodeError;
-
-    fn unit_variant(self) -> Result<(), DecodeError> {
-        match self.content {
-            None => Ok(()),
-            Some(doc) if doc.is_empty() => Ok(()),
-            Some(doc) => Err(DecodeError::wrong("nothing", doc.kind())),
-        }
-    }
-
-    fn newtype_variant_seed<T: DeserializeSeed<'de>>(
-        self,
-        seed: T,
-    ) -> Result<T::Value, DecodeError> {
-        self.open(|node| seed.deserialize(node))
-    }
-
-    fn tuple_variant<V: Visitor<'de>>(self, _: usize, visitor: V) -> Result<V::Value, DecodeError> {
-        self.open(|node| node.deserialize_seq(visitor))
-    }
-
-    fn struct_variant<V: Visitor<'de>>(
-        self,
-        fields: &'static [&'static str],
-        visitor: V,
-    ) -> Result<V::Value, DecodeError> {
-        self.open(|node| node.deserialize_struct("", fields, visitor))
     }
 }
 

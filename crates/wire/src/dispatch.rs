@@ -62,6 +62,8 @@ impl Service {
             typing: typing(envelope.protocol),
             refuse_unknown: envelope.protocol == Protocol::Ec2Query,
             shaping: shaping(envelope),
+            checks: self.checks(),
+            is_valid_first: self.is_valid_first,
         };
         let output = operation
             .call

@@ -24,6 +24,8 @@ pub enum ErrorStyle {
         /// `InvalidParameterException`.
         code: &'static str,
     },
+    /// `InvalidParameterException`: `Invalid parameter at 'x' failed to satisfy constraint: '...'` (ECR).
+    Quoted,
     /// `MissingParameter` and `InvalidParameterValue` (CloudWatch).
     Parameter,
 }
@@ -33,6 +35,7 @@ impl ErrorStyle {
     pub fn of(info: &ServiceInfo) -> Self {
         match info.model {
             "cloudwatch" => return Self::Parameter,
+            "ecr" => return Self::Quoted,
             "route53" => {
                 return Self::Constraint {
                     code: "InvalidInput",
@@ -94,6 +97,7 @@ impl ErrorStyle {
                 .with_query_code("MalformedQueryString"),
             Self::FieldList => validation("cannotParse", text.to_owned(), Vec::new()),
             Self::Sentence { code } => ApiError::new(code, 400, text),
+            Self::Quoted => ApiError::new("SerializationException", 400, text),
             Self::Constraint { wrong_type, .. } => ApiError::new(wrong_type, 400, text),
         }
     }
@@ -108,6 +112,10 @@ impl ErrorStyle {
                 Some(text) => ApiError::new(code, 400, text),
                 None => ApiError::new(code, 400, error.to_string()),
             },
+            Self::Quoted => match rule_of(error) {
+                Some(rule) => quoted(&member, &rule),
+                None => ApiError::new("SerializationException", 400, error.to_string()),
+            },
             Self::Constraint { code, wrong_type } => match constraint(&bean(&member), error) {
                 Some(text) => ApiError::new(code, 400, detected(&[text])),
                 None => ApiError::new(wrong_type, 400, error.to_string()),
@@ -117,15 +125,19 @@ impl ErrorStyle {
 
     fn invalid(self, problems: Vec<Problem>) -> ApiError {
         match self {
-            Self::Ec2 => ApiError::new("InvalidParameterValue", 400, first(problems)),
-            Self::Parameter => invalid_parameter(first(problems)),
+            Self::Ec2 => ApiError::new("InvalidParameterValue", 400, first(problems, of_ec2)),
+            Self::Parameter => invalid_parameter(first(problems, of_cloudwatch)),
             Self::FieldList => {
                 let text = sentence(&problems);
                 validation("fieldValidationFailed", text, problems)
             }
-            Self::Sentence { code } => ApiError::new(code, 400, first(problems)),
+            Self::Sentence { code } => ApiError::new(code, 400, first(problems, at_member)),
+            Self::Quoted => match problems.first() {
+                Some(problem) => quoted(&problem.member, &problem.message),
+                None => quoted("", ""),
+            },
             Self::Constraint { code, .. } => {
-                let texts: Vec<String> = problems.iter().map(at_member).collect();
+                let texts: Vec<String> = problems.iter().map(at_bean).collect();
                 ApiError::new(code, 400, detected(&texts))
             }
         }
@@ -179,50 +191,110 @@ fn field_list(member: String, error: &DecodeError) -> ApiError {
         }
         Misfit::Refused(text) => text.clone(),
     };
-    let problems = vec![Problem { member, message }];
+    let problems = vec![Problem {
+        member,
+        message,
+        value: None,
+    }];
     validation("fieldValidationFailed", sentence(&problems), problems)
 }
 
-/// A member as these messages name it: AWS's validators know `PolicyArn` as `policyArn`.
+/// A member as these messages name it: AWS's validators know `PolicyArn` as `policyArn`, and `Tags.1.Key` as
+/// `tags.1.member.key`.
 fn bean(member: &str) -> String {
     let lowered = member.split('.').map(|part| {
         let mut letters = part.chars();
         let first = letters.next().map(|letter| letter.to_ascii_lowercase());
-        first.into_iter().chain(letters).collect::<String>()
+        let name = first.into_iter().chain(letters).collect::<String>();
+        match !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_digit()) {
+            true => name + ".member",
+            false => name,
+        }
     });
     lowered.collect::<Vec<_>>().join(".")
 }
 
+/// What a misfit breaks; `None` where it is of another type.
+fn rule_of(error: &DecodeError) -> Option<String> {
+    match &error.misfit {
+        Misfit::Missing => Some("Member must not be null".to_owned()),
+        Misfit::UnknownValue { known, .. } => Some(format!(
+            "Member must satisfy enum value set: [{}]",
+            known.join(", ")
+        )),
+        Misfit::Refused(text) => Some(text.clone()),
+        Misfit::WrongType(_) => None,
+    }
+}
+
 fn constraint(member: &str, error: &DecodeError) -> Option<String> {
-    let (value, rule) = match &error.misfit {
-        Misfit::Missing => ("null".to_owned(), "Member must not be null".to_owned()),
-        Misfit::UnknownValue { value, known } => (
-            format!("'{value}'"),
-            format!("Member must satisfy enum value set: [{}]", known.join(", ")),
-        ),
-        Misfit::Refused(text) => {
-            return Some(format!(
-                "Value at '{member}' failed to satisfy constraint: {text}"
-            ));
-        }
-        Misfit::WrongType(_) => return None,
+    let rule = rule_of(error)?;
+    let value = match &error.misfit {
+        Misfit::Missing => "null ".to_owned(),
+        Misfit::UnknownValue { value, .. } => format!("'{value}' "),
+        Misfit::Refused(_) | Misfit::WrongType(_) => String::new(),
     };
     Some(format!(
-        "Value {value} at '{member}' failed to satisfy constraint: {rule}"
+        "Value {value}at '{member}' failed to satisfy constraint: {rule}"
     ))
 }
 
-fn first(problems: Vec<Problem>) -> String {
+/// The first problem in a service's words. What its own checks found has them already.
+fn first(problems: Vec<Problem>, words: impl Fn(&Problem) -> String) -> String {
     let first = problems.into_iter().next();
-    first.map_or_else(String::new, |problem| problem.message)
+    first.map_or_else(String::new, |problem| match problem.value {
+        None if !problem.message.starts_with("Member must ") => problem.message,
+        _ => words(&problem),
+    })
+}
+
+/// EC2 says of a range that it expects a value greater or less than its end, and means the end too.
+fn of_ec2(problem: &Problem) -> String {
+    let member = bean(&problem.member);
+    let value = problem.value.as_deref().unwrap_or_default();
+    let message = &problem.message;
+    match message.strip_prefix("Member must have value ") {
+        Some(range) => {
+            let range = range.replace("than or equal to", "than");
+            format!(
+                "Value ( {value} ) for parameter {member} is invalid. Expecting a value {range}."
+            )
+        }
+        None => format!("Value ({value}) for parameter {member} is invalid. {message}."),
+    }
+}
+
+fn of_cloudwatch(problem: &Problem) -> String {
+    let Problem {
+        member, message, ..
+    } = problem;
+    let message = message.trim_start_matches("Member ");
+    format!("The parameter {member} {message}.")
 }
 
 fn at_member(problem: &Problem) -> String {
-    let Problem { member, message } = problem;
+    let Problem {
+        member, message, ..
+    } = problem;
     if message.starts_with("Value ") {
         return message.clone();
     }
     format!("Value at '{member}' failed to satisfy constraint: {message}")
+}
+
+/// The same with the value, and with members as AWS's validators know them.
+fn at_bean(problem: &Problem) -> String {
+    let Some(value) = &problem.value else {
+        return at_member(problem);
+    };
+    let member = bean(&problem.member);
+    let message = &problem.message;
+    format!("Value '{value}' at '{member}' failed to satisfy constraint: {message}")
+}
+
+fn quoted(member: &str, rule: &str) -> ApiError {
+    let text = format!("Invalid parameter at '{member}' failed to satisfy constraint: '{rule}'");
+    ApiError::new("InvalidParameterException", 400, text)
 }
 
 fn sentence(problems: &[Problem]) -> String {

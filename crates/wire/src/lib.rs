@@ -62,6 +62,7 @@
 mod authorize;
 mod behalf;
 mod bound;
+pub mod constraint;
 mod decode;
 mod decode_error;
 mod dispatch;

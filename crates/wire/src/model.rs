@@ -4,8 +4,10 @@
 //! [`compat_table`] says which operations there are.
 
 mod compare;
+mod constraints;
 mod oracle;
 mod table;
 
 pub use compare::{Difference, compare};
+pub use constraints::{Part, PassedOver, constraint_table};
 pub use table::{compat_table, unknown_refusals};

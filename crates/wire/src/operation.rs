@@ -203,11 +203,19 @@ pub struct Problem {
     pub member: String,
     /// What is wrong with it.
     pub message: String,
+    /// Its value, where messages may repeat it.
+    pub value: Option<String>,
 }
 
 /// All that is wrong with a request.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Problems(Vec<Problem>);
+
+impl From<Vec<Problem>> for Problems {
+    fn from(found: Vec<Problem>) -> Self {
+        Self(found)
+    }
+}
 
 impl Problems {
     /// Adds one.
@@ -215,6 +223,7 @@ impl Problems {
         self.0.push(Problem {
             member: member.into(),
             message: message.into(),
+            value: None,
         });
     }
 

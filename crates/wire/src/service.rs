@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::bound::{Bound, Registered};
+use crate::constraint::{Checks, Constraints};
 use crate::fault_style::ErrorStyle;
 use crate::moment::TimeFormat;
 use crate::path::Template;
@@ -52,6 +53,8 @@ pub struct Service {
     operations: BTreeMap<&'static str, Registered>,
     rest_times: TimeFormat,
     pub(crate) errors: ErrorStyle,
+    checks: Option<Arc<Checks>>,
+    pub(crate) is_valid_first: bool,
 }
 
 impl fmt::Debug for Service {
@@ -71,6 +74,8 @@ impl Service {
             operations: BTreeMap::new(),
             rest_times: rest_times(info.model),
             errors: ErrorStyle::of(&info),
+            checks: None,
+            is_valid_first: false,
         }
     }
 
@@ -113,6 +118,24 @@ impl Service {
     pub fn with_error_style(mut self, errors: ErrorStyle) -> Self {
         self.errors = errors;
         self
+    }
+
+    /// Holds requests to what the service's model says of their values: a table that `cargo xtask constraints` wrote.
+    #[must_use]
+    pub fn held_to(mut self, table: &'static Constraints) -> Self {
+        self.checks = Some(Arc::new(Checks::new(table)));
+        self
+    }
+
+    /// Tells what is wrong with a request before the caller's permissions are judged (STS). Other services judge first.
+    #[must_use]
+    pub fn validating_first(mut self) -> Self {
+        self.is_valid_first = true;
+        self
+    }
+
+    pub(crate) fn checks(&self) -> Option<Arc<Checks>> {
+        self.checks.clone()
     }
 
     /// The names of all registered operations, in order.

@@ -3,14 +3,14 @@
 use lath_ca::{Certificate, PrivateKey, signing_request, verify};
 use lath_control::{fingerprint, paginate};
 use lath_model::Timestamp;
-use lath_service::{Checked, Quota, Refuses, operations};
+use lath_service::{Quota, Refuses, operations};
 use lath_store::{Tx, View};
-use lath_wire::{ApiError, Caller, Problems};
+use lath_wire::{ApiError, Caller};
 
 use super::record::Authority;
 use super::shape::*;
 use super::{AUTHORITY, Pca, arn, find, invalid_args, invalid_state, subject, tags};
-use crate::fault::{self, coded};
+use crate::fault::coded;
 use crate::resource_types::pairs;
 
 /// <https://docs.aws.amazon.com/privateca/latest/userguide/PcaLimits.html>
@@ -19,7 +19,7 @@ const PAGE: usize = 1000;
 
 operations! {
     for Pca as "acm-pca";
-    asynchronous CreateCertificateAuthority -> CreateCertificateAuthorityResponse = create, checked
+    asynchronous CreateCertificateAuthority -> CreateCertificateAuthorityResponse = create
         => any().tagged(|op, _| pairs(op.tags.as_deref().unwrap_or_default()))
         => refusing ["" CreateCertificateAuthority];
     read DescribeCertificateAuthority -> DescribeCertificateAuthorityResponse = describe
@@ -29,29 +29,8 @@ operations! {
         => on(&AUTHORITY, |op, _| op.certificate_authority_arn.clone());
     read GetCertificateAuthorityCertificate -> GetCertificateAuthorityCertificateResponse = certificate
         => on(&AUTHORITY, |op, _| op.certificate_authority_arn.clone());
-    asynchronous ImportCertificateAuthorityCertificate -> () = import, checked
+    asynchronous ImportCertificateAuthorityCertificate -> () = import
         => on(&AUTHORITY, |op, _| op.certificate_authority_arn.clone());
-}
-
-impl Checked for CreateCertificateAuthority {
-    fn check(&self, problems: &mut Problems) {
-        if let Some(tags) = &self.tags {
-            fault::length(problems, "tags", tags.len(), 1, 50);
-        }
-        if let Some(token) = &self.idempotency_token {
-            fault::length(problems, "idempotencyToken", token.chars().count(), 1, 36);
-        }
-    }
-}
-
-impl Checked for ImportCertificateAuthorityCertificate {
-    fn check(&self, problems: &mut Problems) {
-        let length = fault::length;
-        length(problems, "certificate", self.certificate.0.len(), 1, 32_768);
-        if let Some(chain) = &self.certificate_chain {
-            length(problems, "certificateChain", chain.0.len(), 0, 2_097_152);
-        }
-    }
 }
 
 impl Refuses for CreateCertificateAuthority {
@@ -260,7 +239,7 @@ fn list(
     view: &View,
     op: &ListCertificateAuthorities,
 ) -> Result<ListCertificateAuthoritiesResponse, ApiError> {
-    let size = tags::page_size(op.max_results, PAGE)?;
+    let size = tags::page_size(op.max_results, PAGE);
     let now = Timestamp::now();
     let own = op.resource_owner != Some(ResourceOwner::OtherAccounts);
     let all = view.list::<Authority>().map(|it| shown(app, &it, now));

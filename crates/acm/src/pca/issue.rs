@@ -5,9 +5,9 @@ use std::time::Duration;
 use lath_ca::{Certificate, Constraint, Profile, Signer, SigningRequest};
 use lath_control::{Cell, fingerprint};
 use lath_model::Timestamp;
-use lath_service::{Checked, Refuses, operations};
+use lath_service::{Refuses, operations};
 use lath_store::{Tx, View};
-use lath_wire::{ApiError, Caller, Problems};
+use lath_wire::{ApiError, Caller};
 
 use super::authorities::{not_in_state, unsupported};
 use super::record::{Authority, Issued};
@@ -27,7 +27,7 @@ const SHORT: Duration = Duration::from_secs(7 * DAY);
 
 operations! {
     for Pca as "acm-pca";
-    asynchronous IssueCertificate -> IssueCertificateResponse = issue, checked
+    asynchronous IssueCertificate -> IssueCertificateResponse = issue
         => on(&AUTHORITY, |op, _| op.certificate_authority_arn.clone())
             .with("acm-pca:TemplateArn", |op, _| op.template_arn.clone())
         => refusing ["" IssueCertificate];
@@ -40,19 +40,6 @@ operations! {
 impl Refuses for IssueCertificate {
     fn names() -> Vec<String> {
         vec!["ApiPassthrough".to_owned()]
-    }
-}
-
-impl Checked for IssueCertificate {
-    fn check(&self, problems: &mut Problems) {
-        fault::length(problems, "csr", self.csr.0.len(), 1, 32_768);
-        if self.validity.value < 1 {
-            let rule = "Member must have value greater than or equal to 1";
-            problems.add("validity.value", rule);
-        }
-        if let Some(token) = &self.idempotency_token {
-            fault::length(problems, "idempotencyToken", token.chars().count(), 1, 36);
-        }
     }
 }
 
@@ -281,7 +268,6 @@ fn sign_itself(
 fn get(app: &Pca, view: &View, op: &GetCertificate) -> Result<GetCertificateResponse, ApiError> {
     let authority_arn = &op.certificate_authority_arn;
     let authority = find(&app.cell, view, authority_arn)?;
-    fault::check_arn("certificateArn", &op.certificate_arn, "acm-pca")?;
     let start = format!("{}/certificate/", arn(&app.cell, &authority.id));
     let id = op.certificate_arn.strip_prefix(&start);
     let found = id.and_then(|id| view.get::<Issued>(&format!("{}/{id}", authority.id)));

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use lath_control::Cell;
 use lath_model::Timestamp;
-use lath_service::{Bounds, operations};
+use lath_service::operations;
 use lath_store::{Record as _, Tx};
 use lath_wire::ApiError;
 
@@ -12,7 +12,6 @@ use super::authorities::{no_revocation, not_in_state};
 use super::record::{Authority, Issued};
 use super::shape::*;
 use super::{AUTHORITY, Pca, find, invalid_args};
-use crate::fault;
 
 const DAY: u64 = 86400;
 
@@ -56,10 +55,6 @@ fn delete(app: &Pca, tx: &mut Tx, op: DeleteCertificateAuthority) -> Result<(), 
     use AuthorityStatus::{Active, Deleted};
     let arn = &op.certificate_authority_arn;
     let days = op.permanent_deletion_time_in_days.unwrap_or(30);
-    if let Some(rule) = Bounds::value(7, 30).broken_by(days.into()) {
-        let member = "permanentDeletionTimeInDays";
-        return Err(fault::broken(member, &days.to_string(), &rule));
-    }
     let found = find(&app.cell, tx.view(), arn)?;
     let now = Timestamp::now();
     if [Active, Deleted].contains(&found.status(now)) {

@@ -8,6 +8,7 @@
 //! other accounts.
 
 mod authorities;
+mod bounds;
 mod issue;
 mod lifecycle;
 mod record;
@@ -29,7 +30,7 @@ use lath_service::{App, Stateful};
 use lath_store::{Db, Kinds, View};
 use lath_wire::{ApiError, ErrorStyle, Protocol, Service, ServiceInfo};
 
-use crate::fault::{self, coded};
+use crate::fault::coded;
 use crate::shape::FailureReason;
 use record::Authority;
 use shape::AuthorityStatus;
@@ -81,7 +82,9 @@ pub fn service(app: &Arc<Pca>) -> Service {
         code: "ValidationException",
         wrong_type: "SerializationException",
     };
-    let service = Service::new(INFO).with_error_style(style);
+    let service = Service::new(INFO)
+        .held_to(&bounds::CONSTRAINTS)
+        .with_error_style(style);
     registers
         .into_iter()
         .fold(service, |service, register| register(service, app))
@@ -133,7 +136,6 @@ fn invalid_args(message: impl Into<String>) -> ApiError {
 
 /// The authority of an ARN.
 fn find(cell: &Cell, view: &View, arn: &str) -> Result<Arc<Authority>, ApiError> {
-    fault::check_arn("certificateAuthorityArn", arn, "acm-pca")?;
     let id = arn.rsplit('/').next().unwrap_or_default();
     let found = view.get::<Authority>(id);
     let found = found.filter(|it| self::arn(cell, &it.id) == arn);

@@ -1,14 +1,14 @@
 //! Tags of authorities.
 
 use lath_control::paginate;
-use lath_service::{Bounds, Checked, operations};
+use lath_service::operations;
 use lath_store::{Tx, View};
-use lath_wire::{ApiError, Problems};
+use lath_wire::ApiError;
 
 use super::record::Authority;
 use super::shape::*;
 use super::{AUTHORITY, Pca, find};
-use crate::fault::{self, coded};
+use crate::fault::coded;
 use crate::resource_types::pairs;
 use crate::shape::Tag;
 
@@ -16,36 +16,18 @@ const MOST: usize = 50;
 
 operations! {
     for Pca as "acm-pca";
-    change TagCertificateAuthority -> () = tag, checked
+    change TagCertificateAuthority -> () = tag
         => on(&AUTHORITY, |op, _| op.certificate_authority_arn.clone()).tagged(|op, _| pairs(&op.tags));
-    change UntagCertificateAuthority -> () = untag, checked
+    change UntagCertificateAuthority -> () = untag
         => on(&AUTHORITY, |op, _| op.certificate_authority_arn.clone())
             .tagged(|op, _| pairs(&op.tags));
     read ListTags -> ListTagsResponse = list
         => on(&AUTHORITY, |op, _| op.certificate_authority_arn.clone());
 }
 
-impl Checked for TagCertificateAuthority {
-    fn check(&self, problems: &mut Problems) {
-        fault::length(problems, "tags", self.tags.len(), 1, MOST);
-    }
-}
-
-impl Checked for UntagCertificateAuthority {
-    fn check(&self, problems: &mut Problems) {
-        fault::length(problems, "tags", self.tags.len(), 1, MOST);
-    }
-}
-
 /// How many items a page has.
-pub(crate) fn page_size(asked: Option<i32>, most: usize) -> Result<usize, ApiError> {
-    let Some(size) = asked else {
-        return Ok(most);
-    };
-    match Bounds::value(1, 1000).broken_by(size.into()) {
-        Some(rule) => Err(fault::broken("maxResults", &size.to_string(), &rule)),
-        None => Ok(size.unsigned_abs() as usize),
-    }
+pub(crate) fn page_size(asked: Option<i32>, most: usize) -> usize {
+    asked.map_or(most, |size| size.unsigned_abs() as usize)
 }
 
 fn tag(app: &Pca, tx: &mut Tx, op: TagCertificateAuthority) -> Result<(), ApiError> {
@@ -72,7 +54,7 @@ fn untag(app: &Pca, tx: &mut Tx, op: UntagCertificateAuthority) -> Result<(), Ap
 
 fn list(app: &Pca, view: &View, op: &ListTags) -> Result<ListTagsResponse, ApiError> {
     let found = find(&app.cell, view, &op.certificate_authority_arn)?;
-    let size = page_size(op.max_results, MOST)?;
+    let size = page_size(op.max_results, MOST);
     let tags = found.tags.iter();
     let page = paginate(tags, |it| it.0.clone(), size, op.next_token.as_deref());
     let page =

@@ -68,14 +68,9 @@ pub(crate) fn body(body: Option<&str>) -> Result<&str, ApiError> {
     let body = body.ok_or_else(|| {
         fault::validation("Either Template URL or Template Body must be specified.")
     })?;
-    if body.is_empty() || body.len() > LONGEST {
-        let end = if body.is_empty() {
-            "greater than or equal to 1".into()
-        } else {
-            format!("less than or equal to {LONGEST}")
-        };
+    if body.len() > LONGEST {
         return Err(fault::validation(format!(
-            "1 validation error detected: Value at 'templateBody' failed to satisfy constraint: Member must have length {end}"
+            "1 validation error detected: Value at 'templateBody' failed to satisfy constraint: Member must have length less than or equal to {LONGEST}"
         )));
     }
     Ok(body)
@@ -236,11 +231,6 @@ async fn create(
     op.refuse()?;
     let body = body(op.template_body.as_deref())?;
     let on_failure = on_failure(op.disable_rollback, op.on_failure.as_deref())?;
-    if let Some(minutes) = op.timeout_in_minutes.filter(|it| *it < 1) {
-        return Err(fault::validation(format!(
-            "1 validation error detected: Value '{minutes}' at 'timeoutInMinutes' failed to satisfy constraint: Member must have value greater than or equal to 1"
-        )));
-    }
     let view = app.view();
     if let Some(stack) = fault::lookup(&view, &op.stack_name) {
         return again(&stack, op.client_request_token.as_deref());

@@ -13,7 +13,7 @@ use crate::{Eks, fault, page};
 
 operations! {
     for Eks as "eks";
-    read DescribeAddonVersions: get "/addons/supported-versions" 200 -> DescribeAddonVersionsResponse = versions, checked
+    read DescribeAddonVersions: get "/addons/supported-versions" 200 -> DescribeAddonVersionsResponse = versions
         => any();
     read DescribeAddonConfiguration: get "/addons/configuration-schemas" 200 -> DescribeAddonConfigurationResponse = configuration
         => any();

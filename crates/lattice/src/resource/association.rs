@@ -31,11 +31,11 @@ operations! {
             .with_all(NEW_RESOURCE_ASSOCIATION, new_resource_association)
             .with_tags(|op| &op.tags)
             .tagging(&RESOURCE_ASSOCIATION, |_, _| "*".into(), |op| &op.tags);
-    read GetServiceNetworkResourceAssociation: get "/servicenetworkresourceassociations/{serviceNetworkResourceAssociationIdentifier}" 200 -> GetResourceAssociationOutput = get, checked
+    read GetServiceNetworkResourceAssociation: get "/servicenetworkresourceassociations/{serviceNetworkResourceAssociationIdentifier}" 200 -> GetResourceAssociationOutput = get
         => on(&RESOURCE_ASSOCIATION, |op, _| op.service_network_resource_association_identifier.clone());
-    read ListServiceNetworkResourceAssociations: get "/servicenetworkresourceassociations" 200 -> ListResourceAssociationsOutput = list, checked
+    read ListServiceNetworkResourceAssociations: get "/servicenetworkresourceassociations" 200 -> ListResourceAssociationsOutput = list
         => any();
-    change DeleteServiceNetworkResourceAssociation: delete "/servicenetworkresourceassociations/{serviceNetworkResourceAssociationIdentifier}" 200 -> DeleteResourceAssociationOutput = delete, checked
+    change DeleteServiceNetworkResourceAssociation: delete "/servicenetworkresourceassociations/{serviceNetworkResourceAssociationIdentifier}" 200 -> DeleteResourceAssociationOutput = delete
         => on(&RESOURCE_ASSOCIATION, |op, _| op.service_network_resource_association_identifier.clone());
 }
 

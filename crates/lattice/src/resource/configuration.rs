@@ -32,13 +32,13 @@ operations! {
             .with_tags(|op| &op.tags)
             .tagging(&RESOURCE_CONFIGURATION, |_, _| "*".into(), |op| &op.tags)
         => refusing ["" CreateResourceConfiguration];
-    read GetResourceConfiguration: get "/resourceconfigurations/{resourceConfigurationIdentifier}" 200 -> GetResourceConfigurationOutput = get, checked
+    read GetResourceConfiguration: get "/resourceconfigurations/{resourceConfigurationIdentifier}" 200 -> GetResourceConfigurationOutput = get
         => on(&RESOURCE_CONFIGURATION, |op, _| op.resource_configuration_identifier.clone());
-    read ListResourceConfigurations: get "/resourceconfigurations" 200 -> ListResourceConfigurationsOutput = list, checked
+    read ListResourceConfigurations: get "/resourceconfigurations" 200 -> ListResourceConfigurationsOutput = list
         => any();
     change UpdateResourceConfiguration: patch "/resourceconfigurations/{resourceConfigurationIdentifier}" 200 -> UpdateResourceConfigurationOutput = update, checked
         => on(&RESOURCE_CONFIGURATION, |op, _| op.resource_configuration_identifier.clone());
-    change DeleteResourceConfiguration: delete "/resourceconfigurations/{resourceConfigurationIdentifier}" 204 -> Empty = delete, checked
+    change DeleteResourceConfiguration: delete "/resourceconfigurations/{resourceConfigurationIdentifier}" 204 -> Empty = delete
         => on(&RESOURCE_CONFIGURATION, |op, _| op.resource_configuration_identifier.clone());
 }
 

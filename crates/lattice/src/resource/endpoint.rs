@@ -24,11 +24,11 @@ use crate::{Lattice, fault, page, region};
 
 operations! {
     for Lattice as "vpc-lattice";
-    read ListResourceEndpointAssociations: get "/resourceendpointassociations" 200 -> ListResourceEndpointAssociationsOutput = list, checked
+    read ListResourceEndpointAssociations: get "/resourceendpointassociations" 200 -> ListResourceEndpointAssociationsOutput = list
         => any()
             .with(RESOURCE_CONFIGURATION_ARN, |op, at| configuration_arn(at, &op.resource_configuration_identifier))
             .with(VPC_ENDPOINT, |op, _| op.vpc_endpoint_id.clone());
-    change DeleteResourceEndpointAssociation: delete "/resourceendpointassociations/{resourceEndpointAssociationIdentifier}" 200 -> DeleteResourceEndpointAssociationOutput = delete, checked
+    change DeleteResourceEndpointAssociation: delete "/resourceendpointassociations/{resourceEndpointAssociationIdentifier}" 200 -> DeleteResourceEndpointAssociationOutput = delete
         => on(&RESOURCE_ENDPOINT_ASSOCIATION, |op, _| op.resource_endpoint_association_identifier.clone());
 }
 

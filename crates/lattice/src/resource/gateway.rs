@@ -28,14 +28,14 @@ operations! {
             .also_any("ec2:DescribeSubnets", |_, _| true)
             .also_any("ec2:DescribeSecurityGroups", |op, _| !op.security_group_ids.is_empty())
         => refusing ["" CreateResourceGateway];
-    read GetResourceGateway: get "/resourcegateways/{resourceGatewayIdentifier}" 200 -> GetResourceGatewayOutput = get, checked
+    read GetResourceGateway: get "/resourcegateways/{resourceGatewayIdentifier}" 200 -> GetResourceGatewayOutput = get
         => on(&RESOURCE_GATEWAY, |op, _| op.resource_gateway_identifier.clone());
-    read ListResourceGateways: get "/resourcegateways" 200 -> ListResourceGatewaysOutput = list, checked
+    read ListResourceGateways: get "/resourcegateways" 200 -> ListResourceGatewaysOutput = list
         => any();
-    change UpdateResourceGateway: patch "/resourcegateways/{resourceGatewayIdentifier}" 200 -> UpdateResourceGatewayOutput = update, checked
+    change UpdateResourceGateway: patch "/resourcegateways/{resourceGatewayIdentifier}" 200 -> UpdateResourceGatewayOutput = update
         => on(&RESOURCE_GATEWAY, |op, _| op.resource_gateway_identifier.clone())
             .with(SECURITY_GROUPS, |op, _| op.security_group_ids.clone().unwrap_or_default());
-    change DeleteResourceGateway: delete "/resourcegateways/{resourceGatewayIdentifier}" 200 -> DeleteResourceGatewayOutput = delete, checked
+    change DeleteResourceGateway: delete "/resourcegateways/{resourceGatewayIdentifier}" 200 -> DeleteResourceGatewayOutput = delete
         => on(&RESOURCE_GATEWAY, |op, _| op.resource_gateway_identifier.clone());
 }
 

@@ -23,11 +23,11 @@ operations! {
             .with(DOMAIN_NAME, |op, _| op.domain_name.clone())
             .with_tags(|op| &op.tags)
             .tagging(&DOMAIN_VERIFICATION, |_, _| "*".into(), |op| &op.tags);
-    read GetDomainVerification: get "/domainverifications/{domainVerificationIdentifier}" 200 -> DomainVerificationDetail = get, checked
+    read GetDomainVerification: get "/domainverifications/{domainVerificationIdentifier}" 200 -> DomainVerificationDetail = get
         => on(&DOMAIN_VERIFICATION, |op, _| op.domain_verification_identifier.clone());
-    read ListDomainVerifications: get "/domainverifications" 200 -> ListDomainVerificationsOutput = list, checked
+    read ListDomainVerifications: get "/domainverifications" 200 -> ListDomainVerificationsOutput = list
         => any();
-    change DeleteDomainVerification: delete "/domainverifications/{domainVerificationIdentifier}" 200 -> Empty = delete, checked
+    change DeleteDomainVerification: delete "/domainverifications/{domainVerificationIdentifier}" 200 -> Empty = delete
         => on(&DOMAIN_VERIFICATION, |op, _| op.domain_verification_identifier.clone());
 }
 

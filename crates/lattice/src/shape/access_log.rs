@@ -96,33 +96,8 @@ pub(crate) struct DeleteAccessLogSubscription {
     pub(crate) access_log_subscription_identifier: String,
 }
 
-fn subscription(p: &mut Problems, value: &str) {
-    let member = "accessLogSubscriptionIdentifier";
-    constraint::identifier(p, member, value, Kind::AccessLogSubscription);
-}
-
-fn resource(p: &mut Problems, value: &str) {
-    let member = "resourceIdentifier";
-    constraint::length(p, member, value, 17, 200);
-    let known = [
-        Kind::ServiceNetwork,
-        Kind::Service,
-        Kind::ResourceConfiguration,
-    ];
-    let known = known
-        .iter()
-        .any(|kind| Identifier::parse(*kind, value).is_some());
-    if !known {
-        p.add(
-            member,
-            "Member must be the id or ARN of a service network, service or resource configuration",
-        );
-    }
-}
-
 fn destination(p: &mut Problems, value: &str) {
     let member = "destinationArn";
-    constraint::length(p, member, value, 20, 2048);
     match value.parse::<Arn>() {
         Err(_) => p.add(member, "Member must be an ARN"),
         Ok(arn) if arn.service == "logs" && arn.resource.starts_with("log-group:") => {}
@@ -135,8 +110,6 @@ fn destination(p: &mut Problems, value: &str) {
 
 impl Checked for CreateAccessLogSubscription {
     fn check(&self, p: &mut Problems) {
-        constraint::token(p, self.client_token.as_deref());
-        resource(p, &self.resource_identifier);
         destination(p, &self.destination_arn);
         constraint::tags(p, &self.tags);
         let network = Identifier::parse(Kind::ServiceNetwork, &self.resource_identifier);
@@ -149,28 +122,8 @@ impl Checked for CreateAccessLogSubscription {
     }
 }
 
-impl Checked for GetAccessLogSubscription {
-    fn check(&self, p: &mut Problems) {
-        subscription(p, &self.access_log_subscription_identifier);
-    }
-}
-
-impl Checked for ListAccessLogSubscriptions {
-    fn check(&self, p: &mut Problems) {
-        resource(p, &self.resource_identifier);
-        constraint::page(p, self.max_results, self.next_token.as_deref());
-    }
-}
-
 impl Checked for UpdateAccessLogSubscription {
     fn check(&self, p: &mut Problems) {
-        subscription(p, &self.access_log_subscription_identifier);
         destination(p, &self.destination_arn);
-    }
-}
-
-impl Checked for DeleteAccessLogSubscription {
-    fn check(&self, p: &mut Problems) {
-        subscription(p, &self.access_log_subscription_identifier);
     }
 }

@@ -7,7 +7,6 @@ use serde::{Deserialize, Serialize};
 
 use super::{DnsEntry, Status};
 use crate::constraint;
-use crate::ident::Kind;
 
 /// The states of VPC associations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -317,20 +316,6 @@ pub(crate) struct EndpointAssociation {
     pub(crate) created_at: Option<Timestamp>,
 }
 
-fn network(p: &mut Problems, value: &str) {
-    constraint::identifier(p, "serviceNetworkIdentifier", value, Kind::ServiceNetwork);
-}
-
-fn vpc_association(p: &mut Problems, value: &str) {
-    let member = "serviceNetworkVpcAssociationIdentifier";
-    constraint::identifier(p, member, value, Kind::VpcAssociation);
-}
-
-fn service_association(p: &mut Problems, value: &str) {
-    let member = "serviceNetworkServiceAssociationIdentifier";
-    constraint::identifier(p, member, value, Kind::ServiceAssociation);
-}
-
 /// The model marks both filters optional; the service wants one of them.
 fn one_filter(p: &mut Problems, network: Option<&str>, member: &str, other: Option<&str>) {
     if network.is_none() && other.is_none() {
@@ -341,110 +326,30 @@ fn one_filter(p: &mut Problems, network: Option<&str>, member: &str, other: Opti
     }
 }
 
-impl DnsOptions {
-    fn check_at(&self, p: &mut Problems) {
-        let Some(domains) = &self.private_dns_specified_domains else {
-            return;
-        };
-        let member = "dnsOptions.privateDnsSpecifiedDomains";
-        constraint::count(p, member, domains.len(), 1, 10);
-        for (index, domain) in domains.iter().enumerate().take(10) {
-            constraint::length(p, &format!("{member}.{index}"), domain, 1, 255);
-        }
-    }
-}
-
 impl Checked for CreateServiceNetworkServiceAssociation {
     fn check(&self, p: &mut Problems) {
-        constraint::token(p, self.client_token.as_deref());
-        constraint::identifier(
-            p,
-            "serviceIdentifier",
-            &self.service_identifier,
-            Kind::Service,
-        );
-        network(p, &self.service_network_identifier);
         constraint::tags(p, &self.tags);
-    }
-}
-
-impl Checked for GetServiceNetworkServiceAssociation {
-    fn check(&self, p: &mut Problems) {
-        service_association(p, &self.service_network_service_association_identifier);
     }
 }
 
 impl Checked for ListServiceNetworkServiceAssociations {
     fn check(&self, p: &mut Problems) {
-        constraint::page(p, self.max_results, self.next_token.as_deref());
         let by_network = self.service_network_identifier.as_deref();
         let by_service = self.service_identifier.as_deref();
         one_filter(p, by_network, "serviceIdentifier", by_service);
-        if let Some(value) = by_network {
-            network(p, value);
-        }
-        if let Some(value) = by_service {
-            constraint::identifier(p, "serviceIdentifier", value, Kind::Service);
-        }
-    }
-}
-
-impl Checked for DeleteServiceNetworkServiceAssociation {
-    fn check(&self, p: &mut Problems) {
-        service_association(p, &self.service_network_service_association_identifier);
     }
 }
 
 impl Checked for CreateServiceNetworkVpcAssociation {
     fn check(&self, p: &mut Problems) {
-        constraint::token(p, self.client_token.as_deref());
-        network(p, &self.service_network_identifier);
-        constraint::vpc(p, "vpcIdentifier", &self.vpc_identifier);
-        constraint::security_groups(p, &self.security_group_ids, 0);
         constraint::tags(p, &self.tags);
-        if let Some(options) = &self.dns_options {
-            options.check_at(p);
-        }
-    }
-}
-
-impl Checked for GetServiceNetworkVpcAssociation {
-    fn check(&self, p: &mut Problems) {
-        vpc_association(p, &self.service_network_vpc_association_identifier);
     }
 }
 
 impl Checked for ListServiceNetworkVpcAssociations {
     fn check(&self, p: &mut Problems) {
-        constraint::page(p, self.max_results, self.next_token.as_deref());
         let by_network = self.service_network_identifier.as_deref();
         let by_vpc = self.vpc_identifier.as_deref();
         one_filter(p, by_network, "vpcIdentifier", by_vpc);
-        if let Some(value) = by_network {
-            network(p, value);
-        }
-        if let Some(value) = by_vpc {
-            constraint::vpc(p, "vpcIdentifier", value);
-        }
-    }
-}
-
-impl Checked for UpdateServiceNetworkVpcAssociation {
-    fn check(&self, p: &mut Problems) {
-        vpc_association(p, &self.service_network_vpc_association_identifier);
-        constraint::security_groups(p, &self.security_group_ids, 1);
-    }
-}
-
-impl Checked for DeleteServiceNetworkVpcAssociation {
-    fn check(&self, p: &mut Problems) {
-        vpc_association(p, &self.service_network_vpc_association_identifier);
-    }
-}
-
-impl Checked for ListServiceNetworkVpcEndpointAssociations {
-    fn check(&self, p: &mut Problems) {
-        network(p, &self.service_network_identifier);
-        constraint::page(p, self.max_results, self.next_token.as_deref());
     }
 }

@@ -7,7 +7,6 @@ use lath_wire::Problems;
 use serde::{Deserialize, Serialize};
 
 use super::RuleAction;
-use crate::ident::Kind;
 use crate::{constraint, gateway};
 
 #[derive(Debug, Clone, Deserialize)]
@@ -101,24 +100,8 @@ pub(crate) struct DeleteListener {
     pub(crate) listener_identifier: String,
 }
 
-/// The identifiers in a listener's path.
-pub(super) fn place(p: &mut Problems, service: &str, listener: &str) {
-    constraint::identifier(p, "serviceIdentifier", service, Kind::Service);
-    constraint::identifier(p, "listenerIdentifier", listener, Kind::Listener);
-}
-
 impl Checked for CreateListener {
     fn check(&self, p: &mut Problems) {
-        constraint::identifier(
-            p,
-            "serviceIdentifier",
-            &self.service_identifier,
-            Kind::Service,
-        );
-        constraint::name(p, &self.name, Kind::Listener, 63);
-        if let Some(port) = self.port {
-            constraint::range(p, "port", port, 1, 65535);
-        }
         self.default_action.check_at(p, "defaultAction");
         if self.protocol == ListenerProtocol::TlsPassthrough
             && self.default_action.fixed_response.is_some()
@@ -129,38 +112,12 @@ impl Checked for CreateListener {
                 "A TLS_PASSTHROUGH listener can only forward",
             );
         }
-        constraint::token(p, self.client_token.as_deref());
         constraint::tags_with_policy(p, &self.tags);
-    }
-}
-
-impl Checked for GetListener {
-    fn check(&self, p: &mut Problems) {
-        place(p, &self.service_identifier, &self.listener_identifier);
-    }
-}
-
-impl Checked for ListListeners {
-    fn check(&self, p: &mut Problems) {
-        constraint::identifier(
-            p,
-            "serviceIdentifier",
-            &self.service_identifier,
-            Kind::Service,
-        );
-        constraint::page(p, self.max_results, self.next_token.as_deref());
     }
 }
 
 impl Checked for UpdateListener {
     fn check(&self, p: &mut Problems) {
-        place(p, &self.service_identifier, &self.listener_identifier);
         self.default_action.check_at(p, "defaultAction");
-    }
-}
-
-impl Checked for DeleteListener {
-    fn check(&self, p: &mut Problems) {
-        place(p, &self.service_identifier, &self.listener_identifier);
     }
 }

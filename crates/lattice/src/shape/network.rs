@@ -7,7 +7,6 @@ use serde::{Deserialize, Serialize};
 
 use super::AuthType;
 use crate::constraint;
-use crate::ident::Kind;
 
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -107,38 +106,8 @@ pub(crate) struct DeleteServiceNetwork {
     pub(crate) service_network_identifier: String,
 }
 
-fn network(p: &mut Problems, value: &str) {
-    constraint::identifier(p, "serviceNetworkIdentifier", value, Kind::ServiceNetwork);
-}
-
 impl Checked for CreateServiceNetwork {
     fn check(&self, p: &mut Problems) {
-        constraint::token(p, self.client_token.as_deref());
-        constraint::name(p, &self.name, Kind::ServiceNetwork, 63);
         constraint::tags(p, &self.tags);
-    }
-}
-
-impl Checked for GetServiceNetwork {
-    fn check(&self, p: &mut Problems) {
-        network(p, &self.service_network_identifier);
-    }
-}
-
-impl Checked for ListServiceNetworks {
-    fn check(&self, p: &mut Problems) {
-        constraint::page(p, self.max_results, self.next_token.as_deref());
-    }
-}
-
-impl Checked for UpdateServiceNetwork {
-    fn check(&self, p: &mut Problems) {
-        network(p, &self.service_network_identifier);
-    }
-}
-
-impl Checked for DeleteServiceNetwork {
-    fn check(&self, p: &mut Problems) {
-        network(p, &self.service_network_identifier);
     }
 }

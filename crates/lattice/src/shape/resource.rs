@@ -11,7 +11,6 @@ use super::service::is_domain;
 use super::unavailable::Unavailable;
 use super::{DnsEntry, IpAddressType};
 use crate::constraint;
-use crate::ident::Kind;
 
 /// The states of resource gateways and resource configurations.
 pub(crate) use super::VpcAssociationStatus as ChangingStatus;
@@ -422,54 +421,16 @@ pub(crate) struct DeleteDomainVerification {
     pub(crate) domain_verification_identifier: String,
 }
 
-fn gateway(p: &mut Problems, value: &str) {
-    constraint::identifier(p, "resourceGatewayIdentifier", value, Kind::ResourceGateway);
-}
-
-fn association(p: &mut Problems, value: &str) {
-    let member = "serviceNetworkResourceAssociationIdentifier";
-    constraint::identifier(p, member, value, Kind::ResourceAssociation);
-}
-
-fn configuration(p: &mut Problems, value: &str) {
-    let member = "resourceConfigurationIdentifier";
-    constraint::identifier(p, member, value, Kind::ResourceConfiguration);
-}
-
-fn endpoint_association(p: &mut Problems, value: &str) {
-    let member = "resourceEndpointAssociationIdentifier";
-    constraint::identifier(p, member, value, Kind::ResourceEndpointAssociation);
-}
-
-fn verification(p: &mut Problems, value: &str) {
-    let member = "domainVerificationIdentifier";
-    constraint::identifier(p, member, value, Kind::DomainVerification);
-}
-
-fn network(p: &mut Problems, value: &str) {
-    constraint::identifier(p, "serviceNetworkIdentifier", value, Kind::ServiceNetwork);
-}
-
 impl Checked for CreateResourceGateway {
     fn check(&self, p: &mut Problems) {
-        constraint::token(p, self.client_token.as_deref());
-        constraint::name(p, &self.name, Kind::ResourceGateway, 40);
-        match &self.vpc_identifier {
-            Some(vpc) => constraint::vpc(p, "vpcIdentifier", vpc),
-            None => p.add("vpcIdentifier", "Member must not be null"),
+        if self.vpc_identifier.is_none() {
+            p.add("vpcIdentifier", "Member must not be null");
         }
         if self.subnet_ids.is_empty() {
             p.add(
                 "subnetIds",
                 "Member must have length greater than or equal to 1",
             );
-        }
-        for (index, id) in self.subnet_ids.iter().enumerate() {
-            constraint::length(p, &format!("subnetIds.{index}"), id, 5, 200);
-        }
-        constraint::security_groups(p, &self.security_group_ids, 0);
-        if let Some(count) = self.ipv4_addresses_per_eni {
-            constraint::range(p, "ipv4AddressesPerEni", count, 1, 62);
         }
         if let Some(kind) = &self.ip_address_type {
             ADDRESS_TYPES.check(p, kind);
@@ -478,115 +439,17 @@ impl Checked for CreateResourceGateway {
     }
 }
 
-impl Checked for GetResourceGateway {
-    fn check(&self, p: &mut Problems) {
-        gateway(p, &self.resource_gateway_identifier);
-    }
-}
-
-impl Checked for ListResourceGateways {
-    fn check(&self, p: &mut Problems) {
-        constraint::page(p, self.max_results, self.next_token.as_deref());
-    }
-}
-
-impl Checked for UpdateResourceGateway {
-    fn check(&self, p: &mut Problems) {
-        gateway(p, &self.resource_gateway_identifier);
-        if let Some(groups) = &self.security_group_ids {
-            constraint::security_groups(p, groups, 0);
-        }
-    }
-}
-
-impl Checked for DeleteResourceGateway {
-    fn check(&self, p: &mut Problems) {
-        gateway(p, &self.resource_gateway_identifier);
-    }
-}
-
 impl Checked for CreateServiceNetworkResourceAssociation {
     fn check(&self, p: &mut Problems) {
-        constraint::token(p, self.client_token.as_deref());
-        configuration(p, &self.resource_configuration_identifier);
-        network(p, &self.service_network_identifier);
         constraint::tags(p, &self.tags);
-    }
-}
-
-impl Checked for GetServiceNetworkResourceAssociation {
-    fn check(&self, p: &mut Problems) {
-        association(p, &self.service_network_resource_association_identifier);
-    }
-}
-
-impl Checked for ListServiceNetworkResourceAssociations {
-    fn check(&self, p: &mut Problems) {
-        constraint::page(p, self.max_results, self.next_token.as_deref());
-        if let Some(value) = &self.service_network_identifier {
-            network(p, value);
-        }
-        if let Some(value) = &self.resource_configuration_identifier {
-            configuration(p, value);
-        }
-    }
-}
-
-impl Checked for DeleteServiceNetworkResourceAssociation {
-    fn check(&self, p: &mut Problems) {
-        association(p, &self.service_network_resource_association_identifier);
-    }
-}
-
-impl Checked for ListResourceEndpointAssociations {
-    fn check(&self, p: &mut Problems) {
-        configuration(p, &self.resource_configuration_identifier);
-        if let Some(value) = &self.resource_endpoint_association_identifier {
-            endpoint_association(p, value);
-        }
-        if let Some(value) = &self.vpc_endpoint_id {
-            let good = value.parse::<lath_model::id::VpcEndpointId>().is_ok();
-            constraint::pattern(p, "vpcEndpointId", good, "vpce-[0-9a-f]{17}");
-        }
-        if let Some(value) = &self.vpc_endpoint_owner {
-            let good = value.len() == 12 && value.bytes().all(|b| b.is_ascii_digit());
-            constraint::pattern(p, "vpcEndpointOwner", good, r"\d{12}");
-        }
-        constraint::page(p, self.max_results, self.next_token.as_deref());
-    }
-}
-
-impl Checked for DeleteResourceEndpointAssociation {
-    fn check(&self, p: &mut Problems) {
-        endpoint_association(p, &self.resource_endpoint_association_identifier);
     }
 }
 
 impl Checked for StartDomainVerification {
     fn check(&self, p: &mut Problems) {
-        constraint::token(p, self.client_token.as_deref());
-        constraint::length(p, "domainName", &self.domain_name, 3, 255);
         if !is_domain(&self.domain_name) {
             p.add("domainName", "Member must be a valid domain name");
         }
         constraint::tags(p, &self.tags);
-    }
-}
-
-impl Checked for GetDomainVerification {
-    fn check(&self, p: &mut Problems) {
-        verification(p, &self.domain_verification_identifier);
-    }
-}
-
-impl Checked for ListDomainVerifications {
-    fn check(&self, p: &mut Problems) {
-        constraint::page(p, self.max_results, self.next_token.as_deref());
-    }
-}
-
-impl Checked for DeleteDomainVerification {
-    fn check(&self, p: &mut Problems) {
-        verification(p, &self.domain_verification_identifier);
     }
 }

@@ -2,7 +2,6 @@ use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
 use lath_model::Timestamp;
-use lath_model::arn::Arn;
 use lath_service::{Checked, Refuses};
 use lath_wire::Problems;
 use serde::{Deserialize, Serialize};
@@ -11,7 +10,6 @@ use super::service::is_domain;
 use super::unavailable::Unavailable;
 use super::{ChangingStatus, ResourceIpAddressType, VerificationStatus};
 use crate::constraint;
-use crate::ident::Kind;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
@@ -234,28 +232,24 @@ pub(crate) fn ports(text: &str) -> Option<(u16, u16)> {
     (first <= last).then_some((first, last))
 }
 
-fn configuration(p: &mut Problems, member: &str, value: &str) {
-    constraint::identifier(p, member, value, Kind::ResourceConfiguration);
-}
-
 fn domain(p: &mut Problems, member: &str, value: Option<&str>) {
     let Some(value) = value else { return };
-    constraint::length(p, member, value, 3, 255);
     if !is_domain(value) {
         p.add(member, "Member must be a valid domain name");
     }
 }
 
 fn port_ranges(p: &mut Problems, value: &[String]) {
-    constraint::count(p, "portRanges", value.len(), 1, MOST_RANGES);
+    if value.is_empty() {
+        p.add(
+            "portRanges",
+            "Member must have length greater than or equal to 1",
+        );
+    }
+    constraint::at_most(p, "portRanges", value.len(), MOST_RANGES);
     for (index, text) in value.iter().enumerate().take(MOST_RANGES) {
         let member = format!("portRanges.{index}");
-        constraint::length(p, &member, text, 1, 11);
-        let parts = text.split('-').count();
-        let digits = text.bytes().all(|b| b.is_ascii_digit() || b == b'-');
-        if !digits || text.is_empty() || parts > 2 {
-            constraint::pattern(p, &member, false, r"((\d{1,5}\-\d{1,5})|(\d+))");
-        } else if ports(text).is_none() {
+        if ports(text).is_none() {
             p.add(
                 &member,
                 "Member must be a port from 1 to 65535 or an ascending range of such ports",
@@ -308,15 +302,6 @@ impl ResourceConfigurationDefinition {
                     p.add(&member, "Resource gateways have no IPv6 addresses");
                 }
                 Err(_) => p.add(&member, "Member must be an IP address"),
-            }
-        }
-        if let Some(it) = &self.arn_resource {
-            let arn = it.arn.as_deref().unwrap_or_default();
-            let member = format!("{MEMBER}.arnResource.arn");
-            constraint::length(p, &member, arn, 20, 2048);
-            if arn.parse::<Arn>().is_err() {
-                let pattern = r"arn:[a-z0-9][-.a-z0-9]{0,62}:[a-z0-9][-.a-z0-9]{0,62}:([a-z0-9][-.a-z0-9]{0,62})?:\d{12}?:[^/].{0,1023}";
-                constraint::pattern(p, &member, false, pattern);
             }
         }
     }
@@ -401,22 +386,9 @@ impl CreateResourceConfiguration {
 
 impl Checked for CreateResourceConfiguration {
     fn check(&self, p: &mut Problems) {
-        constraint::token(p, self.client_token.as_deref());
-        constraint::name(p, &self.name, Kind::ResourceConfiguration, 40);
         self.check_type(p);
         if !self.port_ranges.is_empty() {
             port_ranges(p, &self.port_ranges);
-        }
-        if let Some(value) = &self.resource_gateway_identifier {
-            let member = "resourceGatewayIdentifier";
-            constraint::identifier(p, member, value, Kind::ResourceGateway);
-        }
-        if let Some(value) = &self.resource_configuration_group_identifier {
-            configuration(p, "resourceConfigurationGroupIdentifier", value);
-        }
-        if let Some(value) = &self.domain_verification_identifier {
-            let member = "domainVerificationIdentifier";
-            constraint::identifier(p, member, value, Kind::DomainVerification);
         }
         if let Some(definition) = &self.resource_configuration_definition {
             definition.check_at(p);
@@ -427,47 +399,14 @@ impl Checked for CreateResourceConfiguration {
     }
 }
 
-impl Checked for GetResourceConfiguration {
-    fn check(&self, p: &mut Problems) {
-        let value = &self.resource_configuration_identifier;
-        configuration(p, "resourceConfigurationIdentifier", value);
-    }
-}
-
-impl Checked for ListResourceConfigurations {
-    fn check(&self, p: &mut Problems) {
-        constraint::page(p, self.max_results, self.next_token.as_deref());
-        if let Some(value) = &self.resource_gateway_identifier {
-            let member = "resourceGatewayIdentifier";
-            constraint::identifier(p, member, value, Kind::ResourceGateway);
-        }
-        if let Some(value) = &self.resource_configuration_group_identifier {
-            configuration(p, "resourceConfigurationGroupIdentifier", value);
-        }
-        if let Some(value) = &self.domain_verification_identifier {
-            let member = "domainVerificationIdentifier";
-            constraint::identifier(p, member, value, Kind::DomainVerification);
-        }
-    }
-}
-
 impl Checked for UpdateResourceConfiguration {
     fn check(&self, p: &mut Problems) {
-        let value = &self.resource_configuration_identifier;
-        configuration(p, "resourceConfigurationIdentifier", value);
         if let Some(definition) = &self.resource_configuration_definition {
             definition.check_at(p);
         }
         if let Some(ranges) = &self.port_ranges {
             port_ranges(p, ranges);
         }
-    }
-}
-
-impl Checked for DeleteResourceConfiguration {
-    fn check(&self, p: &mut Problems) {
-        let value = &self.resource_configuration_identifier;
-        configuration(p, "resourceConfigurationIdentifier", value);
     }
 }
 

@@ -5,9 +5,7 @@ use lath_service::Checked;
 use lath_wire::Problems;
 use serde::{Deserialize, Serialize};
 
-use super::listener::place;
 use crate::constraint;
-use crate::ident::Kind;
 
 /// A union: exactly one member is set.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -249,9 +247,6 @@ impl RuleAction {
             member,
             &[self.forward.is_some(), self.fixed_response.is_some()],
         );
-        if let Some(forward) = &self.forward {
-            forward.check_at(p, &format!("{member}.forward.targetGroups"));
-        }
         if let Some(fixed) = &self.fixed_response
             && !matches!(fixed.status_code, 404 | 500)
         {
@@ -259,24 +254,6 @@ impl RuleAction {
                 format!("{member}.fixedResponse.statusCode"),
                 "Member must be 404 or 500",
             );
-        }
-    }
-}
-
-impl ForwardAction {
-    fn check_at(&self, p: &mut Problems, member: &str) {
-        constraint::count(p, member, self.target_groups.len(), 1, 10);
-        for (index, group) in self.target_groups.iter().enumerate().take(10) {
-            let identifier = format!("{member}.{index}.targetGroupIdentifier");
-            constraint::identifier(
-                p,
-                &identifier,
-                &group.target_group_identifier,
-                Kind::TargetGroup,
-            );
-            if let Some(weight) = group.weight {
-                constraint::range(p, &format!("{member}.{index}.weight"), weight, 0, 999);
-            }
         }
     }
 }
@@ -297,7 +274,6 @@ impl HttpMatch {
         }
         if let Some(method) = method {
             let member = format!("{member}.method");
-            constraint::length(p, &member, method, 0, 16);
             if !method.bytes().all(|b| b.is_ascii_graphic()) {
                 p.add(member, "Member must be an HTTP method");
             }
@@ -307,7 +283,6 @@ impl HttpMatch {
         }
         if let Some(headers) = &self.header_matches {
             let member = format!("{member}.headerMatches");
-            constraint::count(p, &member, headers.len(), 1, 5);
             for (index, header) in headers.iter().enumerate().take(5) {
                 header.check_at(p, &format!("{member}.{index}"));
             }
@@ -318,51 +293,24 @@ impl HttpMatch {
 impl PathMatchType {
     fn check_at(&self, p: &mut Problems, member: &str) {
         one_of(p, member, &[self.exact.is_some(), self.prefix.is_some()]);
-        for (name, value) in [("exact", &self.exact), ("prefix", &self.prefix)] {
-            let Some(value) = value else { continue };
-            let member = format!("{member}.{name}");
-            constraint::length(p, &member, value, 1, 200);
-            let good = constraint::is_path(value);
-            constraint::pattern(p, &member, good, "/[a-zA-Z0-9@:%_+.~#?&/=-]*");
-        }
     }
 }
 
 impl HeaderMatch {
     fn check_at(&self, p: &mut Problems, member: &str) {
-        constraint::length(p, &format!("{member}.name"), &self.name, 1, 100);
         let HeaderMatchType {
             exact,
             prefix,
             contains,
         } = &self.kind;
-        let kinds = [("exact", exact), ("prefix", prefix), ("contains", contains)];
-        let member = format!("{member}.match");
-        one_of(p, &member, &kinds.map(|(_, value)| value.is_some()));
-        for (name, value) in kinds {
-            if let Some(value) = value {
-                constraint::length(p, &format!("{member}.{name}"), value, 1, 200);
-            }
-        }
+        let kinds = [exact.is_some(), prefix.is_some(), contains.is_some()];
+        one_of(p, &format!("{member}.match"), &kinds);
     }
 }
 
-fn rule(p: &mut Problems, member: &str, value: &str) {
-    constraint::identifier(p, member, value, Kind::Rule);
-}
-
-fn change(
-    p: &mut Problems,
-    at: &str,
-    conditions: Option<&RuleMatch>,
-    priority: Option<i64>,
-    action: Option<&RuleAction>,
-) {
+fn change(p: &mut Problems, at: &str, conditions: Option<&RuleMatch>, action: Option<&RuleAction>) {
     if let Some(conditions) = conditions {
         conditions.check_at(p, &format!("{at}match"));
-    }
-    if let Some(priority) = priority {
-        constraint::range(p, &format!("{at}priority"), priority, 1, 2000);
     }
     if let Some(action) = action {
         action.check_at(p, &format!("{at}action"));
@@ -371,59 +319,24 @@ fn change(
 
 impl Checked for CreateRule {
     fn check(&self, p: &mut Problems) {
-        place(p, &self.service_identifier, &self.listener_identifier);
-        constraint::name(p, &self.name, Kind::Rule, 63);
-        change(
-            p,
-            "",
-            Some(&self.conditions),
-            Some(self.priority),
-            Some(&self.action),
-        );
-        constraint::token(p, self.client_token.as_deref());
+        change(p, "", Some(&self.conditions), Some(&self.action));
         constraint::tags_with_policy(p, &self.tags);
-    }
-}
-
-impl Checked for GetRule {
-    fn check(&self, p: &mut Problems) {
-        place(p, &self.service_identifier, &self.listener_identifier);
-        rule(p, "ruleIdentifier", &self.rule_identifier);
-    }
-}
-
-impl Checked for ListRules {
-    fn check(&self, p: &mut Problems) {
-        place(p, &self.service_identifier, &self.listener_identifier);
-        constraint::page(p, self.max_results, self.next_token.as_deref());
     }
 }
 
 impl Checked for UpdateRule {
     fn check(&self, p: &mut Problems) {
-        place(p, &self.service_identifier, &self.listener_identifier);
-        rule(p, "ruleIdentifier", &self.rule_identifier);
         let (conditions, action) = (self.conditions.as_ref(), self.action.as_ref());
-        change(p, "", conditions, self.priority, action);
+        change(p, "", conditions, action);
     }
 }
 
 impl Checked for BatchUpdateRule {
     fn check(&self, p: &mut Problems) {
-        place(p, &self.service_identifier, &self.listener_identifier);
-        constraint::count(p, "rules", self.rules.len(), 1, 10);
         for (index, update) in self.rules.iter().enumerate().take(10) {
             let at = format!("rules.{index}.");
-            rule(p, &format!("{at}ruleIdentifier"), &update.rule_identifier);
             let (conditions, action) = (update.conditions.as_ref(), update.action.as_ref());
-            change(p, &at, conditions, update.priority, action);
+            change(p, &at, conditions, action);
         }
-    }
-}
-
-impl Checked for DeleteRule {
-    fn check(&self, p: &mut Problems) {
-        place(p, &self.service_identifier, &self.listener_identifier);
-        rule(p, "ruleIdentifier", &self.rule_identifier);
     }
 }

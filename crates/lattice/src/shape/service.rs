@@ -7,7 +7,6 @@ use serde::{Deserialize, Serialize};
 
 use super::{AuthType, DnsEntry, Status};
 use crate::constraint;
-use crate::ident::Kind;
 
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -118,27 +117,8 @@ pub(crate) struct DeleteServiceOutput {
     pub(crate) status: Option<Status>,
 }
 
-fn service(p: &mut Problems, value: &str) {
-    constraint::identifier(p, "serviceIdentifier", value, Kind::Service);
-}
-
-/// The empty text clears one.
-fn certificate(p: &mut Problems, value: Option<&str>) {
-    let Some(value) = value else { return };
-    constraint::length(p, "certificateArn", value, 0, 2048);
-    let id = value
-        .split_once(":certificate/")
-        .filter(|(before, _)| before.starts_with("arn:") && before.split(':').count() == 5)
-        .map_or("", |(_, id)| id);
-    let good = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
-    let satisfied = value.is_empty() || (!id.is_empty() && id.bytes().all(good));
-    let pattern = "(arn(:[a-z0-9]+([.-][a-z0-9]+)*){2}(:([a-z0-9]+([.-][a-z0-9]+)*)?){2}:certificate/[0-9a-z-]+)?";
-    constraint::pattern(p, "certificateArn", satisfied, pattern);
-}
-
 fn domain(p: &mut Problems, value: Option<&str>) {
     let Some(value) = value else { return };
-    constraint::length(p, "customDomainName", value, 3, 255);
     if !is_domain(value) {
         p.add("customDomainName", "Member must be a valid domain name");
     }
@@ -160,35 +140,7 @@ pub(super) fn is_domain(value: &str) -> bool {
 
 impl Checked for CreateService {
     fn check(&self, p: &mut Problems) {
-        constraint::token(p, self.client_token.as_deref());
-        constraint::name(p, &self.name, Kind::Service, 40);
         constraint::tags_with_policy(p, &self.tags);
         domain(p, self.custom_domain_name.as_deref());
-        certificate(p, self.certificate_arn.as_deref());
-    }
-}
-
-impl Checked for GetService {
-    fn check(&self, p: &mut Problems) {
-        service(p, &self.service_identifier);
-    }
-}
-
-impl Checked for ListServices {
-    fn check(&self, p: &mut Problems) {
-        constraint::page(p, self.max_results, self.next_token.as_deref());
-    }
-}
-
-impl Checked for UpdateService {
-    fn check(&self, p: &mut Problems) {
-        service(p, &self.service_identifier);
-        certificate(p, self.certificate_arn.as_deref());
-    }
-}
-
-impl Checked for DeleteService {
-    fn check(&self, p: &mut Problems) {
-        service(p, &self.service_identifier);
     }
 }

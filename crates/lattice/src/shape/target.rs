@@ -1,9 +1,4 @@
-use lath_service::Checked;
-use lath_wire::Problems;
 use serde::{Deserialize, Serialize};
-
-use super::target_group::group;
-use crate::constraint;
 
 /// A target as callers name it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -78,36 +73,4 @@ pub(crate) struct TargetSummary {
     pub(crate) port: Option<i64>,
     pub(crate) status: Option<TargetStatus>,
     pub(crate) reason_code: Option<String>,
-}
-
-fn targets(p: &mut Problems, targets: &[Target], min: usize, max: usize) {
-    constraint::count(p, "targets", targets.len(), min, max);
-    for (index, target) in targets.iter().enumerate().take(max) {
-        constraint::length(p, &format!("targets.{index}.id"), &target.id, 1, 200);
-        if let Some(port) = target.port {
-            constraint::range(p, &format!("targets.{index}.port"), port, 1, 65535);
-        }
-    }
-}
-
-impl Checked for RegisterTargets {
-    fn check(&self, p: &mut Problems) {
-        group(p, &self.target_group_identifier);
-        targets(p, &self.targets, 1, 100);
-    }
-}
-
-impl Checked for DeregisterTargets {
-    fn check(&self, p: &mut Problems) {
-        group(p, &self.target_group_identifier);
-        targets(p, &self.targets, 1, 100);
-    }
-}
-
-impl Checked for ListTargets {
-    fn check(&self, p: &mut Problems) {
-        group(p, &self.target_group_identifier);
-        constraint::page(p, self.max_results, self.next_token.as_deref());
-        targets(p, self.targets.as_deref().unwrap_or_default(), 0, 20);
-    }
 }

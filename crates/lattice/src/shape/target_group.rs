@@ -9,7 +9,6 @@ use serde::{Deserialize, Serialize};
 use super::unavailable::Unavailable;
 use super::{HealthCheckConfig, Status};
 use crate::constraint;
-use crate::ident::Kind;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
@@ -150,18 +149,10 @@ pub(crate) struct DeleteTargetGroupOutput {
     pub(crate) status: Option<Status>,
 }
 
-pub(super) fn group(p: &mut Problems, value: &str) {
-    constraint::identifier(p, "targetGroupIdentifier", value, Kind::TargetGroup);
-}
-
 impl TargetGroupConfig {
     fn check(&self, p: &mut Problems, kind: TargetGroupType) {
-        if let Some(port) = self.port {
-            constraint::range(p, "config.port", port, 1, 65535);
-        }
-        match self.vpc_identifier.as_deref() {
-            Some(vpc) => constraint::vpc(p, "config.vpcIdentifier", vpc),
-            None => p.add("config.vpcIdentifier", "Member must not be null"),
+        if self.vpc_identifier.is_none() {
+            p.add("config.vpcIdentifier", "Member must not be null");
         }
         match &self.protocol {
             None => p.add("config.protocol", "Member must not be null"),
@@ -232,8 +223,6 @@ impl Refuses for CreateTargetGroup {
 
 impl Checked for CreateTargetGroup {
     fn check(&self, p: &mut Problems) {
-        constraint::name(p, &self.name, Kind::TargetGroup, 128);
-        constraint::token(p, self.client_token.as_deref());
         constraint::tags_with_policy(p, &self.tags);
         match self.kind {
             TargetGroupType::Ip | TargetGroupType::Instance => match &self.config {
@@ -250,30 +239,8 @@ impl Checked for CreateTargetGroup {
     }
 }
 
-impl Checked for GetTargetGroup {
-    fn check(&self, p: &mut Problems) {
-        group(p, &self.target_group_identifier);
-    }
-}
-
-impl Checked for ListTargetGroups {
-    fn check(&self, p: &mut Problems) {
-        constraint::page(p, self.max_results, self.next_token.as_deref());
-        if let Some(vpc) = &self.vpc_identifier {
-            constraint::vpc(p, "vpcIdentifier", vpc);
-        }
-    }
-}
-
 impl Checked for UpdateTargetGroup {
     fn check(&self, p: &mut Problems) {
-        group(p, &self.target_group_identifier);
         self.health_check.check_at(p, "healthCheck");
-    }
-}
-
-impl Checked for DeleteTargetGroup {
-    fn check(&self, p: &mut Problems) {
-        group(p, &self.target_group_identifier);
     }
 }

@@ -1,6 +1,7 @@
 //! CloudWatch: metrics and dashboards.
 
 pub(crate) mod api;
+mod bounds;
 pub(crate) mod dashboard_body;
 mod dashboards;
 mod dynamic_label;
@@ -32,11 +33,10 @@ pub(crate) fn service(app: &Arc<Observe>) -> Service {
         list_metrics::register,
         dashboards::register,
     ];
-    registers
-        .into_iter()
-        .fold(Service::new(INFO), |service, register| {
-            register(service, app)
-        })
+    registers.into_iter().fold(
+        Service::new(INFO).held_to(&bounds::CONSTRAINTS),
+        |service, register| register(service, app),
+    )
 }
 
 /// CloudWatch's two names of an error: the exception of the model, and the query code that clients of the

@@ -5,7 +5,7 @@ use lath_service::operations;
 use lath_wire::{ApiError, Caller};
 
 use super::api::{EventsFiltered, FilterLogEvents, FilteredLogEvent};
-use super::constraint::{check_limit, check_moment};
+use super::constraint::at_most;
 use super::events::{Place, StoredEvent};
 use super::pattern::FilterPattern;
 use super::resource_types::{LOG_GROUP, group};
@@ -61,9 +61,7 @@ async fn filter(
     _caller: &Caller,
     op: FilterLogEvents,
 ) -> Result<EventsFiltered, ApiError> {
-    let limit = check_limit(op.limit, MAX_EVENTS)?;
-    check_moment("startTime", op.start_time)?;
-    check_moment("endTime", op.end_time)?;
+    let limit = at_most(op.limit, MAX_EVENTS);
     let pattern: FilterPattern = op
         .filter_pattern
         .as_deref()

@@ -4,7 +4,7 @@ use lath_service::operations;
 use lath_wire::{ApiError, Caller};
 
 use super::api::{EventsGot, GetLogEvents, OutputLogEvent};
-use super::constraint::{check_limit, check_moment, check_stream_name};
+use super::constraint::{at_most, check_length};
 use super::events::{Place, StoredEvent, Stream};
 use super::resource_types::{LOG_STREAM, group, stream};
 use super::{find_group, invalid, no_stream};
@@ -55,10 +55,8 @@ impl Token {
 }
 
 async fn get(app: &Observe, _caller: &Caller, op: GetLogEvents) -> Result<EventsGot, ApiError> {
-    check_stream_name("logStreamName", &op.log_stream_name)?;
-    check_moment("startTime", op.start_time)?;
-    check_moment("endTime", op.end_time)?;
-    let limit = check_limit(op.limit, MAX_EVENTS)?;
+    check_length(&op.log_stream_name)?;
+    let limit = at_most(op.limit, MAX_EVENTS);
     let view = app.cell.db.view();
     let group = find_group(
         app,

@@ -1,6 +1,7 @@
 //! CloudWatch Logs: groups, streams, events, filter patterns.
 
 pub(crate) mod api;
+mod bounds;
 mod constraint;
 pub(crate) mod events;
 mod filter_log_events;
@@ -19,7 +20,7 @@ use lath_model::partition::Partition;
 use lath_store::View;
 use lath_wire::{ApiError, Protocol, Service, ServiceInfo};
 
-use self::constraint::{check_group_name, check_identifier};
+use self::constraint::check_length;
 use crate::Observe;
 use crate::records::LogGroup;
 
@@ -41,11 +42,10 @@ pub(crate) fn service(app: &Arc<Observe>) -> Service {
         filter_log_events::register,
         tags::register,
     ];
-    registers
-        .into_iter()
-        .fold(Service::new(INFO), |service, register| {
-            register(service, app)
-        })
+    registers.into_iter().fold(
+        Service::new(INFO).held_to(&bounds::CONSTRAINTS),
+        |service, register| register(service, app),
+    )
 }
 
 fn invalid(message: impl Into<String>) -> ApiError {
@@ -82,11 +82,10 @@ fn find_group(
 ) -> Result<Arc<LogGroup>, ApiError> {
     match (name, identifier) {
         (Some(name), None) => {
-            check_group_name("logGroupName", name)?;
+            check_length(name)?;
             view.get::<LogGroup>(name).ok_or_else(no_group)
         }
         (None, Some(identifier)) => {
-            check_identifier("logGroupIdentifier", identifier)?;
             let name = named_by(app, identifier).ok_or_else(no_group)?;
             view.get::<LogGroup>(name).ok_or_else(no_group)
         }

@@ -8,7 +8,7 @@ use lath_wire::{ApiError, Caller};
 use super::api::{
     CreateLogStream, DeleteLogStream, DescribeLogStreams, Empty, LogStream, LogStreams, OrderBy,
 };
-use super::constraint::{check_limit, check_stream_name};
+use super::constraint::{at_most, check_length};
 use super::events::Stream;
 use super::groups::check_unprotected;
 use super::resource_types::{LOG_GROUP, LOG_STREAM, group, stream};
@@ -26,7 +26,7 @@ operations! {
 }
 
 async fn create(app: &Observe, _caller: &Caller, op: CreateLogStream) -> Result<Empty, ApiError> {
-    check_stream_name("logStreamName", &op.log_stream_name)?;
+    check_length(&op.log_stream_name)?;
     let group = find_group(app, &app.cell.db.view(), Some(&op.log_group_name), None)?;
     let archive = Arc::clone(&app.archive);
     let now = Timestamp::now().as_millis();
@@ -42,7 +42,7 @@ async fn create(app: &Observe, _caller: &Caller, op: CreateLogStream) -> Result<
 }
 
 async fn delete(app: &Observe, _caller: &Caller, op: DeleteLogStream) -> Result<Empty, ApiError> {
-    check_stream_name("logStreamName", &op.log_stream_name)?;
+    check_length(&op.log_stream_name)?;
     let group = find_group(app, &app.cell.db.view(), Some(&op.log_group_name), None)?;
     let archive = Arc::clone(&app.archive);
     check_unprotected(&group)?;
@@ -57,7 +57,7 @@ async fn describe_streams(
     _caller: &Caller,
     op: DescribeLogStreams,
 ) -> Result<LogStreams, ApiError> {
-    let limit = check_limit(op.limit, 50)?;
+    let limit = at_most(op.limit, 50);
     let order = op.order_by.unwrap_or_default();
     if order == OrderBy::LastEventTime && op.log_stream_name_prefix.is_some() {
         return Err(invalid(
@@ -65,7 +65,7 @@ async fn describe_streams(
         ));
     }
     if let Some(prefix) = &op.log_stream_name_prefix {
-        check_stream_name("logStreamNamePrefix", prefix)?;
+        check_length(prefix)?;
     }
     let group = find_group(
         app,

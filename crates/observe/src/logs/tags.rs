@@ -12,7 +12,6 @@ use super::api::{
     Empty, ListTagsForResource, ListTagsLogGroup, TagLogGroup, TagResource, Tags, UntagLogGroup,
     UntagResource,
 };
-use super::constraint::check_arn;
 use super::groups::check_tags;
 use super::resource_types::{LOG_GROUP, TAGGED_GROUP, pairs};
 use super::{find_group, invalid, named_by};
@@ -43,7 +42,6 @@ const MAX_TAGS: usize = 50;
 
 /// The group that an ARN names; this service's only taggable resource.
 fn tagged(app: &Observe, view: &View, arn: &str) -> Result<Arc<LogGroup>, ApiError> {
-    check_arn("resourceArn", arn)?;
     let well_formed = arn
         .parse::<Arn>()
         .is_ok_and(|parsed| parsed.service == "logs" && parsed.resource.starts_with("log-group:"));

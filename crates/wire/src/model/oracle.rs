@@ -37,7 +37,12 @@ pub(super) enum Way {
 
 impl<'m> Model<'m> {
     pub(super) fn of(document: &'m Value, service: &Service) -> Option<Self> {
-        let value = document.get("services")?.get(service.info().model)?;
+        Self::named(document, service.info().model)
+    }
+
+    /// The model of botocore's name.
+    pub(super) fn named(document: &'m Value, name: &str) -> Option<Self> {
+        let value = document.get("services")?.get(name)?;
         Some(Self { value })
     }
 
@@ -99,6 +104,22 @@ impl<'m> ModelShape<'m> {
             .as_str()
             .or_else(|| self.value["value"].as_str());
         self.model.shape(name?)
+    }
+
+    /// What a map's keys are.
+    pub(super) fn key(self) -> Option<Self> {
+        self.model.shape(self.value["key"].as_str()?)
+    }
+
+    /// What is said of the shape itself, such as its `max`.
+    pub(super) fn said(self, name: &str) -> &'m Value {
+        &self.value[name]
+    }
+
+    /// All that it holds: members, items, keys, values.
+    pub(super) fn held(self) -> impl Iterator<Item = Self> {
+        let members = self.members().into_iter().map(|it| it.shape);
+        members.chain(self.inner()).chain(self.key())
     }
 
     /// The name of a list's items, where the model gives one.
