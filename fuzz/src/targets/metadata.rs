@@ -76,6 +76,7 @@ fn world() -> (Snapshot, VpcId) {
         cidrs: vec!["10.0.0.0/16".parse().expect("a block")],
         dns_support: true,
         dns_hostnames: true,
+        dhcp_options: None,
         subnets: BTreeMap::new(),
         route_tables: BTreeMap::new(),
         internet_gateway: None,
