@@ -98,6 +98,8 @@ TOGETHER = {
     "ec2:CreateNatGateway": [{"SubnetId": "$ec2:SubnetId", "AllocationId": "$ec2:AllocationId"}],
     "iam:CreateUser": [{"UserName": "new", "Path": "/of/"}],
     "iam:CreateGroup": [{"GroupName": "new", "Path": "/of/"}],
+    # STS looks at a request before it judges the caller.
+    "sts:GetAccessKeyInfo": [{"AccessKeyId": "AKIAIOSFODNN7EXAMPLE"}],
     "iam:CreateRole": [{"RoleName": "new", "Path": "/of/", "AssumeRolePolicyDocument": "x"}],
     "iam:CreateInstanceProfile": [{"InstanceProfileName": "new", "Path": "/of/"}],
     "iam:CreatePolicy": [{"PolicyName": "new", "Path": "/of/", "PolicyDocument": "x"}],
