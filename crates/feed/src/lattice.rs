@@ -144,6 +144,9 @@ pub struct Gateway {
     /// They have different names and different hosts. The first one's first certificate is presented to clients that name no
     /// server, or one that none is for.
     pub listeners: Vec<GatewayListener>,
+    /// What targets under TLS are shown that ask who calls, of requests that came in here.
+    #[serde(default)]
+    pub client_certificate: Option<Certificate>,
 }
 
 /// One of them.
@@ -261,8 +264,11 @@ impl Service {
         self.certificate = None;
         let listeners = self.listeners.values_mut();
         let gateways = listeners.filter_map(|it| it.gateway.as_mut());
-        for listener in gateways.flat_map(|it| &mut it.listeners) {
-            listener.certificates.clear();
+        for gateway in gateways {
+            gateway.client_certificate = None;
+            for listener in &mut gateway.listeners {
+                listener.certificates.clear();
+            }
         }
         self
     }
@@ -292,10 +298,49 @@ pub struct TargetGroup {
     /// Its circuit breakers and outlier detection.
     #[serde(default)]
     pub balancing: Option<LoadBalancing>,
+    /// How targets that speak TLS prove who they are; `None`: any certificate will do. A node of an earlier version takes any.
+    #[serde(default)]
+    pub tls: Option<TargetTls>,
     /// Whether any listener uses the group: checks run only then, as in AWS (state UNUSED otherwise).
     pub in_use: bool,
     /// Its targets.
     pub targets: BTreeMap<TargetKey, Target>,
+}
+
+/// How targets prove who they are.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TargetTls {
+    /// The server's name that targets are asked for (SNI). Their certificates must be for it where `names` has none.
+    pub hostname: String,
+    /// The certificates of the authorities that are trusted, PEM.
+    pub anchors: Vec<String>,
+    /// Whether those are trusted, too, that the node's operating system trusts.
+    pub system: bool,
+    /// Instead of `hostname`: certificates must have one of these among their alternative names.
+    pub names: Vec<TargetName>,
+    /// What health checks show targets that ask who calls.
+    #[serde(default)]
+    pub check_certificate: Option<Certificate>,
+}
+
+/// An alternative name of a certificate.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum TargetName {
+    /// A host.
+    Dns(String),
+    /// A URI, as it stands there.
+    Uri(String),
+}
+
+impl TargetGroup {
+    /// What other regions are told of it: private keys stay in their own.
+    #[must_use]
+    pub fn without_keys(mut self) -> Self {
+        if let Some(tls) = &mut self.tls {
+            tls.check_certificate = None;
+        }
+        self
+    }
 }
 
 /// A target group whose target is a function.

@@ -139,6 +139,7 @@ fn group(targets: u64, port: u16) -> TargetGroup {
             unhealthy_threshold: 2,
         }),
         balancing: None,
+        tls: None,
         in_use: true,
         targets: (0..targets).map(target).collect(),
         region: None,

@@ -19,6 +19,7 @@ use tokio::time::Instant;
 use crate::dial::{Dial, Reach, Regions};
 use crate::probe::{Probe, ProbeError};
 use crate::state::{Machine, Thresholds};
+use crate::verify::Verified;
 use crate::view::{GroupHealth, HealthReceiver, HealthView, TargetState};
 
 /// After a link comes up again, a target's next probe starts within this time.
@@ -157,6 +158,7 @@ struct Engine {
 struct Known {
     group: Arc<TargetGroup>,
     check: Option<Arc<HealthCheck>>,
+    verified: Option<Arc<Verified>>,
     targets: BTreeMap<TargetKey, Tracked>,
     /// The published health; replaced when a target's state changes.
     published: Arc<GroupHealth>,
@@ -307,6 +309,8 @@ impl Engine {
     fn follow_group(&mut self, group: &Arc<TargetGroup>) {
         let mut before = self.groups.remove(&group.id);
         let check = group.health_check.clone().map(Arc::new);
+        let known = before.as_ref().and_then(|known| known.verified.as_ref());
+        let verified = Verified::again(group.tls.as_ref(), known);
         let now = Instant::now();
         let mut targets = BTreeMap::new();
         for key in group.targets.keys() {
@@ -317,6 +321,7 @@ impl Engine {
         let mut known = Known {
             group: Arc::clone(group),
             check,
+            verified,
             targets,
             published: Arc::default(),
         };
@@ -421,6 +426,7 @@ impl Engine {
             reach: Reach::of(&known.group),
             at: address,
             check: Arc::clone(check),
+            verified: known.verified.clone(),
         };
         self.running += 1;
         let (finished, turn) = (self.finished.0.clone(), self.turns);

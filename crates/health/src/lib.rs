@@ -21,6 +21,7 @@ mod probe;
 mod response;
 mod state;
 pub mod tls;
+mod verify;
 mod view;
 
 pub use dial::{Dial, Gateways, PeersReceiver, Reach, Regions};
@@ -29,4 +30,5 @@ pub use grpc::{Answer, serving};
 pub use probe::ProbeError;
 pub use response::{Flaw, Framing, Head, MAX_BODY, MAX_HEAD, ResponseReader};
 pub use state::{Machine, Thresholds};
+pub use verify::{Verified, chain_and_key};
 pub use view::{GroupHealth, HealthReceiver, HealthView, TargetState};

@@ -20,6 +20,7 @@ use crate::dial::{Dial, Reach};
 use crate::grpc;
 use crate::response::{Flaw, MAX_BODY, MAX_HEAD, ResponseReader};
 use crate::tls;
+use crate::verify::Verified;
 
 /// The size of one read, in bytes.
 const PIECE: usize = 4096;
@@ -59,6 +60,8 @@ pub(crate) struct Probe {
     pub(crate) reach: Reach,
     pub(crate) at: SocketAddr,
     pub(crate) check: Arc<HealthCheck>,
+    /// How targets prove who they are, where they do.
+    pub(crate) verified: Option<Arc<Verified>>,
 }
 
 impl Probe {
@@ -78,8 +81,16 @@ impl Probe {
             TargetProtocol::Tcp => return Ok(()),
             TargetProtocol::Http => self.ask_over(stream).await?,
             TargetProtocol::Https => {
-                let config = tls::towards_targets(self.check.protocol_version);
-                let name = ServerName::from(self.at.ip());
+                let version = self.check.protocol_version;
+                let (config, name) = match &self.verified {
+                    None => (tls::towards_targets(version), Some(self.at.ip().into())),
+                    Some(verified) => (
+                        verified.checking(version).map_err(protocol)?,
+                        verified.server_name(),
+                    ),
+                };
+                let name: ServerName<'static> =
+                    name.ok_or_else(|| protocol("the targets' name is none"))?;
                 let shaken = TlsConnector::from(config).connect(name, stream);
                 self.ask_over(shaken.await.map_err(protocol)?).await?
             }

@@ -1,5 +1,6 @@
 //! TLS as Lattice speaks it: its versions and cipher suites, and the client's side towards targets, whose certificates
-//! are not judged (<https://docs.aws.amazon.com/vpc-lattice/latest/ug/target-groups.html>).
+//! are not judged (<https://docs.aws.amazon.com/vpc-lattice/latest/ug/target-groups.html>) unless their group asks for it
+//! ([`Verified`]).
 
 use std::sync::{Arc, OnceLock};
 
@@ -13,6 +14,8 @@ use rustls::{
     ClientConfig, ConfigBuilder, DigitallySignedStruct, Error, SignatureScheme,
     SupportedCipherSuite,
 };
+
+use crate::verify::Verified;
 
 /// The suites of AWS's policy that rustls has, in AWS's order; those with ECDSA are for keys that AWS does not take.
 const SUITES: [SupportedCipherSuite; 7] = [
@@ -51,16 +54,21 @@ pub fn towards_targets(version: ProtocolVersion) -> Arc<ClientConfig> {
     Arc::clone(config.get_or_init(|| Arc::new(speaking(protocol(version)))))
 }
 
-/// The same, showing targets that ask for it who calls.
+/// The same, showing targets that ask for it who calls; they are verified where their group says how.
 ///
 /// # Errors
 /// The key does not fit the certificate.
 pub fn towards_targets_as(
     version: ProtocolVersion,
+    verified: Option<&Verified>,
     chain: Vec<CertificateDer<'static>>,
     key: PrivateKeyDer<'static>,
 ) -> Result<Arc<ClientConfig>, Error> {
-    let mut config = accepting().with_client_auth_cert(chain, key)?;
+    let begun = match verified {
+        None => accepting(),
+        Some(verified) => judging(verified.verifier()),
+    };
+    let mut config = begun.with_client_auth_cert(chain, key)?;
     settle(&mut config, protocol(version));
     Ok(Arc::new(config))
 }
@@ -72,15 +80,28 @@ fn protocol(version: ProtocolVersion) -> &'static str {
     }
 }
 
+fn accepting() -> ConfigBuilder<ClientConfig, WantsClientCert> {
+    judging(Arc::new(AcceptAnyCertificate(provider())))
+}
+
 /// # Panics
 /// Never: the provider has both versions of TLS.
-fn accepting() -> ConfigBuilder<ClientConfig, WantsClientCert> {
-    let provider = provider();
-    ClientConfig::builder_with_provider(Arc::clone(&provider))
+fn judging(verifier: Arc<dyn ServerCertVerifier>) -> ConfigBuilder<ClientConfig, WantsClientCert> {
+    ClientConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
         .expect("the provider has both versions of TLS")
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(AcceptAnyCertificate(provider)))
+        .with_custom_certificate_verifier(verifier)
+}
+
+/// As [`towards_targets`], for targets that this verifies.
+pub(crate) fn verifying(
+    version: ProtocolVersion,
+    verifier: Arc<dyn ServerCertVerifier>,
+) -> Arc<ClientConfig> {
+    let mut config = judging(verifier).with_no_client_auth();
+    settle(&mut config, protocol(version));
+    Arc::new(config)
 }
 
 fn speaking(protocol: &str) -> ClientConfig {

@@ -134,6 +134,7 @@ impl Lab {
             protocol_version: Some(ProtocolVersion::Http1),
             health_check,
             balancing: None,
+            tls: None,
             in_use: true,
             targets: BTreeMap::new(),
             region: regions.is_some().then(|| "us-west-2".to_owned()),
@@ -480,4 +481,106 @@ async fn a_lost_region_is_unhealthy_at_once_and_one_probe_brings_it_back() {
     // A region that was never connected counts as down too.
     links.send_replace(Arc::default());
     lab.becomes(server.at, TargetHealth::Unhealthy).await;
+}
+
+/// An authority, and what it issues: a certificate for a host, with its key.
+fn authority() -> (String, impl Fn(&str) -> Certificate) {
+    use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+    let mut params = CertificateParams::default();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let key = KeyPair::generate().unwrap();
+    let issuer = CertifiedIssuer::self_signed(params, key).unwrap();
+    let pem = issuer.pem();
+    let issue = move |host: &str| {
+        let params = CertificateParams::new(vec![host.to_owned()]).unwrap();
+        let key = KeyPair::generate().unwrap();
+        Certificate {
+            chain: params.signed_by(&key, &issuer).unwrap().pem(),
+            key: Hidden(key.serialize_pem()),
+        }
+    };
+    (pem, issue)
+}
+
+/// Answers with 200 under TLS clients with a certificate of the authority.
+async fn secured(own: &Certificate, clients: &str) -> SocketAddr {
+    use rustls::pki_types::CertificateDer;
+    use rustls::pki_types::pem::PemObject as _;
+    let mut roots = rustls::RootCertStore::empty();
+    let anchor = CertificateDer::from_pem_slice(clients.as_bytes()).unwrap();
+    roots.add(anchor).unwrap();
+    let provider = lath_health::tls::provider();
+    let verifier = rustls::server::WebPkiClientVerifier::builder_with_provider(
+        Arc::new(roots),
+        Arc::clone(&provider),
+    );
+    let (chain, key) = lath_health::chain_and_key(own).unwrap();
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_client_cert_verifier(verifier.build().unwrap())
+        .with_single_cert(chain, key)
+        .unwrap();
+    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let at = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let acceptor = acceptor.clone();
+            tokio::spawn(async move {
+                let Ok(mut stream) = acceptor.accept(stream).await else {
+                    return;
+                };
+                let _ = stream.read(&mut [0; 4096]).await;
+                let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+                let _ = stream.write_all(answer).await;
+                let _ = stream.shutdown().await;
+            });
+        }
+    });
+    at
+}
+
+#[tokio::test]
+async fn checks_verify_targets_and_show_them_what_the_group_says() {
+    let (anchor, issue) = authority();
+    let at = secured(&issue("target.example.com"), &anchor).await;
+    let https = HealthCheck {
+        protocol: TargetProtocol::Https,
+        ..check()
+    };
+    let mut lab = Lab::start(&[], Some(https));
+    lab.group.protocol = TargetProtocol::Https;
+    lab.register(at);
+    let right = TargetTls {
+        hostname: "target.example.com".to_owned(),
+        anchors: vec![anchor],
+        system: false,
+        names: Vec::new(),
+        check_certificate: Some(issue("gateway")),
+    };
+    let wrong_name = TargetTls {
+        hostname: "other.example.com".to_owned(),
+        ..right.clone()
+    };
+    let wrong_authority = TargetTls {
+        anchors: vec![authority().0],
+        ..right.clone()
+    };
+    let silent = TargetTls {
+        check_certificate: None,
+        ..right.clone()
+    };
+    for (tls, want) in [
+        (right.clone(), TargetHealth::Healthy),
+        (wrong_name, TargetHealth::Unhealthy),
+        (right.clone(), TargetHealth::Healthy),
+        (wrong_authority, TargetHealth::Unhealthy),
+        (right, TargetHealth::Healthy),
+        (silent, TargetHealth::Unhealthy),
+    ] {
+        lab.group.tls = Some(tls);
+        lab.tell();
+        lab.becomes(at, want).await;
+    }
 }

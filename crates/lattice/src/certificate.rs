@@ -191,6 +191,20 @@ pub(crate) fn of_gateway(
     })
 }
 
+/// What a gateway, or a group's health checks, show targets that ask. `None`: it is of no use any more.
+pub(crate) fn shown(
+    cell: &Cell,
+    view: &View,
+    holder: &str,
+    arn: &str,
+) -> Option<feed::Certificate> {
+    let found = lath_acm::usable(cell, view, arn);
+    if let Err(reason) = &found {
+        tracing::error!(holder, certificate = arn, %reason, "targets that ask for a certificate are not shown it: it cannot be used");
+    }
+    found.ok().map(|it| in_feed(&it))
+}
+
 fn presented(cell: &Cell, view: &View, service: &str, arn: &str) -> Option<feed::Certificate> {
     let found = lath_acm::usable(cell, view, arn);
     tell(service, arn, found.as_ref().err());

@@ -22,8 +22,8 @@ use crate::resource::{
 use crate::shape::{AuthType, LambdaEventStructureVersion, Status, VpcAssociationStatus};
 use crate::{
     access_log, action, auth_policy, canary, certificate, gateway, gateway_routes, health_check,
-    listener, matcher, mutual_tls, network, probing, region, service, target, target_group, vpc,
-    workload_authority,
+    listener, matcher, mutual_tls, network, probing, region, service, target, target_group,
+    target_tls, vpc, workload_authority,
 };
 
 /// How long a connection may be idle: AWS's default, which nothing here can change.
@@ -69,7 +69,7 @@ pub(crate) fn told(cell: &Cell, view: &View) -> Told {
         .filter(|group| is_served(group.status))
         // A function is of its region alone.
         .filter_map(|record| {
-            let mut group = feed_group(cell, view, &record)?;
+            let mut group = feed_group(cell, view, &record)?.without_keys();
             let targets = std::mem::take(&mut group.targets).into_iter().collect();
             Some(ToldGroup { group, targets })
         });
@@ -383,6 +383,7 @@ fn feed_group(cell: &Cell, view: &View, record: &TargetGroup) -> Option<feed::Ta
             .as_deref()
             .cloned()
             .filter(|_| cell.mode == Mode::Extended),
+        tls: target_tls::in_feed(cell, view, record),
         in_use: action::is_used(view, &record.id),
         targets: view
             .range::<Target>(&targets)

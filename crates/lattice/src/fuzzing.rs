@@ -52,6 +52,11 @@ pub fn mutual_tls(text: &str) -> Option<Vec<String>> {
     Some(crate::mutual_tls::read(text).ok()?.trust_anchors)
 }
 
+/// Whether a text says how targets prove who they are, and which authorities it names.
+pub fn target_tls(text: &str) -> Option<Vec<String>> {
+    Some(crate::target_tls::read(text).ok()?.trust_anchors)
+}
+
 /// The load balancing policy that a text asks for.
 pub fn load_balancing(text: &str) -> Option<lath_model::balancing::LoadBalancing> {
     crate::balancing::read(text)

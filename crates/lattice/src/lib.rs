@@ -54,6 +54,7 @@ mod shape;
 mod tag;
 mod target;
 mod target_group;
+mod target_tls;
 mod token;
 mod traffic;
 mod vpc;

@@ -20,7 +20,7 @@ use crate::resource_types::*;
 use crate::shape::*;
 use crate::{
     Lattice, action, balancing, canary, fault, gateway, gateway_routes, matching, mutual_tls, page,
-    quota, service, token, traffic,
+    quota, service, target_tls, token, traffic,
 };
 
 operations! {
@@ -201,6 +201,7 @@ fn create(
         protocol: op.protocol,
     };
     balancing::check_given(KIND, &op.tags)?;
+    target_tls::check_given(KIND, &op.tags)?;
     matching::check_given(KIND, false, &op.tags)?;
     gateway::check_given(KIND, &op.tags)?;
     gateway_routes::check_given(KIND, &op.tags)?;

@@ -24,11 +24,12 @@ pub(crate) const FEW_PARTS: usize = 16;
 pub(crate) const MANY_PARTS: usize = 40;
 
 /// All there are.
-const ALL: [&LongTag; 7] = [
+const ALL: [&LongTag; 8] = [
     &crate::traffic::TAG,
     &crate::mutual_tls::TAG,
     &crate::canary::TAG,
     &crate::balancing::TAG,
+    &crate::target_tls::TAG,
     &crate::matching::TAG,
     &crate::gateway::TAG,
     &crate::gateway_routes::TAG,

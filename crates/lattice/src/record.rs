@@ -29,6 +29,7 @@ use crate::shape::{
     AuthType, DnsOptions, HealthCheckProtocolVersion, LambdaEventStructureVersion,
     ResourceAssociationStatus, Status, TargetGroupType, VpcAssociationStatus,
 };
+use crate::target_tls::TargetTls;
 
 /// Tags by key.
 pub(crate) type Tags = BTreeMap<String, String>;
@@ -143,6 +144,9 @@ pub(crate) struct TargetGroup {
     /// What its tags ask for.
     #[serde(default)]
     pub(crate) balancing: Option<Box<LoadBalancing>>,
+    /// The same of how its targets prove who they are.
+    #[serde(default)]
+    pub(crate) tls: Option<Box<TargetTls>>,
     pub(crate) status: Status,
     pub(crate) failure: Option<Failure>,
     pub(crate) tags: Tags,

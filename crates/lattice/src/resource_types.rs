@@ -14,7 +14,7 @@ use crate::shape::{
     CreateServiceNetworkServiceAssociation, CreateServiceNetworkVpcAssociation, RuleAction,
     TagResource, UntagResource,
 };
-use crate::{balancing, gateway_routes, long_tag, tag, traffic};
+use crate::{balancing, gateway_routes, long_tag, tag, target_tls, traffic};
 
 /// Whether callers are authenticated: as the resource has it after the request.
 pub(crate) const AUTH_TYPE: &str = "vpc-lattice:AuthType";
@@ -352,7 +352,8 @@ pub(crate) fn retagging(access: Access<TagResource>) -> Access<TagResource> {
             listeners.unwrap_or_default()
         })
         .also(UPDATE_GROUP, &TARGET_GROUP, |op, _| {
-            let asked = balancing::TAG.is_asked(op.tags.keys());
+            let asked = [&balancing::TAG, &target_tls::TAG];
+            let asked = asked.iter().any(|it| it.is_asked(op.tags.keys()));
             asked
                 .then(|| named(&op.resource_arn, Kind::TargetGroup))
                 .flatten()
@@ -375,7 +376,8 @@ pub(crate) fn untagging(access: Access<UntagResource>) -> Access<UntagResource> 
         })
         .also(UPDATE_SERVICE, &SERVICE, move |op, _| of(op, Kind::Service))
         .also(UPDATE_GROUP, &TARGET_GROUP, |op, _| {
-            let asked = balancing::TAG.is_asked(&op.tag_keys);
+            let asked = [&balancing::TAG, &target_tls::TAG];
+            let asked = asked.iter().any(|it| it.is_asked(&op.tag_keys));
             asked
                 .then(|| named(&op.resource_arn, Kind::TargetGroup))
                 .flatten()

@@ -17,7 +17,7 @@ use crate::resource_types::*;
 use crate::shape::*;
 use crate::{
     Lattice, action, balancing, canary, condition, fault, gateway, gateway_routes, listener,
-    matching, mutual_tls, page, quota, token, traffic,
+    matching, mutual_tls, page, quota, target_tls, token, traffic,
 };
 
 operations! {
@@ -152,6 +152,7 @@ fn create(
         protocol: listener.protocol,
     };
     balancing::check_given(KIND, &op.tags)?;
+    target_tls::check_given(KIND, &op.tags)?;
     let action = action::resolve(cell, tx.view(), user, &op.action, "action")?;
     mutual_tls::check_given(KIND, &op.tags)?;
     gateway::check_given(KIND, &op.tags)?;

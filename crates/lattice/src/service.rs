@@ -18,7 +18,7 @@ use crate::shape::*;
 use crate::{
     Lattice, auth_policy, balancing, behind, canary, certificate, fault, gateway, gateway_routes,
     listener, long_tag, matching, mutual_tls, network, page_from, quota, region,
-    service_association, token, traffic,
+    service_association, target_tls, token, traffic,
 };
 
 operations! {
@@ -173,6 +173,7 @@ fn create(
     }
     matching::check_given(KIND, false, &op.tags)?;
     balancing::check_given(KIND, &op.tags)?;
+    target_tls::check_given(KIND, &op.tags)?;
     mutual_tls::check_given(KIND, &op.tags)?;
     gateway::check_given(KIND, &op.tags)?;
     gateway_routes::check_given(KIND, &op.tags)?;

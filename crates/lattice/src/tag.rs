@@ -11,7 +11,7 @@ use crate::resource_types::*;
 use crate::shape::*;
 use crate::{
     Lattice, balancing, canary, constraint, fault, gateway, gateway_routes, long_tag, matching,
-    mutual_tls, probing, traffic,
+    mutual_tls, probing, target_tls, traffic,
 };
 
 operations! {
@@ -65,6 +65,7 @@ fn change(
     matching::retag(cell, tx, kind, &key, &tags)?;
     mutual_tls::retag(cell, tx, kind, &key, &tags)?;
     balancing::retag(cell, tx, kind, &key, &tags)?;
+    target_tls::retag(cell, tx, kind, &key, &tags)?;
     gateway::retag(cell, tx, kind, &key, &tags)?;
     gateway_routes::retag(cell, tx, kind, &key, &tags)?;
     (kind.tags().write)(tx, &key, tags);
@@ -100,6 +101,7 @@ fn tag(app: &Lattice, tx: &mut Tx, op: TagResource) -> Result<Empty, ApiError> {
     gateway::check_given(kind, &op.tags)?;
     gateway_routes::check_given(kind, &op.tags)?;
     balancing::check_given(kind, &op.tags)?;
+    target_tls::check_given(kind, &op.tags)?;
     mutual_tls::check_given(kind, &op.tags)?;
     change(cell, tx, &op.resource_arn, |tags| {
         long_tag::make_room(tags, &op.tags);

@@ -18,7 +18,7 @@ use crate::resource_types::*;
 use crate::shape::*;
 use crate::{
     Lattice, action, balancing, behind, canary, fault, health_check, page_from, probing, quota,
-    region, token, traffic, vpc,
+    region, target_tls, token, traffic, vpc,
 };
 
 operations! {
@@ -196,6 +196,11 @@ fn planned(
         TargetProtocol::Http => 80,
         TargetProtocol::Https | TargetProtocol::Tcp => 443,
     };
+    // A function speaks nothing.
+    let tls_of = match of_function {
+        true => TargetProtocol::Tcp,
+        false => spoken.protocol,
+    };
     let now = Timestamp::now();
     Ok(TargetGroup {
         id,
@@ -211,6 +216,7 @@ fn planned(
         protocol_version: spoken.version,
         health_check: check,
         balancing: balancing::of(cell, &op.tags)?,
+        tls: target_tls::of(cell, view, tls_of, &op.tags)?,
         status: Status::CreateInProgress,
         failure: None,
         tags: op.tags,
@@ -246,6 +252,7 @@ fn create(
         tx.put(claim);
     }
     let group = tx.put(group);
+    target_tls::claim(cell, tx, &group);
     quota::check(quota::TARGET_GROUPS, cell, tx.view().count::<TargetGroup>())?;
     Ok(output(cell, &group))
 }
@@ -331,6 +338,8 @@ fn delete(cell: &Cell, tx: &mut Tx, op: &DeleteTargetGroup) -> Result<Arc<Target
         Status::Active | Status::CreateFailed | Status::DeleteFailed => {}
     }
     refuse_while_used(cell, tx.view(), &group.id)?;
+    // Nodes are not told of it any more.
+    target_tls::release(cell, tx, &group);
     Ok(tx.put(TargetGroup {
         status: Status::DeleteInProgress,
         failure: None,

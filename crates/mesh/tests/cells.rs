@@ -268,6 +268,7 @@ fn snapshot() -> Snapshot {
         protocol_version: None,
         health_check: None,
         balancing: None,
+        tls: None,
         in_use: true,
         targets: [(
             TargetKey {

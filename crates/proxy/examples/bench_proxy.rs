@@ -197,6 +197,7 @@ fn target_group(name: &str, otherwise: &str, version: ProtocolVersion) -> Target
         protocol_version: Some(version),
         health_check: None,
         balancing: None,
+        tls: None,
         in_use: true,
         targets: BTreeMap::from([(
             TargetKey {

@@ -27,6 +27,7 @@ use crate::meter::Meter;
 use crate::refusal::{Failure, Refusal};
 use crate::slot::{GroupSlot, TargetSlot};
 use crate::state::{Entry, VpcState};
+use crate::upstream::{GatewayCertificate, Shown};
 
 /// One request. Dropped before it was finished, the client has gone.
 pub(crate) struct Flight {
@@ -47,6 +48,8 @@ pub(crate) struct Flight {
     pub(crate) sender: Sender,
     /// The workload that called, where the network asks.
     pub(crate) workload: Option<Arc<Svid>>,
+    /// What the gateway that the request came in by shows targets.
+    pub(crate) gateway: Option<Arc<GatewayCertificate>>,
     /// Present only when somebody reads access logs.
     said: Option<Box<Said>>,
     http2: bool,
@@ -102,6 +105,7 @@ impl Flight {
             denied_by: None,
             sender: Sender::Unasked,
             workload: None,
+            gateway: None,
             said: None,
             http2,
             interim: request.version() == Version::HTTP_11,
@@ -119,6 +123,12 @@ impl Flight {
 
     pub(crate) fn core(&self) -> &Rc<Core> {
         &self.core
+    }
+
+    /// What targets under TLS are shown that ask who calls. A gateway's own certificate comes before the caller's.
+    pub(crate) fn shown(&self) -> Option<Shown> {
+        let gateway = self.gateway.clone().map(Shown::Gateway);
+        gateway.or_else(|| self.workload.clone().map(Shown::Workload))
     }
 
     /// When the request's head was there.

@@ -11,7 +11,6 @@ use bytes::Bytes;
 use http::{Request, header, request};
 use http_body::Body as _;
 use lath_model::lattice::ProtocolVersion;
-use lath_svid::Svid;
 use tokio::sync::oneshot;
 
 use crate::breaker::Limit;
@@ -28,7 +27,7 @@ use crate::picking::{Wanted, open, pick};
 use crate::slot::{GroupSlot, TargetSlot};
 use crate::state::Choice;
 use crate::upload::RequestBody;
-use crate::upstream::Exchange;
+use crate::upstream::{Exchange, Shown};
 
 /// Copies of one thread that are on their way at once.
 const MOST: usize = 128;
@@ -70,7 +69,7 @@ pub(crate) fn send(
         core: Rc::clone(core),
         connection: Rc::clone(flight.connection()),
         group: Arc::clone(group),
-        caller: flight.workload.clone().filter(|_| group.secure),
+        caller: flight.shown().filter(|_| group.secure),
         parts,
         lines,
     };
@@ -102,7 +101,7 @@ struct Copy {
     connection: Rc<Connection>,
     group: Arc<GroupSlot>,
     /// In whose name targets are connected.
-    caller: Option<Arc<Svid>>,
+    caller: Option<Shown>,
     parts: request::Parts,
     /// What an HTTP/1.1 head ends with.
     lines: Vec<u8>,

@@ -96,6 +96,7 @@ pub(crate) fn route(
         Meant::Gateway(gateway) => Some(&gateway.entry.listeners[gateway.listener]),
         Meant::Service(..) => None,
     };
+    flight.gateway = entrance.and_then(|it| it.shown.clone());
     for listener in entrance.into_iter().chain([chosen]) {
         if let Some(mutual) = &listener.mutual {
             client = admit(core, connection, mutual, host)?;

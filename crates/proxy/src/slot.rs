@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use lath_feed::{FunctionGroup, TargetKey};
-use lath_health::Reach;
+use lath_health::{Reach, Verified};
 use lath_model::id::{ServiceId, TargetGroupId};
 use lath_model::lattice::ProtocolVersion;
 use lath_model::traffic::RateLimit;
@@ -105,6 +105,9 @@ pub(crate) struct TargetSlot {
     pub(crate) address: SocketAddr,
     /// Where it is reached.
     pub(crate) reach: Reach,
+    /// How it proves who it is, where its group says so. A target that is to prove it otherwise is another one, so that no
+    /// connection of before is used again.
+    pub(crate) verified: Option<Arc<Verified>>,
     in_flight: Turns,
     /// How often it was left out since it answered last.
     failures: AtomicU32,
@@ -138,13 +141,19 @@ impl Members {
 }
 
 impl TargetSlot {
-    pub(crate) fn new(key: TargetKey, address: SocketAddr, reach: Reach, threads: usize) -> Self {
+    pub(crate) fn new(
+        key: TargetKey,
+        address: SocketAddr,
+        (reach, verified): (Reach, Option<Arc<Verified>>),
+        threads: usize,
+    ) -> Self {
         static SERIAL: AtomicU64 = AtomicU64::new(0);
         Self {
             serial: SERIAL.fetch_add(1, Relaxed),
             key,
             address,
             reach,
+            verified,
             failures: AtomicU32::new(0),
             lost: false.into(),
             in_flight: Turns::new(threads),

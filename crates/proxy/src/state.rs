@@ -21,6 +21,7 @@ use crate::gate::Gate;
 use crate::slot::{GroupSlot, ServiceSlot, Turns};
 use crate::tls::{Mutual, Offer, Offered, Way};
 use crate::traffic::{Answer, Filters, Traffic};
+use crate::upstream::GatewayCertificate;
 
 pub(crate) use gateway::{GatewayState, Gateways};
 
@@ -172,6 +173,8 @@ pub(crate) struct ListenerState {
     pub(crate) proto_header: Field,
     /// How clients are asked for certificates; seldom they are.
     pub(crate) mutual: Option<Arc<Mutual>>,
+    /// What targets are shown that ask who calls, of requests that come in by this listener as a gateway.
+    pub(crate) shown: Option<Arc<GatewayCertificate>>,
     pub(crate) router: Router,
     /// By the router's positions.
     pub(crate) rules: Vec<(RuleId, Outcome)>,

@@ -8,17 +8,15 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use http::Version;
 use lath_net::accept::Slot;
-use rustls::ClientConfig;
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-use crate::tls::{Door, Knock, Opened, Passed, Secured, Tls};
+use crate::tls::{Door, Knock, Opened, Outward, Passed, Secured, Tls};
 
 /// One end of a connection to a client or a target.
 #[derive(Debug)]
@@ -43,14 +41,11 @@ impl Stream {
     ///
     /// # Errors
     /// The target does not speak TLS as this end does.
-    pub(crate) async fn connected(
-        socket: TcpStream,
-        tls: Option<Arc<ClientConfig>>,
-    ) -> io::Result<Self> {
-        let Some(config) = tls else {
+    pub(crate) async fn connected(socket: TcpStream, tls: Option<Outward>) -> io::Result<Self> {
+        let Some(outward) = tls else {
             return Ok(Self::Plain(socket));
         };
-        let mut tls = Box::new(Tls::to_target(socket, config)?);
+        let mut tls = Box::new(Tls::to_target(socket, outward)?);
         std::future::poll_fn(|cx| tls.poll_shaken(cx)).await?;
         Ok(Self::Tls(tls))
     }

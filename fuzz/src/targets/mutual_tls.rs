@@ -1,11 +1,15 @@
-//! What the tag of a listener asks of clients.
+//! What the tag of a listener asks of clients, and that of a target group of targets.
 
 use crate::text;
 
 pub(super) fn run(bytes: &[u8]) {
-    let Some(anchors) = lath_lattice::fuzzing::mutual_tls(text(bytes)) else {
-        return;
-    };
+    let text = text(bytes);
+    let of_clients = lath_lattice::fuzzing::mutual_tls(text);
+    let of_targets = lath_lattice::fuzzing::target_tls(text);
+    of_clients.into_iter().chain(of_targets).for_each(check);
+}
+
+fn check(anchors: Vec<String>) {
     assert!(anchors.len() <= 16);
     let mut once = anchors.clone();
     once.sort_unstable();

@@ -98,6 +98,7 @@ fn group(number: u64, vpc: u64) -> TargetGroup {
         protocol_version: None,
         health_check: None,
         balancing: None,
+        tls: None,
         in_use: true,
         targets: BTreeMap::new(),
     }

@@ -41,6 +41,9 @@ const IS_ONE: &str = "is-one";
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Gateway {
     pub(crate) listeners: Vec<GatewayListener>,
+    /// The ARN of what targets are shown that ask for a certificate.
+    #[serde(default)]
+    pub(crate) client_certificate: Option<String>,
 }
 
 /// One of them.
@@ -91,6 +94,17 @@ pub(crate) fn of(
             if let Err(reason) = lath_acm::usable(cell, view, arn) {
                 return Err(TAG.wrong(format!("{at}: {arn} cannot be used: {reason}")));
             }
+        }
+    }
+    if let Some(arn) = &gateway.client_certificate {
+        if protocol == ListenerProtocol::TlsPassthrough {
+            let message =
+                "clientCertificateArn: targets behind TLS_PASSTHROUGH are clients' to convince";
+            return Err(TAG.wrong(message));
+        }
+        if let Err(reason) = lath_acm::usable(cell, view, arn) {
+            let message = format!("clientCertificateArn: {arn} cannot be used: {reason}");
+            return Err(TAG.wrong(message));
         }
     }
     Ok(Some(Box::new(gateway)))
@@ -144,13 +158,18 @@ pub(crate) fn retag(
 /// The claims that keep ACM from deleting the certificates of a listener.
 pub(crate) fn its_claims(cell: &Cell, record: &Listener) -> Vec<Claim> {
     let holder = listener::arn(cell, &record.service, &record.id);
-    let listeners = record.gateway.iter().flat_map(|it| &it.listeners);
+    let gateway = record.gateway.iter();
+    let shown = gateway
+        .clone()
+        .filter_map(|it| it.client_certificate.as_ref());
+    let listeners = gateway.flat_map(|it| &it.listeners);
     let claim = |resource: &String| Claim {
         resource: resource.clone(),
         holder: holder.clone(),
     };
     listeners
         .flat_map(|it| &it.certificates)
+        .chain(shown)
         .map(claim)
         .collect()
 }
@@ -227,7 +246,9 @@ pub(crate) fn in_feed(cell: &Cell, view: &View, record: &Listener) -> Option<fee
             .filter_map(|certificate| certificate::of_gateway(cell, view, &arn, certificate))
             .collect(),
     });
+    let shown = gateway.client_certificate.as_deref();
     Some(feed::Gateway {
         listeners: listeners.collect(),
+        client_certificate: shown.and_then(|it| certificate::shown(cell, view, &arn, it)),
     })
 }

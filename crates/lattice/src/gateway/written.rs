@@ -17,6 +17,8 @@ pub(crate) const LONGEST_NAME: usize = 253;
 #[serde(deny_unknown_fields)]
 struct Written {
     listeners: Vec<Object<WrittenListener>>,
+    #[serde(rename = "clientCertificateArn")]
+    client_certificate: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -78,7 +80,10 @@ pub(crate) fn read(text: &str) -> Result<Gateway, String> {
             certificates: arns,
         });
     }
-    Ok(Gateway { listeners })
+    Ok(Gateway {
+        listeners,
+        client_certificate: written.client_certificate,
+    })
 }
 
 pub(crate) fn is_name(name: &str) -> bool {
@@ -111,6 +116,9 @@ mod tests {
         let host = gateway.listeners[0].hostname.as_deref();
         assert_eq!(host, Some("*.example.com"));
         assert_eq!(gateway.listeners[2].certificates, ["a", "b"]);
+        assert_eq!(gateway.client_certificate, None);
+        let text = r#"{"listeners":[{"name":"web"}],"clientCertificateArn":"c"}"#;
+        assert_eq!(read(text).unwrap().client_certificate.as_deref(), Some("c"));
         for (text, want) in [
             ("", "EOF"),
             ("[]", "expected an object"),

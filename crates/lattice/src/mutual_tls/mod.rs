@@ -14,7 +14,7 @@ use crate::long_tag::{FEW_PARTS, LongTag};
 use crate::record::{Listener, Tags};
 use crate::{fault, listener};
 
-pub(crate) use written::read;
+pub(crate) use written::{authorities, read};
 
 const NAME: &str = "lath:mutual-tls";
 

@@ -62,6 +62,23 @@ fn authority(text: &str) -> Result<String, &'static str> {
     }
 }
 
+/// Certificates of authorities as PEM, each once.
+///
+/// # Errors
+/// What is wrong with one, and with which.
+pub(crate) fn authorities(written: &[String]) -> Result<Vec<String>, String> {
+    let mut certificates = Vec::new();
+    for (index, text) in written.iter().enumerate() {
+        let at = format!("trustAnchorCertificates.{index}");
+        let pem = authority(text).map_err(|error| format!("{at}: {error}"))?;
+        if certificates.contains(&pem) {
+            return Err(format!("{at}: the certificate stands there twice"));
+        }
+        certificates.push(pem);
+    }
+    Ok(certificates)
+}
+
 /// Reads it.
 ///
 /// # Errors
@@ -73,15 +90,7 @@ pub(crate) fn read(text: &str) -> Result<Asked, String> {
     }
     let written: Written = serde_json::from_str(text).map_err(|error| error.to_string())?;
     let anchors = &written.trust_anchors;
-    let mut certificates = Vec::new();
-    for (index, text) in written.trust_anchor_certificates.iter().enumerate() {
-        let at = format!("trustAnchorCertificates.{index}");
-        let pem = authority(text).map_err(|error| format!("{at}: {error}"))?;
-        if certificates.contains(&pem) {
-            return Err(format!("{at}: the certificate stands there twice"));
-        }
-        certificates.push(pem);
-    }
+    let certificates = authorities(&written.trust_anchor_certificates)?;
     let is_twice = |(at, arn): (usize, &String)| anchors[..at].contains(arn);
     match written.mode {
         Mode::Verify if anchors.is_empty() && certificates.is_empty() => Err(

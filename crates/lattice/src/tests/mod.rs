@@ -14,6 +14,7 @@ mod policies;
 mod refusals;
 mod regions;
 mod resources;
+mod target_tls;
 mod tls;
 mod traffic;
 

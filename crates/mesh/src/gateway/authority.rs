@@ -166,6 +166,7 @@ mod tests {
                 protocol_version: None,
                 health_check: Some(check.clone()),
                 balancing: None,
+                tls: None,
                 in_use: true,
                 targets: [(key, target)].into(),
             };

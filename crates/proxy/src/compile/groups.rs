@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use arc_swap::ArcSwap;
 use lath_feed::{FunctionGroup, Snapshot, TargetGroup, TargetHealth};
-use lath_health::{HealthView, Reach};
+use lath_health::{HealthView, Reach, Verified};
 use lath_model::id::TargetGroupId;
 use lath_model::lattice::{ProtocolVersion, TargetProtocol};
 
@@ -132,6 +132,8 @@ fn members(
 ) -> Members {
     let mut members = Members::default();
     let mut others = Vec::new();
+    let known = before.known.values().find_map(|it| it.verified.as_ref());
+    let verified = Verified::again(group.tls.as_ref(), known);
     for (key, target) in &group.targets {
         let Some(address) = target.address.map(|ip| SocketAddr::new(ip, key.port)) else {
             continue;
@@ -139,13 +141,13 @@ fn members(
         let slot = before
             .known
             .get(key)
-            .filter(|slot| slot.address == address)
+            .filter(|slot| slot.address == address && is_same(&slot.verified, &verified))
             .cloned()
             .unwrap_or_else(|| {
                 Arc::new(TargetSlot::new(
                     key.clone(),
                     address,
-                    Reach::of(group),
+                    (Reach::of(group), verified.clone()),
                     threads,
                 ))
             });
@@ -171,6 +173,10 @@ fn members(
         members.routable = others;
     }
     members
+}
+
+fn is_same(one: &Option<Arc<Verified>>, other: &Option<Arc<Verified>>) -> bool {
+    one.as_ref().map(Arc::as_ptr) == other.as_ref().map(Arc::as_ptr)
 }
 
 impl Members {

@@ -24,6 +24,7 @@ use crate::slot::{GroupSlot, ServiceSlot, Turns};
 use crate::state::*;
 use crate::tls::{self, Mutual, Offer, Offered};
 use crate::traffic::{Answer, Filters, Limits, Traffic};
+use crate::upstream::GatewayCertificate;
 
 /// Compiles `snapshot` into the state that follows `previous`.
 pub(crate) fn compile(
@@ -379,6 +380,11 @@ impl Make<'_> {
                 ListenerProtocol::Https | ListenerProtocol::TlsPassthrough => "https",
             }),
             mutual: self.mutual.get(&listener.id).cloned(),
+            shown: listener
+                .gateway
+                .as_ref()
+                .and_then(|it| GatewayCertificate::of(it.client_certificate.as_ref()?))
+                .map(Arc::new),
             router: Router::extended(conditions),
             rules: rules
                 .iter()

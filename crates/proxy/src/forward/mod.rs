@@ -226,8 +226,8 @@ async fn deliver(
                 ejection::note(group, &members, policy, &target, outcome);
             }
         };
-        let caller = flight.workload.as_ref().filter(|_| group.secure);
-        let opened = open(core, group, (&target, caller), wanted, policy);
+        let shown = flight.shown().filter(|_| group.secure);
+        let opened = open(core, group, (&target, shown.as_ref()), wanted, policy);
         let Some(mut lease) = opened.await? else {
             note(group, Outcome::Gateway);
             refusing.push(target.serial);

@@ -52,6 +52,13 @@ pub(crate) struct Tls {
     slot: Option<Box<Slot>>,
 }
 
+/// How a target is spoken to.
+pub(crate) struct Outward {
+    pub(crate) config: Arc<ClientConfig>,
+    /// The server that is asked for; an address is not said (RFC 6066 section 3).
+    pub(crate) name: ServerName<'static>,
+}
+
 /// Whether a handshake failed because of the peer's certificate, or for want of one.
 pub(crate) fn is_about_certificate(error: &io::Error) -> bool {
     let inner = error.get_ref().and_then(|it| it.downcast_ref());
@@ -98,12 +105,12 @@ impl Tls {
         Ok(this)
     }
 
-    /// To a target, by its address.
+    /// To a target.
     ///
     /// # Errors
     /// The configuration is of no use.
-    pub(crate) fn to_target(socket: TcpStream, config: Arc<ClientConfig>) -> io::Result<Self> {
-        let name = ServerName::from(socket.peer_addr()?.ip());
+    pub(crate) fn to_target(socket: TcpStream, outward: Outward) -> io::Result<Self> {
+        let Outward { config, name } = outward;
         let session = ClientConnection::new(config, name).map_err(io::Error::other)?;
         Ok(Self::over(socket, session.into()))
     }

@@ -5,11 +5,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lath_health::tls::{towards_targets, towards_targets_as};
+use lath_health::tls::towards_targets;
 use lath_model::lattice::ProtocolVersion;
-use lath_svid::Svid;
-use rustls::ClientConfig;
-use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
+use rustls::pki_types::ServerName;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
 
@@ -17,14 +15,16 @@ use super::Pools;
 use super::dialing::{Dialing, Outcome};
 use super::link::{Link, Open, Room};
 use super::pools::{Pool, Usable};
+use super::shown::Shown;
 use crate::counters::Count;
 use crate::engine::http2_client::Http2;
 use crate::slot::{GroupSlot, TargetSlot};
 use crate::stream::Stream;
 use crate::target_io::TargetSocket;
+use crate::tls::Outward;
 
 /// A target, and in whose name it is connected, if in anybody's: connections of one caller serve no other.
-pub(crate) type Aim<'a> = (&'a Arc<TargetSlot>, Option<&'a Arc<Svid>>);
+pub(crate) type Aim<'a> = (&'a Arc<TargetSlot>, Option<&'a Shown>);
 
 /// A connection to the target, ready for a first exchange.
 ///
@@ -136,13 +136,13 @@ async fn counted(pools: &Pools, group: &GroupSlot, target: &TargetSlot) -> io::R
 async fn secure(
     pools: &Pools,
     group: &GroupSlot,
-    (target, caller): (&TargetSlot, Option<&Arc<Svid>>),
+    (target, caller): (&TargetSlot, Option<&Shown>),
     socket: TcpStream,
 ) -> io::Result<Stream> {
     let cells = group.counters.of(pools.thread);
-    let tls = match caller {
-        None => group.secure.then(|| towards_targets(group.version)),
-        Some(caller) => Some(as_caller(group.version, caller)?),
+    let tls = match group.secure {
+        true => Some(outward(group, (target, caller), &socket)?),
+        false => None,
     };
     let shakes = tls.is_some();
     let connecting = Stream::connected(socket, tls);
@@ -156,12 +156,26 @@ async fn secure(
     stream
 }
 
-/// What shows a target who calls.
-fn as_caller(version: ProtocolVersion, caller: &Svid) -> io::Result<Arc<ClientConfig>> {
-    let chain = caller.chain.iter().cloned().map(CertificateDer::from);
-    let key = PrivatePkcs8KeyDer::from(caller.key.reveal().to_vec());
-    let config = towards_targets_as(version, chain.collect(), key.into());
-    config.map_err(io::Error::other)
+/// How a target is spoken to: by the name that its group says, and verified, else by its address.
+fn outward(
+    group: &GroupSlot,
+    (target, caller): (&TargetSlot, Option<&Shown>),
+    socket: &TcpStream,
+) -> io::Result<Outward> {
+    let verified = target.verified.as_deref();
+    let config = match (caller, verified) {
+        (Some(caller), _) => caller
+            .towards(group.version, verified)
+            .map_err(io::Error::other)?,
+        (None, Some(verified)) => verified.towards(group.version),
+        (None, None) => towards_targets(group.version),
+    };
+    let name = match verified {
+        Some(verified) => verified.server_name(),
+        None => Some(ServerName::from(socket.peer_addr()?.ip())),
+    };
+    let name = name.ok_or(io::ErrorKind::InvalidInput)?;
+    Ok(Outward { config, name })
 }
 
 /// How long a step towards the target may take.

@@ -7,6 +7,7 @@ mod dialing;
 mod link;
 mod pools;
 mod serials;
+mod shown;
 
 use std::pin::Pin;
 use std::rc::Rc;
@@ -17,7 +18,6 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body::{Body as _, Frame};
 use lath_model::lattice::ProtocolVersion;
-use lath_svid::Svid;
 
 use crate::breaker::Load;
 use crate::engine::http2_client::Seat;
@@ -33,13 +33,14 @@ use pools::Usable;
 pub(crate) use connect::{Aim, connect_for_one};
 pub(crate) use link::{Open, Room};
 pub(crate) use pools::Pools;
+pub(crate) use shown::{GatewayCertificate, Shown};
 
 /// The right to use a connection for one exchange.
 pub(crate) struct Lease {
     pools: Rc<Pools>,
     target: Arc<TargetSlot>,
     /// In whose name it was connected.
-    caller: Option<Arc<Svid>>,
+    caller: Option<Shown>,
     kind: Usable,
     /// Whether an exchange went over the connection before.
     pub(crate) reused: bool,
@@ -130,12 +131,7 @@ impl Lease {
         Ok(Self::of(pools, (target, caller), kind, false))
     }
 
-    fn of(
-        pools: &Rc<Pools>,
-        (target, caller): (&Arc<TargetSlot>, Option<&Arc<Svid>>),
-        kind: Usable,
-        reused: bool,
-    ) -> Self {
+    fn of(pools: &Rc<Pools>, (target, caller): Aim<'_>, kind: Usable, reused: bool) -> Self {
         Self {
             pools: Rc::clone(pools),
             target: Arc::clone(target),

@@ -8,12 +8,12 @@ use std::time::{Duration, Instant};
 
 use lath_health::Dial;
 use lath_model::id::VpcId;
-use lath_svid::Svid;
 use tokio::sync::Semaphore;
 
 use super::dialing::Dialing;
 use super::link::{Cold, Link, Room};
 use super::serials::Serials;
+use super::shown::Shown;
 use crate::breaker::{self, Load};
 use crate::config::ProxyConfig;
 use crate::engine::http2_client::{Http2, Seat};
@@ -86,7 +86,7 @@ impl Pools {
     }
 
     /// A connection on which nothing has happened, as far as the thread was told and the kernel knows by now.
-    pub(super) fn take(&self, target: &TargetSlot, caller: Option<&Arc<Svid>>) -> Option<Usable> {
+    pub(super) fn take(&self, target: &TargetSlot, caller: Option<&Shown>) -> Option<Usable> {
         let mut pools = self.idle.borrow_mut();
         let pool = pools.get_mut(&key(target, caller))?;
         if let Some(seat) = pool.seat() {
@@ -109,12 +109,7 @@ impl Pools {
     }
 
     /// Keeps a connection for others, if there are not enough already.
-    pub(super) fn put(
-        &self,
-        target: &Arc<TargetSlot>,
-        caller: Option<&Arc<Svid>>,
-        link: Box<Link>,
-    ) {
+    pub(super) fn put(&self, target: &Arc<TargetSlot>, caller: Option<&Shown>, link: Box<Link>) {
         self.with(target, caller, |pool| {
             if pool.unused() < self.config.pool_size {
                 pool.idle.push(link);
@@ -133,7 +128,7 @@ impl Pools {
     pub(super) fn with<T>(
         &self,
         target: &Arc<TargetSlot>,
-        caller: Option<&Arc<Svid>>,
+        caller: Option<&Shown>,
         use_pool: impl FnOnce(&mut Pool) -> T,
     ) -> T {
         let mut pools = self.idle.borrow_mut();
@@ -184,9 +179,9 @@ impl Pools {
     }
 }
 
-/// A pool's place: its target, and the caller in whose name it was connected, whose serial numbers begin with 1.
-fn key(target: &TargetSlot, caller: Option<&Arc<Svid>>) -> (u64, u64) {
-    (target.serial, caller.map_or(0, |it| it.serial))
+/// A pool's place: its target, and the caller in whose name it was connected, if in anybody's.
+fn key(target: &TargetSlot, caller: Option<&Shown>) -> (u64, u64) {
+    (target.serial, caller.map_or(0, Shown::key))
 }
 
 impl Pool {

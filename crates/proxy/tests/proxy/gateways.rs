@@ -18,6 +18,7 @@ fn gateway(target: SocketAddr) -> (World, ServiceId) {
     let group = world.group(&[target]);
     let listener = world.listener().id.clone();
     world.listener().gateway = Some(Gateway {
+        client_certificate: None,
         listeners: vec![GatewayListener {
             name: "web".to_owned(),
             hostname: Some("*.example.test".to_owned()),

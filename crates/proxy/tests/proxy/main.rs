@@ -17,6 +17,7 @@ mod regions;
 mod resources;
 mod routing;
 mod sessions;
+mod target_tls;
 mod telemetry;
 mod tls;
 mod traffic;

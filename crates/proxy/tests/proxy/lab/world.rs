@@ -158,6 +158,7 @@ impl World {
             protocol_version: Some(ProtocolVersion::Http1),
             health_check: None,
             balancing: None,
+            tls: None,
             in_use: true,
             targets: BTreeMap::new(),
             region: None,
