@@ -1,4 +1,4 @@
-//! Authorities that Gateways trust: ConfigMaps with certificates, and what a listener is told of them.
+//! Authorities that Gateways and BackendTLSPolicies trust: ConfigMaps with certificates, and what a listener is told of them.
 
 use k8s_openapi::api::core::v1 as core;
 use serde_json::{Value, json};
@@ -20,17 +20,28 @@ impl Authorities {
     /// `None` for a ConfigMap that has nothing of the kind.
     pub(crate) fn of(map: core::ConfigMap) -> Option<Self> {
         let text = map.data?.remove("ca.crt")?;
-        let certificates: Vec<_> = blocks(&text, |it| it == "CERTIFICATE")
+        Some(Self::of_text(&text))
+    }
+
+    /// Those of a `ca.crt`.
+    pub(crate) fn of_text(text: &str) -> Self {
+        let certificates: Vec<_> = blocks(text, |it| it == "CERTIFICATE")
             .iter()
             .map(|it| authority(it))
             .collect();
         if certificates.is_empty() {
-            return Some(Self(Err("ca.crt has no certificate in PEM")));
+            return Self(Err("ca.crt has no certificate in PEM"));
         }
         let read: Option<Vec<_>> = certificates.into_iter().collect();
-        Some(Self(read.ok_or(
-            "a certificate in ca.crt is malformed, or no authority's",
-        )))
+        Self(read.ok_or("a certificate in ca.crt is malformed, or no authority's"))
+    }
+
+    /// The certificates.
+    ///
+    /// # Errors
+    /// Why there are none.
+    pub(crate) fn certificates(&self) -> Result<&[String], &'static str> {
+        self.0.as_deref().map_err(|why| *why)
     }
 }
 
@@ -91,7 +102,7 @@ fn certificates<'a>(
         |why: &str| Verdict::bad("InvalidCACertificateRef", format!("ConfigMap {at}: {why}"));
     let found = world.authorities.get(&at);
     let found = found.ok_or_else(|| invalid("it is not there, or has no ca.crt"))?;
-    found.0.as_deref().map_err(|why| invalid(why))
+    found.certificates().map_err(invalid)
 }
 
 /// What a Gateway asks clients for at a port.

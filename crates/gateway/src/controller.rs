@@ -164,6 +164,7 @@ impl App {
             .chain(world.classes.keys().cloned().map(Key::Class))
             .chain(world.gateways.keys().cloned().map(Key::Gateway))
             .chain(world.group_policies.keys().cloned().map(Key::GroupPolicy))
+            .chain(world.tls_policies.keys().cloned().map(Key::BackendTls))
             .chain(world.exports.keys().cloned().map(Key::Export))
             .chain(world.mcs_exports.keys().cloned().map(Key::Export))
             .chain(world.mcs_imports.keys().cloned().map(Key::Mcs))
@@ -194,6 +195,7 @@ impl App {
                 Key::Mcs(name) => self.mcs_import(name).await,
                 Key::Gates(name) => self.gates(name).await,
                 Key::GroupPolicy(name) => self.group_policy(name).await,
+                Key::BackendTls(name) => self.backend_tls(name).await,
                 Key::Certificates => self.certificates().await,
             };
             match result {

@@ -161,6 +161,8 @@ pub(crate) struct Group {
     pub(crate) version: String,
     pub(crate) health_check: Option<HealthCheck>,
     pub(crate) targets: BTreeSet<(String, i32)>,
+    /// How its targets prove who they are: the text of a tag, in extended mode.
+    pub(crate) verified: Option<String>,
     /// Tags that say more of it than whose and what it is, all with the prefix of `mcs`.
     pub(crate) extra: Tags,
 }

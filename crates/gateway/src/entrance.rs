@@ -46,6 +46,8 @@ pub(crate) struct Door {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Entrance {
     pub(crate) name: String,
+    /// The ARN of what targets are shown that ask who calls.
+    pub(crate) shown: Option<String>,
     pub(crate) identity: Tags,
     pub(crate) networks: BTreeSet<String>,
     pub(crate) doors: Vec<Door>,
@@ -57,6 +59,8 @@ pub(crate) struct Entered {
     pub(crate) domain_name: String,
     /// The address in the VPCs of its networks.
     pub(crate) address: Option<String>,
+    /// The ARN of what targets are shown.
+    pub(crate) shown: Option<String>,
     /// The ARNs of listeners, and the names of the Gateway's listeners that each stands for.
     pub(crate) doors: BTreeMap<(i32, Protocol), (String, BTreeSet<String>)>,
 }
@@ -131,7 +135,9 @@ pub(crate) fn entrance(
     (name, gateway): (&Name, &Gateway),
     (sections, judged): (&[Section], &[Judged]),
     arns: &BTreeMap<Name, String>,
+    shown: Option<&Name>,
 ) -> Entrance {
+    let shown = shown.and_then(|it| arns.get(it));
     let mut doors: Vec<((i32, Protocol), Vec<Value>)> = Vec::new();
     // The same for all listeners of a port.
     let mut asks = BTreeMap::new();
@@ -169,6 +175,7 @@ pub(crate) fn entrance(
     let network = settings.network_of(&name.name).to_owned();
     Entrance {
         name: service,
+        shown: shown.cloned(),
         identity,
         networks: (!alone).then_some(network).into_iter().collect(),
         doors: doors
@@ -180,11 +187,20 @@ pub(crate) fn entrance(
                     .iter()
                     .filter_map(|it| it["name"].as_str().map(str::to_owned))
                     .collect(),
-                text: json!({"listeners": entries}).to_string(),
+                text: text(entries, shown.filter(|_| protocol != Protocol::Tls)),
                 asks: asks.remove(&(port, protocol)).flatten(),
             })
             .collect(),
     }
+}
+
+/// The text of a listener's tag.
+fn text(entries: Vec<Value>, shown: Option<&String>) -> String {
+    let mut text = json!({"listeners": entries});
+    if let Some(arn) = shown {
+        text["clientCertificateArn"] = json!(arn);
+    }
+    text.to_string()
 }
 
 /// What both a listener's hostname and one of a route cover, when they have a name in common: the narrower one.

@@ -5,10 +5,13 @@ use serde_json::{Value, json};
 /// Those that Gateways with an address have; upstream's conformance suite tests each of them but retries after errors of connections
 /// and late answers, which the proxy's tests cover. In order, as the status wants them.
 const SUPPORTED: &[&str] = &[
+    "BackendTLSPolicy",
+    "BackendTLSPolicySANValidation",
     "GRPCRoute",
     "GRPCRouteNamedRouteRule",
     "Gateway",
     "GatewayAddressEmpty",
+    "GatewayBackendClientCertificate",
     "GatewayFrontendClientCertificateValidation",
     "GatewayFrontendClientCertificateValidationInsecureFallback",
     "GatewayHTTPListenerIsolation",

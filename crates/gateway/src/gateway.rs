@@ -20,6 +20,7 @@ use crate::listener_sets::{self, Standing, Told};
 use crate::listeners::{self, Certificate, Judged, Section};
 use crate::routes::DOMAIN_NAME;
 use crate::settings::{AWS_CONTROLLER, OWN_CONTROLLER};
+use crate::shown;
 use crate::world::{Key, Name, World};
 
 /// The types of conditions that are this controller's in listeners.
@@ -206,6 +207,9 @@ pub(crate) fn statuses(
         accepted.condition("Accepted", generation),
         programmed.condition("Programmed", generation),
     ];
+    if let Some((resolved, _)) = shown::resolved(world, (name, gateway), entrance) {
+        new.push(resolved.condition("ResolvedRefs", generation));
+    }
     if entrance && authorities::is_insecure(gateway) {
         let verdict = Verdict::good("ConfigurationChanged");
         let verdict = verdict.saying("clients get in whose certificates were not verified");
@@ -227,6 +231,7 @@ pub(crate) fn statuses(
             &[
                 "Accepted",
                 "Programmed",
+                "ResolvedRefs",
                 "Ready",
                 "Scheduled",
                 "InsecureFrontendValidationMode",
@@ -422,11 +427,13 @@ impl App {
         let unknown = self.know_certificates().await.err();
         let judged = listeners::judge(&self.look(), gateway, sections, true);
         let certificates = judged.iter().flat_map(|it| &it.certificates);
+        let shown = shown::resolved(&self.look(), gateway, true).and_then(|(_, it)| it);
         let secrets: BTreeSet<_> = certificates
             .filter_map(|it| match it {
                 Certificate::Secret(name) => Some(name.clone()),
                 Certificate::Acm(_) => None,
             })
+            .chain(shown)
             .collect();
         if secrets.is_empty() {
             return (BTreeMap::new(), None);
@@ -479,12 +486,16 @@ impl App {
         let (arns, fault) = self.import_certificates((name, gateway), sections).await;
         let judged = listeners::judge(&self.look(), (name, gateway), sections, true);
         let listeners = (sections, &judged[..]);
-        let desired = entrance::entrance(&self.settings, (name, gateway), listeners, &arns);
+        let shown = shown::resolved(&self.look(), (name, gateway), true).and_then(|(_, it)| it);
+        let at = (name, gateway);
+        let desired = entrance::entrance(&self.settings, at, listeners, &arns, shown.as_ref());
         let guards = |target: &Target| self.guard(target);
         let entered = self.lattice.ensure_entrance(&desired, &guards).await;
         if let Ok(entered) = &entered {
             let before = self.entered_now().insert(name.clone(), entered.clone());
-            if before.is_none_or(|it| it.doors != entered.doors) {
+            if before.is_none_or(|it| {
+                (it.doors, it.shown) != (entered.doors.clone(), entered.shown.clone())
+            }) {
                 let routes = self.look().routes_of(name);
                 routes.into_iter().for_each(|key| self.queue.add(key));
             }

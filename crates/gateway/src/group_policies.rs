@@ -86,6 +86,7 @@ impl World {
         let mut keys = self.touched_by_backend(crate::world::BackendKind::Service, name);
         let policies = self.group_policies_for(Of::Service, name).into_iter();
         keys.extend(policies.map(|(name, _)| Key::GroupPolicy(name.clone())));
+        keys.extend(self.tls_policies_of(name));
         let exposed = Key::Exposed(name.clone());
         if !keys.contains(&exposed) {
             keys.push(exposed);

@@ -7,6 +7,7 @@
 
 mod attach;
 mod authorities;
+mod backend_tls;
 mod condition;
 mod controller;
 mod desired;
@@ -39,6 +40,7 @@ mod routes;
 mod secrets;
 mod service_networks;
 mod settings;
+mod shown;
 #[cfg(test)]
 mod tests;
 mod traffic;

@@ -14,6 +14,7 @@ use crate::desired::{Protocol, key};
 use crate::kinds::{Gateway, Listener, ListenerSet};
 use crate::long_tags;
 use crate::secrets::ObjectRef;
+use crate::shown;
 use crate::world::{Name, World};
 
 /// How many listeners of a Gateway may share a port, and how many certificates one has: what a tag of Lath's takes.
@@ -222,6 +223,8 @@ struct Ports<'a> {
     protocols: BTreeMap<i32, (Protocol, &'a Section)>,
     /// Who takes a hostname at a port.
     hostnames: BTreeMap<(i32, String), &'a Section>,
+    /// How much of a tag's room is taken of each before its first listener.
+    base: usize,
     /// How much of a tag's room the listeners of each take.
     room: BTreeMap<i32, (usize, usize)>,
 }
@@ -271,7 +274,7 @@ impl<'a> Ports<'a> {
             Certificate::Secret(_) => 120,
         });
         let letters = 64 + section.key().len() + hostname.len() + certificates.sum::<usize>();
-        let room = self.room.entry(listener.port).or_insert((0, 32));
+        let room = self.room.entry(listener.port).or_insert((0, self.base));
         if room.0 == MOST_LISTENERS || room.1 + letters > most {
             let message = format!("port {} has no room for more listeners", listener.port);
             return Some(Verdict::bad("TooManyListeners", message));
@@ -415,7 +418,11 @@ pub(crate) fn judge(
     sections: &[Section],
     entrance: bool,
 ) -> Vec<Judged> {
-    let mut ports = Ports::default();
+    let mut ports = Ports {
+        // What targets are shown is an ARN of ACM.
+        base: 32 + 160 * usize::from(shown::reference(gateway).is_some()),
+        ..Ports::default()
+    };
     let mut asked = BTreeMap::new();
     let mut judged = Vec::new();
     for (at, section) in sections.iter().enumerate() {

@@ -5,6 +5,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
+use crate::authorities::Authorities;
 use crate::world::Name;
 
 /// The type of the Secrets that are read; others are not asked for.
@@ -20,6 +21,8 @@ pub(crate) struct Secret {
     pub(crate) hash: String,
     /// Why it cannot be a certificate.
     pub(crate) fault: Option<&'static str>,
+    /// Those of its `ca.crt`, if it has one.
+    pub(crate) authorities: Option<Authorities>,
 }
 
 /// The blocks of PEM with some labels, each from its first line to its last.
@@ -54,6 +57,7 @@ impl From<core::Secret> for Secret {
             String::from_utf8(bytes).unwrap_or_default()
         };
         let (certificates, key) = (text("tls.crt"), text("tls.key"));
+        let authorities = Some(text("ca.crt")).filter(|it| !it.is_empty());
         let mut hash = Sha256::new();
         hash.update(certificates.as_bytes());
         hash.update([0]);
@@ -77,6 +81,7 @@ impl From<core::Secret> for Secret {
             key: key.unwrap_or_default(),
             hash: hash.collect(),
             fault,
+            authorities: authorities.map(|it| Authorities::of_text(&it)),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Kubernetes' objects in, what should be in VPC Lattice out.
 
 mod auth;
+mod backend_tls;
 pub(crate) mod bench;
 mod clients;
 mod discovery;

@@ -13,6 +13,7 @@ fn served() -> Vec<String> {
         kinds::gateway_class(),
         kinds::gateway(),
         kinds::listener_set(),
+        kinds::backend_tls_policy(),
         kinds::reference_grant(),
         kinds::service_export(),
         kinds::service_import(),

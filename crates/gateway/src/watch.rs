@@ -207,7 +207,7 @@ async fn follow<F, K, T>(
             Err(error) => {
                 if plural == CONFIG_MAPS && forbidden(&error) {
                     tracing::warn!(
-                        "Gateways know no authorities of clients until the role allows to get, list and watch configmaps"
+                        "Gateways know no authorities of clients, and BackendTLSPolicies none of targets, until the role allows to get, list and watch configmaps"
                     );
                     ticket.punch();
                 }
@@ -220,6 +220,13 @@ async fn follow<F, K, T>(
                 if plural == kinds::listener_set().plural && forbidden(&error) {
                     tracing::warn!(
                         "Gateways that allow ListenerSets wait until the role allows to get, list and watch listenersets"
+                    );
+                    ticket.punch();
+                }
+                if plural == kinds::backend_tls_policy().plural && forbidden(&error) {
+                    // A role that was written before they were read: as then, none counts.
+                    tracing::warn!(
+                        "BackendTLSPolicies do not count, and targets are not verified, until the role allows to get, list and watch backendtlspolicies"
                     );
                     ticket.punch();
                 }
@@ -426,7 +433,7 @@ where
 /// Begins all watches.
 pub(crate) fn begin(app: &Arc<App>) -> Arc<Unread> {
     let unread = &Arc::new(Unread {
-        left: AtomicUsize::new(20 + 2 * usize::from(app.settings.has_addresses())),
+        left: AtomicUsize::new(21 + 2 * usize::from(app.settings.has_addresses())),
         none: Notify::new(),
     });
     let forms = |kind: RouteKind| {
@@ -516,6 +523,13 @@ pub(crate) fn begin(app: &Arc<App>) -> Arc<Unread> {
         policies,
         |it| &mut it.group_policies,
         World::touched_by_group_policy,
+    );
+    custom(
+        app,
+        unread,
+        vec![kinds::backend_tls_policy()],
+        |it| &mut it.tls_policies,
+        World::touched_by_backend_tls,
     );
     let form = |kind: PolicyKind| vec![kind.resource()];
     custom(

@@ -166,7 +166,13 @@ fn exposed(
     let mut groups = BTreeMap::new();
     let mut listeners = Vec::new();
     for (number, port) in ports(service, annotations.get(LISTENERS))? {
-        let mut group = group_of(settings, Source::Exposed(name), kind, (name, port), policy);
+        let mut group = group_of(
+            settings,
+            Source::Exposed(name),
+            kind,
+            (name, port),
+            (policy, None),
+        );
         group.targets = world.targets(name, port);
         let forward = BTreeMap::from([(GroupRef::Own(group.name.clone()), 1)]);
         listeners.push(Listener {

@@ -51,6 +51,14 @@ pub(crate) struct GatewaySpec {
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 pub(crate) struct GatewayTls {
     pub(crate) frontend: Option<FrontendTls>,
+    pub(crate) backend: Option<BackendTlsConfig>,
+}
+
+/// What targets are shown.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct BackendTlsConfig {
+    pub(crate) client_certificate_ref: Option<Value>,
 }
 
 /// What clients are asked for, at ports of HTTPS.

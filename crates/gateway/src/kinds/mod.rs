@@ -1,6 +1,7 @@
 //! The kinds that the controller reads, as far as it reads them. A field that it does not know is no error: what matters
 //! of those is kept as JSON, so that its presence can be reported.
 
+mod backend_tls;
 mod gateways;
 
 use std::collections::BTreeMap;
@@ -10,6 +11,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+pub(crate) use backend_tls::{AncestorStatus, BackendTlsSpec, PolicyStatus, SectionRef};
 pub(crate) use gateways::{
     Address, AllowedNamespaces, ClassStatus, ClientValidation, GatewayClassSpec, GatewaySpec,
     GatewayStatus, GroupKind, Listener, ListenerSetSpec, ListenerSetStatus, ListenerStatus,
@@ -39,6 +41,7 @@ pub(crate) type ReferenceGrant = Object<ReferenceGrantSpec, Value>;
 pub(crate) type ServiceExport = Object<Option<ServiceExportSpec>, Value>;
 pub(crate) type ServiceImport = Object<Option<Value>, Value>;
 pub(crate) type Policy = Object<PolicySpec, Status>;
+pub(crate) type BackendTls = Object<BackendTlsSpec, PolicyStatus>;
 
 pub(crate) fn gateway_class() -> ApiResource {
     resource(GATEWAY_GROUP, "v1", "GatewayClass", "gatewayclasses")
@@ -50,6 +53,15 @@ pub(crate) fn gateway() -> ApiResource {
 
 pub(crate) fn listener_set() -> ApiResource {
     resource(GATEWAY_GROUP, "v1", "ListenerSet", "listenersets")
+}
+
+pub(crate) fn backend_tls_policy() -> ApiResource {
+    resource(
+        GATEWAY_GROUP,
+        "v1",
+        "BackendTLSPolicy",
+        "backendtlspolicies",
+    )
 }
 
 pub(crate) fn reference_grant() -> ApiResource {

@@ -56,6 +56,7 @@ impl Lattice {
         Ok(Entered {
             domain_name: dns.unwrap_or_default(),
             address: address.filter(|it| !it.is_empty()),
+            shown: desired.shown.clone(),
             doors,
         })
     }

@@ -10,6 +10,7 @@ use aws_sdk_vpclattice::types::{
 use futures::StreamExt as _;
 use tokio::sync::MutexGuard;
 
+use super::verified::tags_of_new;
 use super::{Fault, KnownGroup, KnownGroups, Lattice, id_of, sent};
 use crate::desired::{Group, PROTOCOL_VERSION, Tags, has_tags, key};
 use crate::kinds::HealthCheck;
@@ -288,14 +289,7 @@ impl Lattice {
             .name(&desired.name)
             .r#type(TargetGroupType::Ip)
             .config(config.build())
-            .set_tags(Some(
-                desired
-                    .tags
-                    .clone()
-                    .into_iter()
-                    .chain(desired.extra.clone())
-                    .collect(),
-            ));
+            .set_tags(Some(tags_of_new(desired).into_iter().collect()));
         let made = match create.send().await.map_err(Fault::from) {
             Ok(made) => made,
             Err(fault) => {
@@ -321,12 +315,7 @@ impl Lattice {
             vpc: self.vpc.clone(),
             port: desired.port,
             protocol: desired.protocol.clone(),
-            tags: desired
-                .tags
-                .clone()
-                .into_iter()
-                .chain(desired.extra.clone())
-                .collect(),
+            tags: tags_of_new(desired),
             active: made.status == Some(TargetGroupStatus::Active),
             health_check: desired.health_check.clone(),
             targets: None,
@@ -362,6 +351,7 @@ impl Lattice {
             }
         }
         self.fit_extra(desired, known).await?;
+        self.fit_verified(desired, known).await?;
         if let Some(check) = &desired.health_check
             && known.health_check.as_ref() != Some(check)
         {

@@ -14,6 +14,7 @@ mod rules;
 mod service;
 mod shape;
 pub(crate) mod shared;
+mod verified;
 
 pub(crate) use self::auth::Guarded;
 pub(crate) use self::certificates::is_refused;

@@ -153,7 +153,7 @@ fn groups(world: &World, settings: &Settings, name: &Name, export: &McsExport) -
             Source::Export,
             kind_of(port),
             (name, port),
-            policy,
+            (policy, None),
         );
         group.targets = world.targets(name, port);
         let kind = if service.headless {

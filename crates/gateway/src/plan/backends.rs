@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::Imports;
+use crate::attach::Parent;
+use crate::backend_tls::{self, UNTRUSTED};
 use crate::condition::Verdict;
 use crate::desired::{Action, Group, GroupRef, Source, group, session_name};
 use crate::group_policies::Of;
@@ -10,6 +12,7 @@ use crate::kinds::{BackendRef, Policy, RouteKind, Rule};
 use crate::matching;
 use crate::mcs;
 use crate::settings::Settings;
+use crate::shown;
 use crate::traffic::{self, Beside, Traffic};
 use crate::world::{BackendKind, Name, ServicePort, World, backend_of};
 
@@ -18,17 +21,24 @@ const MOST_GROUPS: usize = 10;
 /// The largest weight in Lattice; the Gateway API's goes to a million.
 const LARGEST_WEIGHT: i64 = 999;
 
-/// Protocol, version and health check of a group.
-fn spoken(kind: RouteKind, port: &ServicePort, policy: Option<&Policy>) -> (String, String) {
+/// Protocol and version of a group, whose targets are verified or not.
+fn spoken(
+    kind: RouteKind,
+    port: &ServicePort,
+    policy: Option<&Policy>,
+    verified: bool,
+) -> (String, String) {
     let version = match (kind, port.app_protocol.as_deref()) {
         (RouteKind::Tls, _) => return ("TCP".to_owned(), String::new()),
         (RouteKind::Grpc, _) => "GRPC",
         (RouteKind::Http, Some("kubernetes.io/h2c")) => "HTTP2",
         (RouteKind::Http, _) => "HTTP1",
     };
-    let protocol = policy
-        .and_then(|it| it.spec.protocol.clone())
-        .unwrap_or_else(|| "HTTP".to_owned());
+    let asked = policy.and_then(|it| it.spec.protocol.clone());
+    let protocol = match verified {
+        true => "HTTPS".to_owned(),
+        false => asked.unwrap_or_else(|| "HTTP".to_owned()),
+    };
     if protocol == "TCP" {
         return (protocol, String::new());
     }
@@ -36,17 +46,18 @@ fn spoken(kind: RouteKind, port: &ServicePort, policy: Option<&Policy>) -> (Stri
     (protocol, wanted.unwrap_or_else(|| version.to_owned()))
 }
 
-/// A Service's port as a group, without its targets.
+/// A Service's port as a group, without its targets; `verified` says how these prove who they are.
 pub(crate) fn group_of(
     settings: &Settings,
     source: Source<'_>,
     kind: RouteKind,
     (service, port): (&Name, &ServicePort),
-    policy: Option<&Policy>,
+    (policy, verified): (Option<&Policy>, Option<String>),
 ) -> Group {
-    let (protocol, version) = spoken(kind, port, policy);
+    let (protocol, version) = spoken(kind, port, policy, verified.is_some());
     let mut group = group(settings, source, service, (port.port, &protocol, &version));
     group.health_check = policy.and_then(|it| it.spec.health_check.clone());
+    group.verified = verified;
     group
 }
 
@@ -57,6 +68,10 @@ pub(super) struct Builder<'a> {
     imports: &'a Imports,
     kind: RouteKind,
     name: &'a Name,
+    /// Whether BackendTLSPolicies count: a Gateway of the route has an address.
+    verifies: bool,
+    /// The ARN of what health checks show targets that ask.
+    shown: Option<&'a String>,
     pub(super) groups: BTreeMap<String, Group>,
     pub(super) unresolved: Vec<Verdict>,
     /// Whether a rule has more backends than there can be: their number may be another's doing, so that nothing is withdrawn for it.
@@ -82,8 +97,14 @@ impl<'a> Builder<'a> {
         settings: &'a Settings,
         imports: &'a Imports,
         (kind, name): (RouteKind, &'a Name),
+        parents: &[Parent],
     ) -> Self {
+        let accepting = parents.iter().filter(|it| it.accepted.good);
+        let entrances = accepting.filter(|it| settings.has_entrances(&it.controller));
+        let mut entrances = entrances.peekable();
         Self {
+            verifies: kind != RouteKind::Tls && entrances.peek().is_some(),
+            shown: entrances.find_map(|it| shown::arn(world, &it.name, &it.gateway)),
             world,
             settings,
             imports,
@@ -156,11 +177,25 @@ impl Builder<'_> {
         let source = Source::Route(self.kind, self.name);
         let policy = self.world.group_policy(Of::Service, &name);
         let policy = policy.map(|(_, policy)| policy);
-        let mut group = group_of(self.settings, source, self.kind, (&name, port), policy);
+        let verified = match self.verifies {
+            true => backend_tls::told(self.world, &name, port, self.shown)?,
+            false => None,
+        };
+        let policies = (policy, verified);
+        let mut group = group_of(self.settings, source, self.kind, (&name, port), policies);
         group.targets = self.world.targets(&name, port);
         let reference = GroupRef::Own(group.name.clone());
         self.groups.insert(group.name.clone(), group);
         Ok(reference)
+    }
+
+    /// Notes why a backend is lost.
+    fn lose(&mut self, verdict: Verdict) {
+        if verdict.reason != UNTRUSTED {
+            self.unresolved.push(verdict);
+        } else if !self.remarks.contains(&verdict.message) {
+            self.remarks.push(verdict.message);
+        }
     }
 
     /// How many groups each backend of a rule may stand for: those of other clusters give way, so that none is lost whole.
@@ -231,7 +266,7 @@ impl Builder<'_> {
         for (backend, percent) in &asked.mirrors {
             match self.backend(backend) {
                 Ok(group) => mirrors.push((group, *percent)),
-                Err(verdict) => self.unresolved.push(verdict),
+                Err(verdict) => self.lose(verdict),
             }
         }
         let forwards = matches!(action, Action::Forward(_));
@@ -270,7 +305,7 @@ impl Builder<'_> {
                 }
                 Err(verdict) => {
                     beside.failing += weight;
-                    self.unresolved.push(verdict);
+                    self.lose(verdict);
                 }
             }
         }

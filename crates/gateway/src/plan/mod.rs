@@ -237,7 +237,7 @@ pub(crate) fn route(
     (kind, name, route): (RouteKind, &Name, &Route),
 ) -> Plan {
     let mut parents = parents(world, settings, kind, name, route);
-    let mut builder = Builder::new(world, settings, imports, (kind, name));
+    let mut builder = Builder::new(world, settings, imports, (kind, name), &parents);
     let mut left_out = Vec::new();
     let mut rules = Vec::new();
     let mut passed_on = None;
@@ -424,7 +424,7 @@ pub(crate) fn export(
             .group_policy(Of::Export, name)
             .or_else(|| world.group_policy(Of::Service, &backing));
         let policy = policy.map(|(_, policy)| policy);
-        let mut group = group_of(settings, Source::Export, kind, (name, port), policy);
+        let mut group = group_of(settings, Source::Export, kind, (name, port), (policy, None));
         group.targets = world.targets(&backing, port);
         groups.insert(group.name.clone(), group);
     }

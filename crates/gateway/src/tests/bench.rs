@@ -263,6 +263,9 @@ impl Bench {
         let all = stored("targetgrouppolicies").into_iter();
         let all = all.map(|(at, it)| (at, Arc::new(serde_json::from_value(it).unwrap())));
         world.group_policies.extend(all);
+        let all = stored("backendtlspolicies").into_iter();
+        let all = all.map(|(at, it)| (at, Arc::new(serde_json::from_value(it).unwrap())));
+        world.tls_policies = all.collect();
         for (at, it) in stored("services") {
             let service: k8s_openapi::api::core::v1::Service = serde_json::from_value(it).unwrap();
             world.services.insert(at, Arc::new(service.into()));
@@ -303,6 +306,7 @@ impl Bench {
             Key::Import(name) => self.app.import(name).await,
             Key::Mcs(name) => self.app.mcs_import(name).await,
             Key::GroupPolicy(name) => self.app.group_policy(name).await,
+            Key::BackendTls(name) => self.app.backend_tls(name).await,
             Key::Class(_) | Key::Certificates => panic!("{key}"),
         };
         self.sync();
@@ -321,10 +325,12 @@ impl Bench {
         results
     }
 
-    /// A condition of an object, or of a route's first entry, with its message.
+    /// A condition of an object, or of a route's or policy's first entry, with its message.
     pub(crate) fn said(&self, plural: &str, name: &str, kind: &str) -> (String, String) {
         let object = self.object(plural, name).unwrap();
-        let entry = object["status"]["parents"][0]["conditions"].as_array();
+        let status = &object["status"];
+        let entry = status["parents"][0]["conditions"].as_array();
+        let entry = entry.or_else(|| status["ancestors"][0]["conditions"].as_array());
         let of_object = || object["status"]["conditions"].as_array();
         let conditions = entry.or_else(of_object).unwrap();
         let found = conditions.iter().find(|it| it["type"] == kind).unwrap();

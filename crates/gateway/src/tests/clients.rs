@@ -11,7 +11,7 @@ use crate::entrance;
 use crate::kinds::Gateway;
 
 /// A certificate as PEM.
-fn pem(is_authority: bool) -> String {
+pub(super) fn pem(is_authority: bool) -> String {
     let mut params = CertificateParams::new(vec!["a.example".to_owned()]).unwrap();
     if is_authority {
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -27,7 +27,7 @@ fn map(text: &str) -> Option<Authorities> {
     Authorities::of(serde_json::from_value::<ConfigMap>(data).unwrap())
 }
 
-fn put(world: &mut World, name: &str, text: &str) {
+pub(super) fn put(world: &mut World, name: &str, text: &str) {
     let (namespace, name) = name.split_once('/').unwrap();
     let at = Name::new(namespace, name);
     world.authorities.insert(at, Arc::new(map(text).unwrap()));
@@ -123,7 +123,13 @@ fn a_port_asks_what_its_gateway_says_of_it() {
     let name = Name::new("default", "gw");
     let gateway = &world.gateways[&name];
     let arns = BTreeMap::from([(Name::new("default", "cert"), "arn:cert".to_owned())]);
-    let made = entrance::entrance(&extended(), (&name, gateway), (&sections, &judged), &arns);
+    let made = entrance::entrance(
+        &extended(),
+        (&name, gateway),
+        (&sections, &judged),
+        &arns,
+        None,
+    );
     let asks: Vec<_> = made.doors.iter().map(|it| it.asks.is_some()).collect();
     assert_eq!(asks, [false, true, true]);
     assert_eq!(

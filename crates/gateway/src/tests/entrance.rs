@@ -48,6 +48,7 @@ pub(super) fn secret(world: &mut World, name: &str, fault: Option<&'static str>)
         key: String::new(),
         hash: "1".into(),
         fault,
+        authorities: None,
     };
     let (namespace, name) = name.split_once('/').unwrap();
     let at = Name::new(namespace, name);
@@ -278,7 +279,13 @@ fn a_gateway_is_a_service_with_a_listener_for_each_port_and_protocol() {
     assert_eq!(judged[1].certificates, [Certificate::Secret(good.clone())]);
     let arns = BTreeMap::from([(good, "arn:good".to_owned())]);
     let gateway = &world.gateways[&name];
-    let made = entrance::entrance(&extended(), (&name, gateway), (&sections, &judged), &arns);
+    let made = entrance::entrance(
+        &extended(),
+        (&name, gateway),
+        (&sections, &judged),
+        &arns,
+        None,
+    );
     let texts: Vec<Value> = made
         .doors
         .iter()

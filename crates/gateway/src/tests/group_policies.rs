@@ -117,7 +117,7 @@ async fn kinds_that_are_not_served_are_known() {
             ["apis"] | ["apis", ""] => json!({"groups": [group("gateway.networking.k8s.io", "v1"), group("example.com", "v1")]}),
             ["apis", "gateway.networking.k8s.io", "v1"] => json!({"groupVersion": "gateway.networking.k8s.io/v1", "resources": [
                 kind("gateways", "Gateway"), kind("gateways/status", "Gateway"), kind("tcproutes", "TCPRoute"), kind("tcproutes/status", "TCPRoute"),
-                kind("backendtlspolicies", "BackendTLSPolicy")]}),
+                kind("udproutes", "UDPRoute"), kind("backendtlspolicies", "BackendTLSPolicy")]}),
             _ => panic!("{path:?}"),
         })
     })
@@ -125,8 +125,8 @@ async fn kinds_that_are_not_served_are_known() {
     assert_eq!(
         unserved::kinds(&server.kubernetes()).await.unwrap(),
         [
-            "BackendTLSPolicy (gateway.networking.k8s.io)",
             "TCPRoute (gateway.networking.k8s.io)",
+            "UDPRoute (gateway.networking.k8s.io)",
         ]
     );
 }

@@ -120,6 +120,7 @@ fn the_gateways_listeners_come_first_then_those_of_older_sets() {
         (&name, gateway),
         (&sections, &judged),
         &BTreeMap::new(),
+        None,
     );
     let text: Value = serde_json::from_str(&made.doors[0].text).unwrap();
     let entry = |name: &str, hostname: &str| json!({"name": name, "hostname": hostname});
@@ -157,6 +158,7 @@ fn a_port_has_room_for_so_many_listeners() {
         (&name, gateway),
         (&sections, &judged),
         &BTreeMap::new(),
+        None,
     );
     for door in &made.doors {
         assert!(crate::long_tags::fits(

@@ -15,12 +15,13 @@ use crate::authorities::Authorities;
 use crate::expose;
 use crate::gates::Pod;
 use crate::kinds::{
-    self, AWS_GROUP, BackendRef, GATEWAY_GROUP, Gateway, GatewayClass, Listener, ListenerSet,
-    MCS_GROUP, McsExport, McsImport, ParentRef, Policy, PolicyKind, ReferenceGrant, Route,
-    RouteKind, ServiceExport, ServiceImport, ServiceNetwork,
+    self, AWS_GROUP, BackendRef, BackendTls, GATEWAY_GROUP, Gateway, GatewayClass, Listener,
+    ListenerSet, MCS_GROUP, McsExport, McsImport, ParentRef, Policy, PolicyKind, ReferenceGrant,
+    Route, RouteKind, ServiceExport, ServiceImport, ServiceNetwork,
 };
 use crate::mcs::ByRegion;
 use crate::secrets::{ObjectRef, Secret};
+use crate::shown;
 
 /// An object's name in its namespace, which is empty where a kind has none.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -74,6 +75,8 @@ pub(crate) enum Key {
     Gates(Name),
     /// A TargetGroupPolicy.
     GroupPolicy(Name),
+    /// A BackendTLSPolicy.
+    BackendTls(Name),
     /// The certificates that no Gateway names any more.
     Certificates,
 }
@@ -92,6 +95,7 @@ impl Key {
             Self::Import(_) | Self::Mcs(_) => "ServiceImport",
             Self::Gates(_) => "Pods",
             Self::GroupPolicy(_) => "TargetGroupPolicy",
+            Self::BackendTls(_) => "BackendTLSPolicy",
             Self::Certificates => "Certificates",
         }
     }
@@ -113,7 +117,8 @@ impl Key {
             | Self::Import(name)
             | Self::Mcs(name)
             | Self::Gates(name)
-            | Self::GroupPolicy(name) => name,
+            | Self::GroupPolicy(name)
+            | Self::BackendTls(name) => name,
         }
     }
 }
@@ -285,6 +290,7 @@ pub(crate) struct World {
     /// What clusters of the ClusterSet export.
     pub(crate) exported: ByRegion,
     pub(crate) group_policies: Table<Policy>,
+    pub(crate) tls_policies: Table<BackendTls>,
     pub(crate) policies: BTreeMap<PolicyKind, Table<Policy>>,
     /// The kinds that were read as a whole, by their plural names. Of another kind, that an object is absent says nothing.
     pub(crate) read: BTreeSet<String>,
@@ -505,6 +511,7 @@ impl World {
     /// The Secrets that a Gateway and the ListenerSets for it name.
     pub(crate) fn secrets_of(&self, name: &Name, gateway: &Gateway) -> BTreeSet<Name> {
         let own = Self::secrets_in(&name.namespace, &gateway.spec.listeners);
+        let own = own.chain(shown::named(name, gateway));
         let sets = self.sets_for(name);
         own.chain(sets.flat_map(|(at, set)| Self::secrets_in(&at.namespace, &set.spec.listeners)))
             .collect()

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use super::{BackendKind, Key, Name, World, backend_of, backing, listener_set_of, parent_of};
 use crate::kinds::{ListenerSet, Policy, PolicyKind, ReferenceGrant, Route, RouteKind};
 use crate::secrets::ObjectRef;
+use crate::shown;
 
 impl World {
     fn routes_where(&self, wanted: impl Fn(&Name, &Route) -> bool) -> Vec<Key> {
@@ -29,11 +30,28 @@ impl World {
         let mut keys = self.routes_of(gateway);
         keys.extend(self.policies_for("Gateway", gateway));
         keys.push(Key::Gateway(gateway.clone()));
+        keys.extend(self.tls_policies_at(gateway));
         let network = Name::new("", &gateway.name);
         if self.networks.contains_key(&network) {
             keys.push(Key::Network(network));
         }
         keys
+    }
+
+    /// The BackendTLSPolicies that say something of a Gateway.
+    fn tls_policies_at(&self, gateway: &Name) -> BTreeSet<Key> {
+        let routes = match self.tls_policies.is_empty() {
+            true => Vec::new(),
+            false => self.routes_of(gateway),
+        };
+        let policies = routes.iter().filter_map(|key| match key {
+            Key::Route(kind, name) => {
+                let route = self.route(*kind, name)?;
+                Some(self.tls_policies_behind(*kind, name, route))
+            }
+            _ => None,
+        });
+        policies.flatten().collect()
     }
 
     /// The policies that are for an object.
@@ -96,6 +114,7 @@ impl World {
             .map(Key::Gateway)
             .collect();
         keys.extend(self.policies_for(kind.kind(), name));
+        keys.extend(self.tls_policies_behind(kind, name, route));
         keys.push(Key::Route(kind, name.clone()));
         keys
     }
@@ -166,7 +185,8 @@ impl World {
     /// What a Secret changes.
     pub(crate) fn touched_by_secret(&self, secret: &Name) -> Vec<Key> {
         let gateways = self.gateways.iter().filter(|(name, it)| {
-            let mut named = Self::secrets_in(&name.namespace, &it.spec.listeners);
+            let named = Self::secrets_in(&name.namespace, &it.spec.listeners);
+            let mut named = named.chain(shown::named(name, it));
             named.any(|it| it == *secret)
         });
         let sets = self.listener_sets.iter().filter(|(name, it)| {
@@ -178,7 +198,9 @@ impl World {
             .map(|(name, _)| name.clone())
             .chain(parents)
             .collect();
-        names.into_iter().map(Key::Gateway).collect()
+        let mut keys = self.touched_by_anchors("Secret", secret);
+        keys.extend(names.into_iter().map(Key::Gateway));
+        keys
     }
 
     /// What a ConfigMap with authorities changes.
@@ -197,7 +219,9 @@ impl World {
             let mut references = validations.flat_map(|it| &it.ca_certificate_refs);
             references.any(|it| ObjectRef::of(it).at(&name.namespace) == *map)
         });
-        naming.map(|(name, _)| Key::Gateway(name.clone())).collect()
+        let mut keys = self.touched_by_anchors("ConfigMap", map);
+        keys.extend(naming.map(|(name, _)| Key::Gateway(name.clone())));
+        keys
     }
 
     /// What a ListenerSet changes: its Gateway, all of whose listeners count together, and the routes that name it.
