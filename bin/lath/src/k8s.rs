@@ -67,7 +67,7 @@ struct Status {
 /// `lath k8s explain`.
 #[derive(Debug, Args)]
 struct Explain {
-    /// The object: gateway/NAME, httproute/NAME, grpcroute/NAME or tlsroute/NAME.
+    /// The object: gateway/NAME, httproute/NAME, grpcroute/NAME, tlsroute/NAME or tcproute/NAME.
     object: String,
     #[command(flatten)]
     asked: Asked,

@@ -147,6 +147,10 @@ pub struct Gateway {
     /// What targets under TLS are shown that ask who calls, of requests that came in here.
     #[serde(default)]
     pub client_certificate: Option<Certificate>,
+    /// Whether it carries TCP: a connection is joined to a target's before a byte of it is read. Only where the protocol is
+    /// `TlsPassthrough`, of one listener that takes all hosts. A node of an earlier version reads a ClientHello and refuses what is none.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub opaque: bool,
 }
 
 /// One of them.

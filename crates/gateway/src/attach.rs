@@ -118,13 +118,14 @@ pub(crate) fn has_class(world: &World, gateway: &Gateway) -> bool {
     world.classes.contains_key(&class)
 }
 
-/// What a listener is in Lattice. `None` for what Lattice does not have.
+/// What a listener is in Lattice. `None` for what Lattice does not have. TCP is an extension: only Gateways with an address have it.
 pub(crate) fn protocol(listener: &Listener) -> Option<Protocol> {
     let mode = listener.tls.as_ref().and_then(|tls| tls.mode.as_deref());
     match (listener.protocol.as_str(), mode.unwrap_or("Terminate")) {
         ("HTTP", _) => Some(Protocol::Http),
         ("HTTPS", "Terminate") => Some(Protocol::Https),
         ("TLS", "Passthrough") => Some(Protocol::Tls),
+        ("TCP", _) => Some(Protocol::Tcp),
         _ => None,
     }
 }
@@ -136,6 +137,8 @@ pub(crate) fn kinds_for(protocol: Protocol, entrance: bool) -> &'static [RouteKi
         Protocol::Http => &[RouteKind::Http],
         Protocol::Https => &[RouteKind::Http, RouteKind::Grpc],
         Protocol::Tls => &[RouteKind::Tls],
+        Protocol::Tcp if entrance => &[RouteKind::Tcp],
+        Protocol::Tcp => &[],
     }
 }
 

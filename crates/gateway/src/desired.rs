@@ -70,6 +70,8 @@ pub(crate) enum Protocol {
     Http,
     Https,
     Tls,
+    /// At Gateways with an address.
+    Tcp,
 }
 
 impl Protocol {
@@ -78,7 +80,8 @@ impl Protocol {
         match self {
             Self::Http => "HTTP",
             Self::Https => "HTTPS",
-            Self::Tls => "TLS_PASSTHROUGH",
+            // What is passed on is not read where a Gateway's listener says so.
+            Self::Tls | Self::Tcp => "TLS_PASSTHROUGH",
         }
     }
 
@@ -88,6 +91,7 @@ impl Protocol {
             Self::Http => "http",
             Self::Https => "https",
             Self::Tls => "tls",
+            Self::Tcp => "tcp",
         }
     }
 }

@@ -147,8 +147,9 @@ pub(crate) fn entrance(
             continue;
         };
         let mut entry = json!({"name": section.key()});
-        if let Some(hostname) = listener.hostname.as_ref().filter(|it| !it.is_empty()) {
-            entry["hostname"] = json!(hostname.to_ascii_lowercase());
+        let hostname = listeners::hostname(listener);
+        if !hostname.is_empty() {
+            entry["hostname"] = json!(hostname);
         }
         if protocol == Protocol::Https {
             let arns = judged.certificates.iter().filter_map(|it| match it {
@@ -187,7 +188,7 @@ pub(crate) fn entrance(
                     .iter()
                     .filter_map(|it| it["name"].as_str().map(str::to_owned))
                     .collect(),
-                text: text(entries, shown.filter(|_| protocol != Protocol::Tls)),
+                text: text(protocol, entries, shown),
                 asks: asks.remove(&(port, protocol)).flatten(),
             })
             .collect(),
@@ -195,10 +196,12 @@ pub(crate) fn entrance(
 }
 
 /// The text of a listener's tag.
-fn text(entries: Vec<Value>, shown: Option<&String>) -> String {
+fn text(protocol: Protocol, entries: Vec<Value>, shown: Option<&String>) -> String {
     let mut text = json!({"listeners": entries});
-    if let Some(arn) = shown {
-        text["clientCertificateArn"] = json!(arn);
+    match (protocol, shown) {
+        (Protocol::Tcp, _) => text["protocol"] = json!("TCP"),
+        (Protocol::Http | Protocol::Https, Some(arn)) => text["clientCertificateArn"] = json!(arn),
+        (Protocol::Http | Protocol::Https | Protocol::Tls, _) => {}
     }
     text.to_string()
 }

@@ -70,7 +70,7 @@ pub(crate) fn target(
             Ok(Target::Network(settings.network_of(&at.name).to_owned()))
         }
         ("HTTPRoute" | "GRPCRoute", PolicyKind::Auth)
-        | ("HTTPRoute" | "GRPCRoute" | "TLSRoute", PolicyKind::Log) => {
+        | ("HTTPRoute" | "GRPCRoute" | "TLSRoute" | "TCPRoute", PolicyKind::Log) => {
             let mut kinds = RouteKind::ALL.into_iter();
             let kind = kinds.find(|it| it.kind() == reference.kind);
             let kind = kind.filter(|kind| world.route(*kind, &at).is_some());

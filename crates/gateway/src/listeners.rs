@@ -185,7 +185,7 @@ impl Judged {
 
 /// Whether Lattice has such listeners.
 fn known(listener: &Listener, entrance: bool) -> Result<Protocol, Verdict> {
-    if let Some(protocol) = protocol(listener) {
+    if let Some(protocol) = protocol(listener).filter(|it| entrance || *it != Protocol::Tcp) {
         return Ok(protocol);
     }
     let message =
@@ -308,9 +308,13 @@ impl<'a> Ports<'a> {
     }
 }
 
-fn hostname(listener: &Listener) -> String {
+/// The hosts that a listener takes, in small letters; empty: all. Of TCP there is no host.
+pub(crate) fn hostname(listener: &Listener) -> String {
     let hostname = listener.hostname.as_deref().unwrap_or_default();
-    hostname.to_ascii_lowercase()
+    match protocol(listener) {
+        Some(Protocol::Tcp) => String::new(),
+        _ => hostname.to_ascii_lowercase(),
+    }
 }
 
 /// What a reference to a certificate leads to, and what is wrong with it. While a Secret's new content is refused, the certificate

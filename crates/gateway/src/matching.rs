@@ -53,8 +53,8 @@ pub(crate) fn conditions(
         let wanted = match kind {
             RouteKind::Http => http(it)?,
             RouteKind::Grpc => grpc(it)?,
-            // The name in the client's greeting is all that there is.
-            RouteKind::Tls => continue,
+            // The name in the client's greeting is all that there is, if there is one.
+            RouteKind::Tls | RouteKind::Tcp => continue,
         };
         let rank = wanted.rank();
         let conditions = match (wanted.narrow(), addresses) {

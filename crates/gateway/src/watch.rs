@@ -466,6 +466,7 @@ pub(crate) fn begin(app: &Arc<App>) -> Arc<Unread> {
     follow_routes::<0>(app, unread, forms(RouteKind::Http));
     follow_routes::<1>(app, unread, forms(RouteKind::Grpc));
     follow_routes::<2>(app, unread, forms(RouteKind::Tls));
+    follow_routes::<3>(app, unread, forms(RouteKind::Tcp));
     custom(
         app,
         unread,

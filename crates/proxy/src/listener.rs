@@ -155,8 +155,12 @@ impl Porch {
         }
     }
 
-    pub(crate) fn listening(&self) -> &Rc<Listening> {
-        &self.listening
+    /// Whether what comes here is passed on before a byte of it is read.
+    pub(crate) fn is_opaque(&self) -> bool {
+        let vpc = self.listening.vpc(&self.state);
+        let network = vpc.network.as_ref();
+        let gateway = network.and_then(|network| network.gateway(self.listening.at(), None));
+        gateway.is_some_and(|gateway| gateway.opaque)
     }
 
     /// What is spoken here.

@@ -1,5 +1,5 @@
 //! TLS that does not end here: a client's connection is joined to one of a target's, by the name that it asks for
-//! (<https://docs.aws.amazon.com/vpc-lattice/latest/ug/tls-listeners.html>).
+//! (<https://docs.aws.amazon.com/vpc-lattice/latest/ug/tls-listeners.html>). TCP of a gateway's listener likewise, which has no name.
 
 use std::future::poll_fn;
 use std::pin::pin;
@@ -37,12 +37,12 @@ use crate::upstream::{Open, connect_for_one};
 pub(crate) async fn pass(core: &Rc<Core>, connection: &Rc<Connection>, passed: Passed) {
     let vpc = connection.listening.vpc(&core.state);
     let found = vpc.network.as_ref().and_then(|network| {
-        let name = passed.server_name.as_bytes();
-        if let Some(gateway) = network.gateway(connection.listening.at(), Some(name)) {
-            let (entry, place, _) = gateway.passed(name)?;
+        let name = passed.server_name.as_deref().map(str::as_bytes);
+        if let Some(gateway) = network.gateway(connection.listening.at(), name) {
+            let (entry, place, _) = gateway.passed(name.unwrap_or_default())?;
             return Some((Arc::clone(entry), place));
         }
-        let entry = network.hosts.get(passed.server_name.as_bytes())?;
+        let entry = network.hosts.get(name?)?;
         let port = connection.listening.port();
         let mut listeners = entry.listeners.iter();
         let is_it =
@@ -86,7 +86,7 @@ struct Journey<'a> {
     vpc: &'a VpcState,
     entry: &'a Entry,
     listener: &'a ListenerState,
-    server_name: String,
+    server_name: Option<String>,
     started: Instant,
     sender: Sender,
     denied_by: Option<Level>,
@@ -265,10 +265,13 @@ impl Journey<'_> {
             method: "-".to_owned(),
             path: "-".to_owned(),
             user_agent: None,
-            protocol: "TLS",
+            protocol: match self.server_name {
+                Some(_) => "TLS",
+                None => "TCP",
+            },
             tls_version: None,
             ssl_cipher: None,
-            server_name: Some(self.server_name.clone()),
+            server_name: self.server_name.clone(),
             auth_denied_by: self.denied_by.map(gate::denier),
             resolved_user: self.sender.resolved(),
             caller_principal: None,

@@ -10,7 +10,6 @@ use std::task::{Context, Poll, ready};
 use http::Version;
 use lath_model::Timestamp;
 use lath_net::accept::Slot;
-use tokio::net::TcpStream;
 
 use crate::connection::{Connection, Order};
 use crate::core::Core;
@@ -18,11 +17,11 @@ use crate::counters::Count;
 use crate::engine::server::{self, Spoken};
 use crate::exchange::exchange;
 use crate::http2::PREFACE;
-use crate::listener::Porch;
+use crate::listener::Listening;
 use crate::passthrough;
 use crate::scratch::with_scratch;
 use crate::stream::Stream;
-use crate::tls::{self, Door};
+use crate::tls;
 
 /// Serves one connection to its end.
 ///
@@ -47,16 +46,14 @@ enum State {
     Over,
 }
 
-/// Serves a connection that was accepted. `shaking` is the slot of its handshake, where TLS is spoken.
+/// Serves a connection that was accepted.
 pub(crate) fn serve(
     core: &Rc<Core>,
-    porch: &Rc<Porch>,
-    socket: TcpStream,
+    listening: &Rc<Listening>,
+    stream: Stream,
     remote: SocketAddr,
     slot: Slot,
-    shaking: Option<Slot>,
 ) -> Serving {
-    let listening = porch.listening();
     let client = core.clients.enter(listening.vpc_id(), remote.ip());
     let limits = &core.config.limits;
     let connection = Connection::new(limits, Rc::clone(listening), remote, client, slot);
@@ -64,10 +61,6 @@ pub(crate) fn serve(
     core.totals.add(Count::Connections, 1);
     core.totals.add(Count::ActiveConnections, 1);
     core.totals.add(Count::RestingConnections, 1);
-    let stream = match shaking {
-        Some(shaking) => Stream::knocking(socket, Rc::clone(porch) as Rc<dyn Door>, shaking),
-        None => Stream::Plain(socket),
-    };
     Serving {
         state: State::Resting(stream, Vec::new()),
         key: core.connections.add(Rc::clone(&connection)),

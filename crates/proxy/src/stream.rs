@@ -1,8 +1,8 @@
 //! A connection's bytes, whatever carries them.
 //!
 //! Everything above reads and writes octets of HTTP here. A connection in the clear is a socket; the octets of one under
-//! TLS come out of records. Made from a client's socket in the clear as it is, or by [`Stream::knocking`], from a target's by
-//! [`Stream::connected`], and nowhere else.
+//! TLS come out of records. Made from a client's socket in the clear as it is, or by [`Stream::knocking`] or [`Stream::opaque`],
+//! from a target's by [`Stream::connected`], and nowhere else.
 
 use std::io;
 use std::mem::MaybeUninit;
@@ -35,6 +35,15 @@ impl Stream {
     /// What came of a socket that a listener accepted where TLS is spoken; `slot` is the handshake's.
     pub(crate) fn knocking(socket: TcpStream, door: Rc<dyn Door>, slot: Slot) -> Self {
         Self::Knocking(Box::new(Knock::new(socket, door, slot)))
+    }
+
+    /// What came of a socket that a listener accepted where TCP is carried: it is passed on as it is.
+    pub(crate) fn opaque(socket: TcpStream) -> Self {
+        Self::Passed(Box::new(Passed {
+            socket,
+            came: Vec::new(),
+            server_name: None,
+        }))
     }
 
     /// What came of a socket that is connected to a target, or to the gateway of its region; under TLS if `tls` is given.

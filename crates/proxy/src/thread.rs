@@ -14,6 +14,8 @@ use crate::counters::Count;
 use crate::listener::{ListenerKey, Listening, Porch};
 use crate::resource::carry;
 use crate::serve::serve;
+use crate::stream::Stream;
+use crate::tls::Door;
 
 /// What the supervisor tells a thread.
 pub(crate) enum Command {
@@ -113,16 +115,19 @@ async fn accept(core: &Rc<Core>, listening: &Rc<Listening>, listener: &tokio::ne
             tokio::task::spawn_local(carrying);
             continue;
         }
-        let mut shaking = None;
-        if porch.spoken().tls {
+        let stream = if porch.is_opaque() {
+            Stream::opaque(stream)
+        } else if porch.spoken().tls {
             let client = source_of(remote.ip());
-            shaking = core.handshakes.admit(&place, client).await;
-            if shaking.is_none() {
+            let Some(shaking) = core.handshakes.admit(&place, client).await else {
                 core.totals.add(Count::TlsErrors, 1);
                 continue;
-            }
-        }
-        let serving = serve(core, &porch, stream, remote, slot, shaking);
+            };
+            Stream::knocking(stream, Rc::clone(&porch) as Rc<dyn Door>, shaking)
+        } else {
+            Stream::Plain(stream)
+        };
+        let serving = serve(core, listening, stream, remote, slot);
         tokio::task::spawn_local(serving);
     }
 }

@@ -172,10 +172,12 @@ pub(crate) enum RouteKind {
     Http,
     Grpc,
     Tls,
+    /// At Gateways with an address.
+    Tcp,
 }
 
 impl RouteKind {
-    pub(crate) const ALL: [Self; 3] = [Self::Http, Self::Grpc, Self::Tls];
+    pub(crate) const ALL: [Self; 4] = [Self::Http, Self::Grpc, Self::Tls, Self::Tcp];
 
     /// The kind's name in Kubernetes, and in the tag `SourceTypeKey`.
     pub(crate) fn kind(self) -> &'static str {
@@ -183,6 +185,7 @@ impl RouteKind {
             Self::Http => "HTTPRoute",
             Self::Grpc => "GRPCRoute",
             Self::Tls => "TLSRoute",
+            Self::Tcp => "TCPRoute",
         }
     }
 
@@ -192,15 +195,25 @@ impl RouteKind {
             Self::Http => "http",
             Self::Grpc => "grpc",
             Self::Tls => "tls",
+            Self::Tcp => "tcp",
         }
     }
 
-    /// The finalizer of AWS's controller.
+    /// The finalizer of AWS's controller, which has no TCPRoutes.
     pub(crate) fn finalizer(self) -> &'static str {
         match self {
             Self::Http => "httproute.k8s.aws/resources",
             Self::Grpc => "grpcroute.k8s.aws/resources",
             Self::Tls => "tlsroute.k8s.aws/resources",
+            Self::Tcp => "tcproute.k8s.aws/resources",
+        }
+    }
+
+    /// Whether it routes connections, of which a Gateway knows a name at most, and not requests.
+    pub(crate) fn is_of_connections(self) -> bool {
+        match self {
+            Self::Http | Self::Grpc => false,
+            Self::Tls | Self::Tcp => true,
         }
     }
 
@@ -209,6 +222,7 @@ impl RouteKind {
             Self::Http => "httproutes",
             Self::Grpc => "grpcroutes",
             Self::Tls => "tlsroutes",
+            Self::Tcp => "tcproutes",
         }
     }
 

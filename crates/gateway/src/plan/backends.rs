@@ -29,7 +29,7 @@ fn spoken(
     verified: bool,
 ) -> (String, String) {
     let version = match (kind, port.app_protocol.as_deref()) {
-        (RouteKind::Tls, _) => return ("TCP".to_owned(), String::new()),
+        (RouteKind::Tls | RouteKind::Tcp, _) => return ("TCP".to_owned(), String::new()),
         (RouteKind::Grpc, _) => "GRPC",
         (RouteKind::Http, Some("kubernetes.io/h2c")) => "HTTP2",
         (RouteKind::Http, _) => "HTTP1",
@@ -251,7 +251,7 @@ impl Builder<'_> {
         at: usize,
         rule: &Rule,
     ) -> Result<(Action, Option<Traffic>), String> {
-        if !self.settings.extended || self.kind == RouteKind::Tls {
+        if !self.settings.extended || self.kind.is_of_connections() {
             let action = matching::lacking(rule).map_or_else(|| self.action(rule), Err)?;
             return Ok((action.0, None));
         }

@@ -256,7 +256,7 @@ pub(crate) fn route(
                 deed
             }
             // Connections have no answer: the next rule takes them.
-            Err(what) if kind == RouteKind::Tls => {
+            Err(what) if kind.is_of_connections() => {
                 left_out.push(format!("Dropped Rule {at}: VPC Lattice has no {what}"));
                 continue;
             }
@@ -268,7 +268,7 @@ pub(crate) fn route(
                 (Action::Fixed(500), None)
             }
         };
-        if kind == RouteKind::Tls {
+        if kind.is_of_connections() {
             passed_on.get_or_insert(action);
             continue;
         }
@@ -334,14 +334,16 @@ pub(crate) fn route(
     let mut listeners = listeners(name, &parents);
     for listener in &mut listeners {
         match listener.protocol {
-            Protocol::Tls => listener.default = passed_on.clone().unwrap_or(Action::Fixed(404)),
+            Protocol::Tls | Protocol::Tcp => {
+                listener.default = passed_on.clone().unwrap_or(Action::Fixed(404))
+            }
             Protocol::Http | Protocol::Https => listener.rules.clone_from(&rules),
         }
     }
     if has_entrance {
         // A connection has no other answer than that nothing listens.
         listeners
-            .retain(|it| it.protocol != Protocol::Tls || matches!(it.default, Action::Forward(_)));
+            .retain(|it| !kind.is_of_connections() || matches!(it.default, Action::Forward(_)));
     }
     let accepted = parents.iter().any(|it| it.accepted.good);
     let names = service_names_of(name, route.annotations());

@@ -31,7 +31,7 @@ enum Kind {
 
 /// Understands `httproute/NAME`, with kinds as kubectl takes them.
 fn object(text: &str) -> anyhow::Result<(Kind, String)> {
-    let known = "gateway/NAME, httproute/NAME, grpcroute/NAME or tlsroute/NAME";
+    let known = "gateway/NAME, httproute/NAME, grpcroute/NAME, tlsroute/NAME or tcproute/NAME";
     let Some((kind, name)) = text.split_once('/') else {
         bail!("{text} is no object: give {known}");
     };

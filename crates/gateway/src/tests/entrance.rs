@@ -320,3 +320,76 @@ fn a_secret_of_another_namespace_wants_a_grant() {
         .insert(Name::new("other", "grant"), object("other/grant", &grant));
     assert_eq!(judged(&world).1[0].resolved.reason, "ResolvedRefs");
 }
+
+#[test]
+fn tcp_has_a_port_alone() {
+    let mut world = own_world(json!([
+        {"name": "raw", "protocol": "TCP", "port": 5432, "hostname": "ignored.example.com"},
+        {"name": "same", "protocol": "TCP", "port": 5432, "hostname": "other.example.com"},
+        {"name": "web", "protocol": "HTTP", "port": 80},
+    ]));
+    let (sections, of) = judged(&world);
+    let conflicts: Vec<_> = of
+        .iter()
+        .map(|it| (it.accepted.good, it.conflicted.as_ref().unwrap().reason))
+        .collect();
+    assert_eq!(
+        conflicts,
+        [
+            (true, "NoConflicts"),
+            (false, "HostnameConflict"),
+            (true, "NoConflicts")
+        ]
+    );
+    let name = Name::new("default", "gw");
+    let gateway = Arc::clone(&world.gateways[&name]);
+    let found = entrance::entrance(
+        &extended(),
+        (&name, &gateway),
+        (&sections, &of),
+        &BTreeMap::new(),
+        None,
+    );
+    let texts: Vec<_> = found
+        .doors
+        .iter()
+        .map(|it| (it.port, it.protocol.as_str(), it.text.as_str()))
+        .collect();
+    assert_eq!(
+        texts,
+        [
+            (
+                5432,
+                "TLS_PASSTHROUGH",
+                r#"{"listeners":[{"name":"raw"}],"protocol":"TCP"}"#
+            ),
+            (80, "HTTP", r#"{"listeners":[{"name":"web"}]}"#),
+        ]
+    );
+    let rules = json!({"rules": [{"backendRefs": [
+        {"name": "one", "port": 80, "weight": 3}, {"name": "two", "port": 80, "weight": 1},
+    ]}]});
+    let plan = made(&mut world, RouteKind::Tcp, &rules);
+    let service = plan.service.as_ref().unwrap();
+    assert_eq!(service.listeners.len(), 1);
+    assert_eq!(service.listeners[0].port, 5432);
+    assert!(service.groups.iter().all(|it| it.protocol == "TCP"));
+    assert_eq!(
+        forward(&plan, &service.listeners[0].default),
+        [("one".to_owned(), 3), ("two".to_owned(), 1)]
+    );
+    // Lattice has no TCP listeners.
+    let strict = plan::route(
+        &world,
+        &settings(),
+        &Imports::new(),
+        (
+            RouteKind::Tcp,
+            &Name::new("default", "r"),
+            &Arc::clone(&world.routes[&RouteKind::Tcp][&Name::new("default", "r")]),
+        ),
+    );
+    assert_eq!(strict.service.map(|it| it.listeners.len()), None);
+    let whole = crate::listeners::judge(&world, (&name, &gateway), &sections, false);
+    assert_eq!(whole[0].accepted.reason, "UnsupportedProtocol");
+}

@@ -90,7 +90,7 @@ fn the_gateways_listeners_come_first_then_those_of_older_sets() {
         "default/old",
         1,
         json!([listener("a", "X.example"),
-        {"name": "tcp", "protocol": "TCP", "port": 80}, {"name": "free", "protocol": "TCP", "port": 81}]),
+        {"name": "tcp", "protocol": "TCP", "port": 80}, {"name": "free", "protocol": "UDP", "port": 81}]),
     );
     let (sections, judged) = judged(&world);
     let said: Vec<_> = sections

@@ -44,6 +44,9 @@ pub(crate) struct Gateway {
     /// The ARN of what targets are shown that ask for a certificate.
     #[serde(default)]
     pub(crate) client_certificate: Option<String>,
+    /// Whether it carries TCP, of which nothing is read.
+    #[serde(default)]
+    pub(crate) opaque: bool,
 }
 
 /// One of them.
@@ -77,6 +80,10 @@ pub(crate) fn of(
         return Ok(None);
     };
     let gateway = read(&text).map_err(|error| TAG.wrong(error))?;
+    if gateway.opaque && protocol != ListenerProtocol::TlsPassthrough {
+        let message = "protocol: only a TLS_PASSTHROUGH listener carries TCP";
+        return Err(TAG.wrong(message));
+    }
     for (index, it) in gateway.listeners.iter().enumerate() {
         let at = format!("listeners.{index}.certificateArns");
         match (protocol, it.certificates.is_empty()) {
@@ -250,5 +257,6 @@ pub(crate) fn in_feed(cell: &Cell, view: &View, record: &Listener) -> Option<fee
     Some(feed::Gateway {
         listeners: listeners.collect(),
         client_certificate: shown.and_then(|it| certificate::shown(cell, view, &arn, it)),
+        opaque: gateway.opaque,
     })
 }

@@ -16,6 +16,8 @@ pub(crate) const LONGEST_NAME: usize = 253;
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Written {
+    /// What is carried, where it is not what Lattice's protocol says: `TCP`.
+    protocol: Option<String>,
     listeners: Vec<Object<WrittenListener>>,
     #[serde(rename = "clientCertificateArn")]
     client_certificate: Option<String>,
@@ -36,6 +38,11 @@ struct WrittenListener {
 /// What is wrong, and where.
 pub(crate) fn read(text: &str) -> Result<Gateway, String> {
     let written: Written = policy_text::read(text)?;
+    let opaque = match written.protocol.as_deref() {
+        None => false,
+        Some("TCP") => true,
+        Some(_) => return Err("protocol: only TCP can be given".to_owned()),
+    };
     let given = written.listeners;
     if given.is_empty() || given.len() > MOST_LISTENERS {
         return Err(format!("listeners: give 1 to {MOST_LISTENERS}"));
@@ -80,9 +87,14 @@ pub(crate) fn read(text: &str) -> Result<Gateway, String> {
             certificates: arns,
         });
     }
+    // Without a name there is nothing to tell listeners apart by.
+    if opaque && (listeners.len() > 1 || listeners.iter().any(|it| it.hostname.is_some())) {
+        return Err("listeners: TCP takes one listener, without a hostname".to_owned());
+    }
     Ok(Gateway {
         listeners,
         client_certificate: written.client_certificate,
+        opaque,
     })
 }
 
@@ -119,6 +131,9 @@ mod tests {
         assert_eq!(gateway.client_certificate, None);
         let text = r#"{"listeners":[{"name":"web"}],"clientCertificateArn":"c"}"#;
         assert_eq!(read(text).unwrap().client_certificate.as_deref(), Some("c"));
+        assert!(!gateway.opaque);
+        let text = r#"{"protocol":"TCP","listeners":[{"name":"raw"}]}"#;
+        assert!(read(text).unwrap().opaque);
         for (text, want) in [
             ("", "EOF"),
             ("[]", "expected an object"),
@@ -152,6 +167,18 @@ mod tests {
             (
                 r#"{"listeners":[{"name":"a","certificateArns":["b","b"]}]}"#,
                 "twice",
+            ),
+            (
+                r#"{"protocol":"UDP","listeners":[{"name":"a"}]}"#,
+                "protocol: only TCP",
+            ),
+            (
+                r#"{"protocol":"TCP","listeners":[{"name":"a","hostname":"a.b"}]}"#,
+                "listeners: TCP takes one",
+            ),
+            (
+                r#"{"protocol":"TCP","listeners":[{"name":"a"},{"name":"b","hostname":"b.c"}]}"#,
+                "listeners: TCP takes one",
             ),
         ] {
             let got = read(text).expect_err(text);

@@ -24,6 +24,8 @@ pub(crate) struct GatewayState {
     pub(crate) entry: Arc<Entry>,
     pub(crate) listener: usize,
     pub(crate) protocol: ListenerProtocol,
+    /// Whether it carries TCP, of which nothing is read.
+    pub(crate) opaque: bool,
     /// Which of the Gateway's listeners takes a host.
     by_host: ByHost<usize>,
     parts: Vec<Part>,
@@ -159,7 +161,7 @@ impl GatewayState {
         })
     }
 
-    /// The service that TLS for this name is passed on to.
+    /// The service that TLS for this name is passed on to; of TCP there is no name.
     pub(crate) fn passed(&self, name: &[u8]) -> Option<Found<'_>> {
         let part = &self.parts[self.part(name)?];
         let source = part.tables.for_host(name).next()?.sources.first()?;
@@ -274,6 +276,7 @@ fn gateway(
         entry: Arc::clone(entry),
         listener: place,
         protocol: listener.protocol,
+        opaque: listener.gateway.as_ref().is_some_and(|it| it.opaque),
         by_host,
         parts,
         offered: None,

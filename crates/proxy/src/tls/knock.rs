@@ -56,7 +56,8 @@ pub(crate) enum Opened {
 pub(crate) struct Passed {
     pub(crate) socket: TcpStream,
     pub(crate) came: Vec<u8>,
-    pub(crate) server_name: String,
+    /// `None`: it is no TLS, as far as is known.
+    pub(crate) server_name: Option<String>,
 }
 
 impl Knock {
@@ -139,7 +140,7 @@ impl Knock {
             Some(Way::Passed) => Ok(Opened::Passed(Box::new(Passed {
                 socket: self.gone()?,
                 came: std::mem::take(&mut self.came),
-                server_name: hello.server_name.unwrap_or_default(),
+                server_name: Some(hello.server_name.unwrap_or_default()),
             }))),
         }
     }

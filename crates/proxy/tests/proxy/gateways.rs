@@ -24,6 +24,7 @@ fn gateway(target: SocketAddr) -> (World, ServiceId) {
             hostname: Some("*.example.test".to_owned()),
             certificates: Vec::new(),
         }],
+        opaque: false,
     });
     let gateway = world.snapshot.services[&world.service].as_ref().clone();
     let (address, _) = place();
@@ -220,4 +221,74 @@ async fn a_websocket_is_joined_to_the_target_at_a_gateway_alone() {
     let heads = target.await.unwrap();
     assert!(!heads[1].to_lowercase().contains("upgrade"), "{}", heads[1]);
     lab.tell(&mut world).await;
+}
+
+#[tokio::test]
+async fn tcp_is_joined_to_the_oldest_route_before_a_byte_is_read() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (mut world, id) = gateway(listener.local_addr().unwrap());
+    let group = world.snapshot.target_groups.keys().next().cloned().unwrap();
+    let tcp = world.target_group(&group);
+    (tcp.protocol, tcp.protocol_version) = (TargetProtocol::Tcp, None);
+    let front = world.listener();
+    front.protocol = ListenerProtocol::TlsPassthrough;
+    let opened = front.gateway.as_mut().unwrap();
+    opened.opaque = true;
+    opened.listeners[0].hostname = None;
+    let route = Arc::make_mut(world.snapshot.services.get_mut(&id).unwrap());
+    (route.custom_domain_name, route.routes[0].hosts) = (None, Vec::new());
+    route.routes[0].order = "2".to_owned();
+    let own = route.listeners.values_mut().next().unwrap();
+    own.protocol = ListenerProtocol::TlsPassthrough;
+    let rules = std::mem::take(&mut own.matched);
+    own.default_action = rules[0].rule.action.clone();
+    // A newer one gets nothing.
+    let mut newer = route.clone();
+    newer.id = ServiceId::random();
+    newer.arn = "arn:newer".to_owned();
+    newer.domain_name = "newer.lattice.test".to_owned();
+    newer.routes[0].order = "3".to_owned();
+    let its = newer.listeners.values_mut().next().unwrap();
+    its.default_action = Action::FixedResponse(404);
+    let added = newer.id.clone();
+    world
+        .snapshot
+        .services
+        .insert(added.clone(), Arc::new(newer));
+    world.service_network().services.insert(added);
+    // The target speaks first, as servers of mail and databases do; then it says what it hears.
+    let target = tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            stream.write_all(b"ready\n").await.unwrap();
+            let (mut from, mut to) = stream.split();
+            tokio::io::copy(&mut from, &mut to).await.unwrap();
+            to.shutdown().await.unwrap();
+        }
+    });
+    let lab = Lab::start(config(), &world).await;
+    let mut client = TcpStream::connect(world.at).await.unwrap();
+    assert_eq!(until(&mut client, "\n").await, "ready\n");
+    for said in ["GET / HTTP/1.1\r\n\r\n", "\x16\x03\x01\0\0\n"] {
+        client.write_all(said.as_bytes()).await.unwrap();
+        assert_eq!(until(&mut client, said).await, said);
+    }
+    client.shutdown().await.unwrap();
+    assert_eq!(client.read(&mut [0]).await.unwrap(), 0);
+    eventually("a record", || lab.sink.logs.lock().unwrap().len() == 1).await;
+    let log = lab.sink.logs.lock().unwrap()[0].clone();
+    assert_eq!((log.protocol, log.server_name), ("TCP", None));
+    assert_eq!(
+        log.service_arn,
+        Some(world.snapshot.services[&id].arn.clone())
+    );
+    assert_eq!((log.bytes_received, log.bytes_sent > 6), (24, true));
+
+    // Without a route there is nothing behind it.
+    let owner = world.service.clone();
+    world.service_network().services = [owner].into();
+    lab.tell(&mut world).await;
+    let mut client = TcpStream::connect(world.at).await.unwrap();
+    assert_eq!(client.read(&mut [0]).await.unwrap_or(0), 0);
+    target.abort();
 }

@@ -187,6 +187,7 @@ async fn targets_are_shown_the_certificate_of_the_gateway_that_a_request_came_in
     for name in ["one", "two"] {
         world.listener().gateway = Some(Gateway {
             client_certificate: Some(issued(&issuer, name, Vec::new())),
+            opaque: false,
             listeners: vec![GatewayListener {
                 name: "web".to_owned(),
                 hostname: None,
