@@ -7,13 +7,15 @@ use anyhow::{Context as _, ensure};
 
 /// Every crate, and whom of ours it imports: all of it, so that a new import is a decision that somebody reads here.
 /// `bin/lath` may import everything.
-const IMPORTS: [(&str, &[&str]); 44] = [
+const IMPORTS: [(&str, &[&str]); 45] = [
     // Values and pure functions: no runtime, socket or file.
     ("model", &[]),
     ("policy", &[]),
     ("route", &["model"]),
     ("session", &["model"]),
     ("sigv4", &[]),
+    // The one crate that reads the machine's wall clock.
+    ("clock", &["model"]),
     // Keys and certificates.
     ("ca", &["model", "session"]),
     // A program of its own inside nodes of clusters: the kernel, and nothing of Lath.
@@ -25,10 +27,10 @@ const IMPORTS: [(&str, &[&str]); 44] = [
     // Sockets in places.
     ("net", &["model"]),
     // Images for nodes of clusters.
-    ("registry", &["net"]),
+    ("registry", &["clock", "net"]),
     // The API: wire formats, state, what operations need permission for.
-    ("wire", &["model", "net", "sigv4"]),
-    ("store", &["wire"]),
+    ("wire", &["clock", "model", "net", "sigv4"]),
+    ("store", &["clock", "model", "wire"]),
     ("authz", &["model", "store", "wire"]),
     // The contract between the planes knows neither.
     ("feed", &["model"]),
@@ -37,12 +39,12 @@ const IMPORTS: [(&str, &[&str]); 44] = [
     // Clusters as data: keys, what they run, who a token names. Both planes read it.
     (
         "kubernetes",
-        &["feed", "instance", "model", "net", "oidc", "sigv4"],
+        &["clock", "feed", "instance", "model", "net", "oidc", "sigv4"],
     ),
     // The control plane and its services.
     (
         "control",
-        &["ca", "feed", "model", "store", "tasks", "wire"],
+        &["ca", "clock", "feed", "model", "store", "tasks", "wire"],
     ),
     // What services are written with.
     ("service", &["authz", "control", "store", "wire"]),
@@ -55,8 +57,8 @@ const IMPORTS: [(&str, &[&str]); 44] = [
     (
         "identity",
         &[
-            "authz", "control", "iam", "model", "oidc", "policy", "service", "session", "sigv4",
-            "store", "wire",
+            "authz", "clock", "control", "iam", "model", "oidc", "policy", "service", "session",
+            "sigv4", "store", "wire",
         ],
     ),
     (
@@ -68,8 +70,8 @@ const IMPORTS: [(&str, &[&str]); 44] = [
     (
         "lattice",
         &[
-            "acm", "authz", "ca", "control", "ec2", "feed", "lambda", "model", "policy", "service",
-            "session", "store", "wire",
+            "acm", "authz", "ca", "clock", "control", "ec2", "feed", "lambda", "model", "policy",
+            "service", "session", "store", "wire",
         ],
     ),
     (
@@ -81,7 +83,7 @@ const IMPORTS: [(&str, &[&str]); 44] = [
     (
         "observe",
         &[
-            "authz", "control", "feed", "model", "service", "store", "wire",
+            "authz", "clock", "control", "feed", "model", "service", "store", "wire",
         ],
     ),
     (
@@ -119,26 +121,30 @@ const IMPORTS: [(&str, &[&str]); 44] = [
     ),
     // The data plane obeys the feed and lives without control.
     ("zones", &["feed", "model"]),
-    ("health", &["feed", "model", "net"]),
-    ("tunnel", &["feed", "model", "net"]),
-    ("mesh", &["feed", "model", "net", "tunnel"]),
+    ("health", &["clock", "feed", "model", "net"]),
+    ("tunnel", &["clock", "feed", "model", "net"]),
+    ("mesh", &["clock", "feed", "model", "net", "tunnel"]),
     (
         "checks",
-        &["feed", "health", "mesh", "model", "net", "zones"],
+        &["clock", "feed", "health", "mesh", "model", "net", "zones"],
     ),
     ("dns", &["feed", "health", "model", "net", "zones"]),
     ("fabric", &["feed", "model", "net"]),
-    ("instance", &["feed", "model", "net", "svid"]),
+    ("instance", &["clock", "feed", "model", "net", "svid"]),
     (
         "proxy",
         &[
-            "ca", "feed", "health", "model", "net", "policy", "route", "session", "sigv4", "svid",
+            "ca", "clock", "feed", "health", "model", "net", "policy", "route", "session", "sigv4",
+            "svid",
         ],
     ),
-    ("drill", &["model"]),
+    ("drill", &["clock", "model"]),
     // Both planes have a hand on archives of code.
     ("code", &[]),
-    ("function", &["code", "feed", "instance", "model", "net"]),
+    (
+        "function",
+        &["clock", "code", "feed", "instance", "model", "net"],
+    ),
     (
         "lambda",
         &[
@@ -147,11 +153,12 @@ const IMPORTS: [(&str, &[&str]); 44] = [
         ],
     ),
     // A client of two APIs like any other.
-    ("gateway", &[]),
+    ("gateway", &["clock"]),
     (
         "node",
         &[
             "checks",
+            "clock",
             "dns",
             "drill",
             "fabric",
@@ -176,8 +183,12 @@ const IMPORTS: [(&str, &[&str]); 44] = [
 ];
 
 /// What the tests of a crate import beside it. A test that needs much of the house belongs to `conformance`.
-const IMPORTS_OF_TESTS: [(&str, &[&str]); 3] = [
-    ("ec2", &["identity"]),
+const IMPORTS_OF_TESTS: [(&str, &[&str]); 7] = [
+    ("acm", &["clock"]),
+    ("ca", &["clock"]),
+    ("ec2", &["clock", "identity"]),
+    ("eks", &["clock"]),
+    ("feed", &["clock"]),
     ("node", &["cni"]),
     ("proxy", &["mesh"]),
 ];

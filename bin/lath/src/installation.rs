@@ -16,6 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use lath_clock::Clock;
 use lath_store::{Identity, Opening, Report, Store, state_file};
 
 pub(crate) use anew::{Anew, is_needed, set_aside_state};
@@ -201,7 +202,7 @@ fn refusal(file: &Path, error: lath_store::StoreError) -> anyhow::Error {
 
 /// The path of a new directory for files that are set aside.
 fn aside(directory: &Path) -> PathBuf {
-    let now = lath_model::Timestamp::now().as_millis();
+    let now = Clock::system().now().as_millis();
     directory.join(format!("set-aside-{now}"))
 }
 

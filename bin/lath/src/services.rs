@@ -230,7 +230,7 @@ mod tests {
             identity,
             &registry,
             data_dir,
-            Arc::default(),
+            Arc::new(CanaryWatch::new(cell.db.clock().clone())),
         )
         .services()
     }

@@ -38,16 +38,17 @@ pub(crate) fn certify(
     key: &PrivateKey,
     names: &[String],
     lifetime: Duration,
+    now: Timestamp,
 ) -> Result<Issued, FailureReason> {
     let installation = cell.authority.as_ref().ok_or(FailureReason::Other)?;
     match origin {
         Origin::Imported => return Err(FailureReason::Other),
         Origin::Private { authority } if installation_arn(cell).as_ref() != Some(authority) => {
-            return by_own(cell, view, authority, key, names, lifetime);
+            return by_own(cell, view, authority, key, names, lifetime, now);
         }
         Origin::Validated | Origin::Private { .. } => {}
     }
-    let leaf = installation.certify(key, names, lifetime);
+    let leaf = installation.certify(key, names, lifetime, now);
     Ok(Issued {
         leaf: leaf.map_err(|error| failed(&error))?,
         chain: installation.root_pem(),
@@ -62,9 +63,10 @@ fn by_own(
     key: &PrivateKey,
     names: &[String],
     lifetime: Duration,
+    now: Timestamp,
 ) -> Result<Issued, FailureReason> {
     let signing = pca::signing(cell, view, authority)?;
-    let profile = server(key, names, lifetime);
+    let profile = server(key, names, lifetime, now);
     if profile.not_after > signing.not_after {
         return Err(FailureReason::PcaInvalidDuration);
     }
@@ -76,8 +78,7 @@ fn by_own(
 }
 
 /// The profile of a server's certificate by an authority of the account.
-fn server(key: &PrivateKey, names: &[String], lifetime: Duration) -> Profile {
-    let now = Timestamp::now();
+fn server(key: &PrivateKey, names: &[String], lifetime: Duration, now: Timestamp) -> Profile {
     // A common name has at most 64 characters (RFC 5280, upper bounds); the names stand in the extension.
     let common = names.iter().find(|it| it.chars().count() <= 64);
     // digitalSignature, and keyEncipherment, which TLS 1.2 may ask of RSA keys.

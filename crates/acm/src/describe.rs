@@ -23,7 +23,7 @@ fn describe(
 ) -> Result<DescribeCertificateResponse, ApiError> {
     let found = fault::find(&app.cell, view, &op.certificate_arn)?;
     Ok(DescribeCertificateResponse {
-        certificate: Some(detail(app, view, &found, Timestamp::now())),
+        certificate: Some(detail(app, view, &found, app.cell.now())),
     })
 }
 

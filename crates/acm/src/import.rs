@@ -96,7 +96,7 @@ fn verified(op: &ImportCertificate, now: Timestamp) -> Result<Brought, ApiError>
 }
 
 async fn import(app: &Acm, _: &Caller, op: ImportCertificate) -> Result<OnlyArn, ApiError> {
-    let now = Timestamp::now();
+    let now = app.cell.now();
     let cell = &app.cell;
     let authority = app.authority()?;
     let tags = tags::checked(op.tags.as_deref().unwrap_or_default())?;

@@ -45,7 +45,7 @@ pub fn reconcilers(app: &Arc<Acm>, group: &mut Group) {
         let app = Arc::clone(app);
         move || {
             let app = Arc::clone(&app);
-            async move { pass(&app, Timestamp::now()).await }
+            async move { pass(&app).await }
         }
     };
     spawn_reconciler(group, cell, "acm", PERIOD, pass);
@@ -67,8 +67,8 @@ enum Step {
 }
 
 /// Brings every certificate a step further.
-pub(crate) async fn pass(app: &Acm, now: Timestamp) -> Result<(), ApiError> {
-    let view = app.cell.db.view();
+pub(crate) async fn pass(app: &Acm) -> Result<(), ApiError> {
+    let (view, now) = (app.cell.db.view(), app.cell.now());
     pca::sweep(&app.cell, now).await?;
     let all: Vec<Arc<Certificate>> = view.list::<Certificate>().collect();
     for certificate in all {
@@ -248,7 +248,7 @@ async fn issue(app: &Acm, it: &Certificate, now: Timestamp) -> Result<(), ApiErr
     let made = crate::blocking(move || {
         let key = PrivateKey::generate(algorithm).map_err(|_| FailureReason::Other)?;
         let (life, _) = periods(&origin);
-        let issued = authorities::certify(&cell, &view, &origin, &key, &names, life)?;
+        let issued = authorities::certify(&cell, &view, &origin, &key, &names, life, now)?;
         Ok::<_, FailureReason>((issued, authority.seal(&key)))
     })
     .await?;

@@ -1,6 +1,4 @@
 //! What happens to a certificate after it was requested: renewal, revocation, options.
-
-use lath_model::Timestamp;
 use lath_service::operations;
 use lath_store::Tx;
 use lath_wire::ApiError;
@@ -29,7 +27,7 @@ operations! {
 
 fn renew(app: &Acm, tx: &mut Tx, op: RenewCertificate) -> Result<(), ApiError> {
     let arn = &op.certificate_arn;
-    let now = Timestamp::now();
+    let now = tx.now();
     let found = fault::find(&app.cell, tx.view(), arn)?;
     if found.status == CertificateStatus::PendingValidation {
         return Err(fault::in_progress(arn));
@@ -76,7 +74,7 @@ fn revoke(app: &Acm, tx: &mut Tx, op: RevokeCertificate) -> Result<OnlyArn, ApiE
     }
     let mut next = Certificate::clone(&found);
     next.status = CertificateStatus::Revoked;
-    next.revoked = Some((Timestamp::now(), op.revocation_reason));
+    next.revoked = Some((tx.now(), op.revocation_reason));
     next.is_renewing = false;
     tx.put(next);
     Ok(OnlyArn {

@@ -35,7 +35,7 @@ fn list(
             "SortBy and SortOrder must be specified together.",
         ));
     }
-    let now = Timestamp::now();
+    let now = app.cell.now();
     let descends = op.sort_order == Some(SortOrder::Descending);
     // Keys ascend in both orders; equal times are told apart by the id.
     let key = |it: &Arc<Certificate>| {

@@ -2,7 +2,6 @@
 
 use lath_ca::KeyAlgorithm;
 use lath_control::fingerprint;
-use lath_model::Timestamp;
 use lath_service::{Quota, Refuses, operations};
 use lath_store::Tx;
 use lath_wire::ApiError;
@@ -197,7 +196,7 @@ fn request(app: &Acm, tx: &mut Tx, op: RequestCertificate) -> Result<OnlyArn, Ap
         },
         failure: forbidden.then_some(FailureReason::DomainNotAllowed),
         material: None,
-        created_at: Timestamp::now(),
+        created_at: tx.now(),
         issued_at: None,
         imported_at: None,
         not_before: None,

@@ -3,6 +3,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lath_ca::{Authority, Certificate, PrivateKey, verify};
+use lath_clock::ManualClock;
 use lath_control::{Cell, Claim, claims_on};
 use lath_model::Timestamp;
 use lath_store::{Db, Kinds, Memory};
@@ -13,11 +14,20 @@ use crate::{Acm, authorities, issue, usable};
 
 const DAY: Duration = Duration::from_secs(86400);
 
+pub(crate) fn hands() -> ManualClock {
+    ManualClock::at(Timestamp::from_millis(1_767_225_600_000))
+}
+
 pub(crate) async fn lab() -> Acm {
+    lab_at(&hands()).await
+}
+
+async fn lab_at(hands: &ManualClock) -> Acm {
     let mut cell = Cell::for_test().0;
     let kinds = lath_control::kinds(crate::kinds(Kinds::default()));
-    cell.db = Db::open(Arc::new(Memory::new()), kinds).await.unwrap();
-    cell.authority = Some(Arc::new(Authority::random().unwrap()));
+    let db = Db::open(Arc::new(Memory::new()), kinds).await.unwrap();
+    cell.db = db.with_clock(hands.clock());
+    cell.authority = Some(Arc::new(Authority::random(hands().now()).unwrap()));
     Acm {
         cell,
         // Zones of tests are claims.
@@ -95,10 +105,10 @@ fn record(detail: &CertificateDetail, at: usize) -> Claim {
 }
 
 /// A pass, and that another one finds nothing to do.
-async fn settle(app: &Acm, now: Timestamp) {
-    issue::pass(app, now).await.unwrap();
+async fn settle(app: &Acm) {
+    issue::pass(app).await.unwrap();
     let revision = app.cell.db.view().revision();
-    issue::pass(app, now).await.unwrap();
+    issue::pass(app).await.unwrap();
     assert_eq!(
         app.cell.db.view().revision(),
         revision,
@@ -110,7 +120,7 @@ async fn issued(app: &Acm) -> (String, Claim) {
     let arn = request(app, asked("shop.example.com", &["*.shop.example.com"])).await;
     let proof = record(&describe(app, &arn).await, 0);
     put(app, proof.clone()).await;
-    settle(app, Timestamp::now()).await;
+    settle(app).await;
     (arn, proof)
 }
 
@@ -122,7 +132,7 @@ async fn a_name_that_a_zone_proves_gets_its_certificate() {
         asked("Shop.example.com", &["*.shop.example.com", "b.example.com"]),
     )
     .await;
-    settle(&app, Timestamp::now()).await;
+    settle(&app).await;
     let pending = describe(&app, &arn).await;
     assert_eq!(pending.status, Some(CertificateStatus::PendingValidation));
     assert_eq!(pending.domain_name.as_deref(), Some("shop.example.com"));
@@ -135,14 +145,14 @@ async fn a_name_that_a_zone_proves_gets_its_certificate() {
 
     // The wildcard has the record of its name; the third name is not proved yet.
     put(&app, record(&pending, 0)).await;
-    settle(&app, Timestamp::now()).await;
+    settle(&app).await;
     let half = describe(&app, &arn).await;
     let states = half.domain_validation_options.iter().flatten();
     let states: Vec<_> = states.filter_map(|it| it.validation_status).collect();
     use DomainStatus::{PendingValidation, Success};
     assert_eq!(states, [Success, Success, PendingValidation]);
     put(&app, record(&pending, 2)).await;
-    settle(&app, Timestamp::now()).await;
+    settle(&app).await;
 
     let done = describe(&app, &arn).await;
     assert_eq!(done.status, Some(CertificateStatus::Issued));
@@ -172,7 +182,8 @@ async fn a_name_that_a_zone_proves_gets_its_certificate() {
 
 #[tokio::test]
 async fn requests_fail_as_they_do_on_aws() {
-    let app = lab().await;
+    let hands = hands();
+    let app = lab_at(&hands).await;
     let late = request(&app, asked("late.example.com", &[])).await;
     let denied = request(&app, asked("caa.example.com", &[])).await;
     put(&app, record(&describe(&app, &denied).await, 0)).await;
@@ -198,8 +209,9 @@ async fn requests_fail_as_they_do_on_aws() {
         ..asked("private.example.com", &[])
     };
     let unknown = request(&app, unknown).await;
-    settle(&app, Timestamp::now()).await;
-    settle(&app, Timestamp::now().plus(4 * DAY)).await;
+    settle(&app).await;
+    hands.advance(4 * DAY);
+    settle(&app).await;
     for (arn, status, reason) in [
         (&late, CertificateStatus::ValidationTimedOut, None),
         (
@@ -244,7 +256,7 @@ async fn a_private_certificate_leaves_encrypted() {
     };
     let arn = request(&app, op.clone()).await;
     put(&app, record(&describe(&app, &arn).await, 0)).await;
-    settle(&app, Timestamp::now()).await;
+    settle(&app).await;
     let it = describe(&app, &arn).await;
     assert_eq!(it.r#type, Some(CertificateType::Private));
     assert_eq!(it.status, Some(CertificateStatus::Issued));
@@ -270,7 +282,7 @@ async fn a_private_certificate_leaves_encrypted() {
     call(&app, renew()).await.unwrap();
     let error = call(&app, renew()).await.unwrap_err();
     assert_eq!(error.code, "RequestInProgressException");
-    settle(&app, Timestamp::now()).await;
+    settle(&app).await;
     let renewed = describe(&app, &arn).await;
     assert_ne!(renewed.serial, serial);
     let summary = renewed.renewal_summary.unwrap();
@@ -279,11 +291,13 @@ async fn a_private_certificate_leaves_encrypted() {
 
 #[tokio::test]
 async fn what_is_in_use_is_renewed_before_its_end_and_is_not_deleted() {
-    let app = lab().await;
+    let hands = hands();
+    let app = lab_at(&hands).await;
     let (arn, proof) = issued(&app).await;
     let before = describe(&app, &arn).await;
-    let soon = Timestamp::now().plus(170 * DAY);
-    settle(&app, soon).await;
+    let begin = hands.now();
+    hands.set(begin.plus(170 * DAY));
+    settle(&app).await;
     assert_eq!(
         describe(&app, &arn).await.serial,
         before.serial,
@@ -308,7 +322,8 @@ async fn what_is_in_use_is_renewed_before_its_end_and_is_not_deleted() {
         call(&app, delete()).await.unwrap_err().code,
         "ResourceInUseException"
     );
-    settle(&app, Timestamp::now().plus(100 * DAY)).await;
+    hands.set(begin.plus(100 * DAY));
+    settle(&app).await;
     assert_eq!(
         describe(&app, &arn).await.serial,
         before.serial,
@@ -316,7 +331,8 @@ async fn what_is_in_use_is_renewed_before_its_end_and_is_not_deleted() {
     );
 
     take(&app, proof.clone()).await;
-    settle(&app, soon).await;
+    hands.set(begin.plus(170 * DAY));
+    settle(&app).await;
     let waits = describe(&app, &arn).await;
     let summary = waits.renewal_summary.unwrap();
     assert_eq!(summary.renewal_status, RenewalStatus::PendingValidation);
@@ -360,7 +376,7 @@ async fn what_was_revoked_is_known_when_its_record_is_gone() {
     };
     let certificate_arn = request(&app, op).await;
     put(&app, record(&describe(&app, &certificate_arn).await, 0)).await;
-    settle(&app, Timestamp::now()).await;
+    settle(&app).await;
     let serial = describe(&app, &certificate_arn).await.serial.unwrap();
     let known = || crate::revoked(&app.cell, &app.cell.db.view());
     assert!(known().is_empty());
@@ -384,22 +400,22 @@ async fn what_was_revoked_is_known_when_its_record_is_gone() {
 
 #[tokio::test]
 async fn what_ended_while_the_host_was_off_is_renewed_all_the_same() {
-    let app = lab().await;
+    let hands = hands();
+    let app = lab_at(&hands).await;
     let (arn, _) = issued(&app).await;
     let before = describe(&app, &arn).await.serial;
-    let late = Timestamp::now().plus(300 * DAY);
-    settle(&app, late).await;
+    hands.advance(300 * DAY);
+    settle(&app).await;
     assert_eq!(describe(&app, &arn).await.serial, before, "nothing uses it");
     let user = "arn:aws:vpc-lattice:us-east-1:123456789012:service/svc-1";
     put(&app, claim(&arn, user)).await;
-    // The authority says until when it signs by the clock, which did not move: one pass only.
-    issue::pass(&app, late).await.unwrap();
+    settle(&app).await;
     assert_ne!(describe(&app, &arn).await.serial, before);
 }
 
 fn import(authority: &Authority, names: &[&str]) -> (ImportCertificate, PrivateKey) {
     let names: Vec<String> = names.iter().map(|it| (*it).to_owned()).collect();
-    let usable = authority.issue(&names, 30 * DAY).unwrap();
+    let usable = authority.issue(&names, 30 * DAY, hands().now()).unwrap();
     let leaf = Certificate::parse(&usable.chain[0]).unwrap();
     let op = ImportCertificate {
         certificate_arn: None,
@@ -414,7 +430,7 @@ fn import(authority: &Authority, names: &[&str]) -> (ImportCertificate, PrivateK
 #[tokio::test]
 async fn imports_are_verified() {
     let app = lab().await;
-    let foreign = Authority::random().unwrap();
+    let foreign = Authority::random(hands().now()).unwrap();
     let (good, key) = import(&foreign, &["www.example.com"]);
     let arn = call(&app, good.clone())
         .await
@@ -439,7 +455,7 @@ async fn imports_are_verified() {
 
     let other = import(&foreign, &["www.example.com"]).0;
     let twice = [good.certificate.0.clone(), good.certificate.0.clone()].concat();
-    let stranger = Authority::random().unwrap().root_pem();
+    let stranger = Authority::random(hands().now()).unwrap().root_pem();
     // The version says v1: what that breaks of the signature is looked at later.
     let mut old = Certificate::all_from_pem(&good.certificate.0)
         .unwrap()

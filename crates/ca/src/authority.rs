@@ -72,11 +72,11 @@ impl fmt::Debug for Authority {
 }
 
 impl Authority {
-    /// Makes a new root, valid for ten years, its key on P-256.
+    /// Makes a new root, valid for ten years from now, its key on P-256.
     ///
     /// # Errors
     /// The host gives no random numbers.
-    pub fn generate(sealing: &SealingKey) -> Result<Stored, IssueError> {
+    pub fn generate(sealing: &SealingKey, now: Timestamp) -> Result<Stored, IssueError> {
         let key = PrivateKey::generate(KeyAlgorithm::P256).map_err(|_| IssueError::Key)?;
         let mark: String = key
             .public()
@@ -90,7 +90,6 @@ impl Authority {
             .with("2.5.4.10", "Lath")
             .with("2.5.4.3", format!("Lath Root CA {mark}"));
         let algorithm = SignatureAlgorithm::Sha256Ecdsa;
-        let now = Timestamp::now();
         let profile = Profile {
             subject: subject.clone(),
             names: Vec::new(),
@@ -131,9 +130,9 @@ impl Authority {
     ///
     /// # Errors
     /// The host gives no random numbers.
-    pub fn random() -> Result<Self, IssueError> {
+    pub fn random(now: Timestamp) -> Result<Self, IssueError> {
         let sealing = SealingKey::random();
-        let stored = Self::generate(&sealing)?;
+        let stored = Self::generate(&sealing, now)?;
         Self::open(&stored, sealing).ok_or(IssueError::Key)
     }
 
@@ -166,8 +165,9 @@ impl Authority {
         key: &PrivateKey,
         names: &[String],
         lifetime: Duration,
+        now: Timestamp,
     ) -> Result<Certificate, IssueError> {
-        let profile = server(key.algorithm(), names, lifetime);
+        let profile = server(key.algorithm(), names, lifetime, now);
         self.signer.sign(key.public(), key.algorithm(), &profile)
     }
 
@@ -175,9 +175,14 @@ impl Authority {
     ///
     /// # Errors
     /// A name is none, or the host gives no random numbers.
-    pub fn issue(&self, names: &[String], lifetime: Duration) -> Result<Usable, IssueError> {
+    pub fn issue(
+        &self,
+        names: &[String],
+        lifetime: Duration,
+        now: Timestamp,
+    ) -> Result<Usable, IssueError> {
         let key = PrivateKey::generate(KeyAlgorithm::P256).map_err(|_| IssueError::Key)?;
-        let leaf = self.certify(&key, names, lifetime)?;
+        let leaf = self.certify(&key, names, lifetime, now)?;
         Ok(Usable {
             names: leaf.dns_names.clone(),
             key_algorithm: key.algorithm(),
@@ -204,9 +209,9 @@ impl Authority {
         &self,
         region: &str,
         lifetime: Duration,
+        now: Timestamp,
     ) -> Result<Usable, IssueError> {
         let key = PrivateKey::generate(KeyAlgorithm::P256).map_err(|_| IssueError::Key)?;
-        let now = Timestamp::now();
         let profile = Profile {
             subject: Subject::default()
                 .with("2.5.4.10", "Lath")
@@ -232,8 +237,12 @@ impl Authority {
 }
 
 /// The profile of a server's certificate.
-pub(crate) fn server(algorithm: KeyAlgorithm, names: &[String], lifetime: Duration) -> Profile {
-    let now = Timestamp::now();
+pub(crate) fn server(
+    algorithm: KeyAlgorithm,
+    names: &[String],
+    lifetime: Duration,
+    now: Timestamp,
+) -> Profile {
     // A common name has at most 64 characters (RFC 5280, upper bounds); the names stand in the extension.
     let common = names.iter().find(|it| it.chars().count() <= 64);
     let subject = common.map(Subject::common).unwrap_or_default();

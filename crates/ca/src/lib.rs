@@ -7,10 +7,12 @@
 //! ```
 //! use std::time::Duration;
 //! use lath_ca::Authority;
+//! use lath_model::Timestamp;
 //!
-//! let authority = Authority::random().unwrap();
+//! let now = Timestamp::from_millis(1_700_000_000_000);
+//! let authority = Authority::random(now).unwrap();
 //! let day = Duration::from_secs(86400);
-//! let usable = authority.issue(&["shop.example.com".to_owned()], day).unwrap();
+//! let usable = authority.issue(&["shop.example.com".to_owned()], day, now).unwrap();
 //! assert_eq!(usable.names, ["shop.example.com"]);
 //! assert!(authority.root_pem().starts_with("-----BEGIN CERTIFICATE-----"));
 //! ```

@@ -31,14 +31,14 @@ fn openssl(directory: &Path, arguments: &[&str]) -> std::process::Output {
 
 #[test]
 fn the_installations_authority_signs_what_openssl_believes() {
-    let authority = Authority::random().unwrap();
+    let authority = Authority::random(now()).unwrap();
     let directory = tempfile::tempdir().unwrap();
     let at = directory.path();
     file(at, "root.pem", &authority.root_pem());
     let long = format!("{}.example.com", "a".repeat(60));
     for names in [&["*.example.com", "example.com"][..], &[&long]] {
         let names: Vec<String> = names.iter().map(|it| (*it).to_owned()).collect();
-        let usable = authority.issue(&names, YEAR).unwrap();
+        let usable = authority.issue(&names, YEAR, now()).unwrap();
         assert_eq!(usable.names, names);
         let leaf = Certificate::parse(&usable.chain[0]).unwrap();
         assert_eq!(leaf.public, usable.key.public());
@@ -60,7 +60,7 @@ fn the_installations_authority_signs_what_openssl_believes() {
         assert!(told.status.success(), "{told:?}");
     }
     assert_ne!(
-        Authority::random().unwrap().root().subject,
+        Authority::random(now()).unwrap().root().subject,
         authority.root().subject
     );
 }
@@ -68,20 +68,25 @@ fn the_installations_authority_signs_what_openssl_believes() {
 #[test]
 fn keys_are_opened_with_the_installations_key_only() {
     let sealing = SealingKey::random();
-    let stored = Authority::generate(&sealing).unwrap();
+    let stored = Authority::generate(&sealing, now()).unwrap();
     assert!(Authority::open(&stored, SealingKey::random()).is_none());
     let authority = Authority::open(&stored, sealing).unwrap();
     for algorithm in [KeyAlgorithm::P384, KeyAlgorithm::Rsa2048] {
         let key = PrivateKey::generate(algorithm).unwrap();
         let sealed = authority.seal(&key);
         assert!(authority.unseal(&sealed).unwrap() == key);
-        assert!(Authority::random().unwrap().unseal(&sealed).is_none());
+        assert!(Authority::random(now()).unwrap().unseal(&sealed).is_none());
         assert_eq!(format!("{sealed:?}"), "Sealed(..)");
     }
 }
 
+/// What `openssl` believes, it believes of the machine's time.
+fn now() -> Timestamp {
+    lath_clock::Clock::system().now()
+}
+
 fn profile(subject: &Subject, constraint: Constraint) -> Profile {
-    let now = Timestamp::now();
+    let now = now();
     Profile {
         subject: subject.clone(),
         uris: Vec::new(),

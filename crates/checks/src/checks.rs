@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use lath_clock::Clock;
 use lath_feed::telemetry::{Discard, Sink};
 use lath_feed::{CheckObserved, Mesh, PeerState, Snapshot, SnapshotReceiver, Topology};
 use lath_model::Timestamp;
@@ -42,6 +43,8 @@ pub struct ChecksConfig {
     pub state: Option<PathBuf>,
     /// The receiver of metrics. Only the home region reports them.
     pub sink: Arc<dyn Sink>,
+    /// When reports and verdicts are of.
+    pub clock: Clock,
     /// Concurrent probes at most; others wait.
     pub most_running: usize,
 }
@@ -51,6 +54,7 @@ impl Default for ChecksConfig {
         Self {
             state: None,
             sink: Arc::new(Discard),
+            clock: Clock::system(),
             most_running: 1024,
         }
     }
@@ -284,7 +288,7 @@ impl Node {
         if current.is_none_or(|current| **current != *finished.check) {
             return; // the check changed or was deleted while the probe ran
         }
-        let now = Timestamp::now();
+        let now = self.config.clock.now();
         let Finished {
             check,
             threshold,
@@ -303,7 +307,7 @@ impl Node {
 
     /// Computes the verdicts and publishes changes.
     fn settle(&mut self) {
-        let now = Timestamp::now();
+        let now = self.config.clock.now();
         let checks = &self.snapshot.health_checks;
         let observers = self.topology.observers();
         // Before the first snapshot no check is known: settling would drop the restored verdicts.
@@ -390,7 +394,7 @@ impl Node {
             since: self
                 .since
                 .get(id)
-                .map_or_else(Timestamp::now, |(_, at)| *at),
+                .map_or_else(|| self.config.clock.now(), |(_, at)| *at),
             quorum: probed(check).is_none() || votes > self.topology.observers() / 2,
             observers: own.into_iter().chain(theirs).collect(),
         })
@@ -399,7 +403,7 @@ impl Node {
     fn report(&self) {
         if self.topology.is_home() {
             let observed = Arc::clone(&self.observed_tx.borrow());
-            metrics::report(&*self.config.sink, &observed, Timestamp::now());
+            metrics::report(&*self.config.sink, &observed, self.config.clock.now());
         }
     }
 }

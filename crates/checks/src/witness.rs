@@ -3,8 +3,8 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use lath_clock::Clock;
 use lath_feed::{Mesh, PeerState, Topology};
-use lath_model::Timestamp;
 use lath_net::Network;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until};
@@ -174,7 +174,7 @@ impl Observer {
         } = finished;
         match self
             .own_reports
-            .record(&check, threshold, outcome, Timestamp::now())
+            .record(&check, threshold, outcome, Clock::system().now())
         {
             Change::Time => {
                 self.flush.get_or_insert_with(|| Instant::now() + COARSE);

@@ -14,8 +14,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use lath_checks::{Checks, ChecksConfig, ChecksHandle, Witness, WitnessHandle};
+use lath_clock::Clock;
 use lath_feed::*;
-use lath_model::Timestamp;
 use lath_model::id::HealthCheckId;
 use lath_net::{Kind, Network, Place};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -105,7 +105,7 @@ impl Wan {
                     (false, Some(state)) => state.values.clone(),
                     _ => values.clone(),
                 };
-                let since = Timestamp::now();
+                let since = Clock::system().now();
                 let state = PeerState {
                     connected,
                     since,

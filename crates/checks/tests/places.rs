@@ -16,8 +16,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use lath_checks::{Checks, ChecksConfig, NAMES_TOPIC};
+use lath_clock::Clock;
 use lath_feed::*;
-use lath_model::Timestamp;
 use lath_model::id::HealthCheckId;
 use lath_net::{Kind, Network, Place, new_socket};
 use nix::sched::{CloneFlags, setns, unshare};
@@ -339,7 +339,7 @@ async fn endpoints_are_reached_where_they_are() {
     let names = serde_json::json!({ FOREIGN: FOREIGN }).to_string();
     let west = PeerState {
         connected: true,
-        since: Timestamp::now(),
+        since: Clock::system().now(),
         values: lath_feed::Values::unit(NAMES_TOPIC.to_owned(), names.into()),
     };
     carrier

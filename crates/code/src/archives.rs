@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
+use std::time::SystemTime;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -137,11 +138,11 @@ impl Archives {
         Ok(archive)
     }
 
-    /// Removes archives that are not in use and older than an hour: a younger one may belong to a request that is not done.
+    /// Removes archives that are not in use and older than an hour by now: a younger one may belong to a request that is not done.
     ///
     /// # Errors
     /// When the directory cannot be read.
-    pub fn sweep(&self, is_used: impl Fn(&Digest) -> bool) -> io::Result<()> {
+    pub fn sweep(&self, now: SystemTime, is_used: impl Fn(&Digest) -> bool) -> io::Result<()> {
         let entries = match fs::read_dir(&self.0) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
             other => other?,
@@ -151,7 +152,7 @@ impl Archives {
             let digest = name.to_str().and_then(|name| name.strip_suffix(".zip"));
             let digest = digest.and_then(|name| name.parse::<Digest>().ok());
             let _naming = NAMING.lock().unwrap_or_else(PoisonError::into_inner);
-            if digest.is_some_and(|it| is_used(&it)) || !is_old(&entry.path()) {
+            if digest.is_some_and(|it| is_used(&it)) || !is_old(&entry.path(), now) {
                 continue;
             }
             if let Err(error) = fs::remove_file(entry.path())
@@ -194,14 +195,16 @@ impl Archives {
 }
 
 /// An hour old.
-fn is_old(path: &Path) -> bool {
+fn is_old(path: &Path, now: SystemTime) -> bool {
     let age = fs::metadata(path).and_then(|it| it.modified()).ok();
-    let age = age.and_then(|since| since.elapsed().ok());
+    let age = age.and_then(|since| now.duration_since(since).ok());
     age.is_some_and(|age| age.as_secs() > 3600)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]
@@ -216,10 +219,16 @@ mod tests {
             digest.base64(),
             "dpLDrTVAu4A8Ags67mbNiIcSMjTqDG5xQ8Ct1z/0Me0="
         );
-        archives.sweep(|_| false).unwrap();
+        let kept = fs::metadata(archives.path(&digest)).unwrap();
+        let after = |seconds| kept.modified().unwrap() + Duration::from_secs(seconds);
+        archives.sweep(after(3600), |_| false).unwrap();
         assert!(archives.read(&digest).is_ok(), "it is young");
+        archives.sweep(after(3601), |_| true).unwrap();
+        assert!(archives.read(&digest).is_ok(), "it is in use");
         fs::write(archives.path(&digest), b"two").unwrap();
         assert!(archives.read(&digest).is_err());
+        archives.sweep(after(9999), |_| false).unwrap();
+        assert!(!archives.path(&digest).exists());
         assert!("../x".parse::<Digest>().is_err());
     }
 

@@ -1,8 +1,9 @@
 use std::sync::Arc;
 
 use lath_ca::Authority;
+use lath_clock::Clock;
 use lath_feed::{InstallationKeys, NoNode, NodeQueries, Observed, ObservedReceiver, Topology};
-use lath_model::{Owner, Partition};
+use lath_model::{Owner, Partition, Timestamp};
 use lath_store::Db;
 
 /// Whether AWS's limits hold.
@@ -54,6 +55,18 @@ impl Cell {
             node: Arc::new(NoNode),
         };
         (cell, sender)
+    }
+
+    /// [`Self::for_test`] by another clock than the system's.
+    pub fn for_test_at(clock: Clock) -> (Self, tokio::sync::watch::Sender<Arc<Observed>>) {
+        let (mut cell, sender) = Self::for_test();
+        cell.db = cell.db.with_clock(clock);
+        (cell, sender)
+    }
+
+    /// The time now, by the clock of the state. What a transaction writes carries [`Tx::now`](lath_store::Tx::now) instead.
+    pub fn now(&self) -> Timestamp {
+        self.db.now()
     }
 
     /// The partition that this region, and with it the whole installation, is in.

@@ -56,7 +56,7 @@ pub fn claim_token(
     fingerprint: u64,
     new_id: &str,
 ) -> TokenUse {
-    let now = Timestamp::now();
+    let now = tx.now();
     let known = tx.get::<Token>(&format!("{scope}/{token}"));
     match known.filter(|known| !known.is_expired(now)) {
         Some(known) if known.fingerprint == fingerprint => TokenUse::Repeat(known.resource.clone()),
@@ -90,11 +90,7 @@ pub fn fingerprint(parameters: &impl Debug) -> u64 {
 /// # Errors
 /// That the store failed; the rest is forgotten by the next call.
 pub async fn sweep_tokens(db: &Db) -> Result<usize, StoreError> {
-    sweep_tokens_at(db, Timestamp::now()).await
-}
-
-async fn sweep_tokens_at(db: &Db, now: Timestamp) -> Result<usize, StoreError> {
-    let view = db.view();
+    let (view, now) = (db.view(), db.now());
     let expired: Vec<String> = view
         .list::<Token>()
         .filter(|token| token.is_expired(now))
@@ -124,6 +120,8 @@ fn forget(tx: &mut Tx, id: &str, now: Timestamp) {
 mod tests {
     use super::*;
 
+    use lath_clock::ManualClock;
+
     async fn claim(db: &Db, token: &str, fingerprint: u64, new_id: &str) -> TokenUse {
         let write = db.write(|tx| {
             let used = claim_token(tx, "CreateVpc", token, fingerprint, new_id);
@@ -134,13 +132,17 @@ mod tests {
 
     #[tokio::test]
     async fn a_token_answers_the_first_resource_until_it_expires() {
-        let db = Db::in_memory();
+        let hands = ManualClock::at(Timestamp::default());
+        let db = Db::in_memory().with_clock(hands.clock());
         assert_eq!(claim(&db, "t", 1, "vpc-1").await, TokenUse::New);
         let repeat = TokenUse::Repeat("vpc-1".into());
         assert_eq!(claim(&db, "t", 1, "vpc-2").await, repeat);
         assert_eq!(claim(&db, "t", 2, "vpc-2").await, TokenUse::Mismatch);
         assert_eq!(sweep_tokens(&db).await.unwrap(), 0);
+        hands.advance(RETENTION - Duration::from_millis(1));
         assert_eq!(claim(&db, "t", 1, "vpc-2").await, repeat);
+        hands.advance(Duration::from_millis(1));
+        assert_eq!(claim(&db, "t", 2, "vpc-2").await, TokenUse::New);
     }
 
     #[test]
@@ -153,13 +155,14 @@ mod tests {
 
     #[tokio::test]
     async fn expired_tokens_are_swept_in_bounded_transactions() {
-        let db = Db::in_memory();
+        let hands = ManualClock::at(Timestamp::default());
+        let db = Db::in_memory().with_clock(hands.clock());
         for n in 0..(SWEEP * 2 + 1) {
             claim(&db, &n.to_string(), 1, "vpc-1").await;
         }
         let before = db.view().revision();
-        let later = Timestamp::now().plus(RETENTION);
-        let swept = sweep_tokens_at(&db, later).await.unwrap();
+        hands.advance(RETENTION);
+        let swept = sweep_tokens(&db).await.unwrap();
         assert_eq!(swept, SWEEP * 2 + 1);
         assert_eq!(db.view().list::<Token>().count(), 0);
         assert_eq!(db.view().revision(), before + 3);

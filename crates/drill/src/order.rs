@@ -7,8 +7,9 @@
 use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, UNIX_EPOCH};
 
+use lath_clock::Clock;
 use lath_model::{ManagedId, WorkloadId};
 use serde::{Deserialize, Serialize};
 
@@ -59,7 +60,10 @@ pub struct Orders(PathBuf);
 impl Order {
     /// The remaining time of the fault, at most [`LONGEST`]; `None` after its deadline.
     pub fn left(&self) -> Option<Duration> {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).ok()?;
+        let now = Clock::system()
+            .system_time()
+            .duration_since(UNIX_EPOCH)
+            .ok()?;
         let left = Duration::from_millis(self.until_ms).checked_sub(now)?;
         (!left.is_zero()).then(|| left.min(LONGEST))
     }
@@ -67,7 +71,8 @@ impl Order {
 
 /// The time in `by` from now, in milliseconds since 1970.
 pub fn ahead(by: Duration) -> u64 {
-    let now = SystemTime::now()
+    let now = Clock::system()
+        .system_time()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();
     u64::try_from((now + by.min(LONGEST)).as_millis()).unwrap_or(u64::MAX)

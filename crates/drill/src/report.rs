@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use lath_clock::Clock;
 use lath_model::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -63,7 +64,7 @@ impl Report {
     ) -> Self {
         let repetitions: Vec<Repetition> = seen.iter().map(|s| figures(s, &judge)).collect();
         Self {
-            at: Timestamp::now(),
+            at: Clock::system().now(),
             scenario: subject.scenario,
             victim: subject.victim,
             target: subject.target,

@@ -82,7 +82,7 @@ pub async fn offer_directories(
                 let before = known.iter().find(|image| image.name == directory.name);
                 tx.put(DirectoryImage {
                     id: before.map_or_else(ImageId::random, |image| image.id.clone()),
-                    created_at: before.map_or_else(Timestamp::now, |image| image.created_at),
+                    created_at: before.map_or_else(|| tx.now(), |image| image.created_at),
                     name: directory.name,
                     description: directory.description,
                     path: directory.path,

@@ -9,7 +9,6 @@ use lath_control::Cell;
 use lath_ec2::Ec2;
 use lath_feed::{InstanceObserved, InstancePhase, Observed, Power, Snapshot};
 use lath_identity::{Identity, RootKey};
-use lath_model::Timestamp;
 use lath_wire::http::FrontDoor;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -66,7 +65,7 @@ async fn obey_at_once(cell: Cell, observe: watch::Sender<Arc<Observed>>) {
             let state = InstanceObserved {
                 state: observed(instance.power),
                 boot: instance.boot,
-                since: Timestamp::now(),
+                since: cell.now(),
             };
             (instance.id.clone(), state)
         });

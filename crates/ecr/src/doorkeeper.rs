@@ -54,7 +54,7 @@ impl Doorkeeper {
             let parts = it.split_once(' ');
             parts.is_some_and(|(until, path)| {
                 let until = until.parse().unwrap_or_default();
-                path == asked.path && Timestamp::now() < Timestamp::from_millis(until)
+                path == asked.path && self.app.cell.now() < Timestamp::from_millis(until)
             })
         })
     }

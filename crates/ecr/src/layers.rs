@@ -1,11 +1,9 @@
 //! Layers: what there is, where to get it, and uploads in parts.
 
-use std::sync::Arc;
-
-use lath_model::Timestamp;
 use lath_registry::{Digest, StoreError, UploadError};
 use lath_service::operations;
 use lath_wire::{ApiError, Caller, Doc};
+use std::sync::Arc;
 use uuid::Uuid;
 
 use crate::logins::TICKET_LIFE;
@@ -104,7 +102,7 @@ async fn address(
         ));
     }
     let path = format!("/v2/{name}/blobs/{digest}");
-    let until = Timestamp::now().plus(TICKET_LIFE).as_millis();
+    let until = app.cell.now().plus(TICKET_LIFE).as_millis();
     let ticket = app.logins.seal(&format!("{until} {path}"));
     let ticket = ticket
         .replace('+', "%2B")

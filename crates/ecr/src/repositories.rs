@@ -3,7 +3,6 @@
 use std::ops::Bound;
 
 use lath_control::paginate_from;
-use lath_model::Timestamp;
 use lath_service::{Quota, Refuses, operations};
 use lath_store::{Record as _, Tx, View};
 use lath_wire::{ApiError, Caller};
@@ -130,7 +129,7 @@ async fn create(app: &Ecr, _: &Caller, op: CreateRepository) -> Result<OneReposi
         })?;
         Ok::<_, ApiError>(tx.put(Record {
             name: name.clone(),
-            created_at: Timestamp::now(),
+            created_at: tx.now(),
             mutability,
             exclusions: exclusions.clone(),
             policy: None,

@@ -116,7 +116,7 @@ fn health(cell: &Cell, cluster: &Cluster) -> Insight {
         name: Some("Cluster health issues".into()),
         category: Some(Category::UpgradeReadiness),
         kubernetes_version: Some(cluster.version.clone()),
-        last_refresh_time: Some(Timestamp::now()),
+        last_refresh_time: Some(cell.now()),
         last_transition_time: Some(cluster.created_at),
         description: Some("Checks whether the API server answers and nodes are ready.".into()),
         insight_status: Some(InsightStatus {

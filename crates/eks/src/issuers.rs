@@ -210,7 +210,7 @@ mod tests {
             elastic_load_balancing: None,
             logs: BTreeSet::new(),
             issuer_id: issuer_id.into(),
-            keys: lath_kubernetes::pki::generate().unwrap(),
+            keys: lath_kubernetes::pki::generate(lath_model::Timestamp::default()).unwrap(),
             access: Access {
                 mode: AuthenticationMode::Api,
                 bootstrap: true,
@@ -230,7 +230,7 @@ mod tests {
             boot: 1,
             client_request_token: None,
             tags: BTreeMap::new(),
-            created_at: lath_model::Timestamp::now(),
+            created_at: lath_model::Timestamp::default(),
         }
     }
 
@@ -306,7 +306,7 @@ mod tests {
     async fn a_service_account_has_the_role_of_its_association() {
         let cell = cell("us-east-1").await;
         put(&cell, cluster("shop", "ABC")).await;
-        let now = lath_model::Timestamp::now();
+        let now = cell.now();
         let association = PodIdentity {
             id: "a-1".into(),
             cluster: "shop".into(),

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use lath_control::Cell;
-use lath_model::Timestamp;
 use lath_service::{Quota, Refuses, operations};
 use lath_store::{Record as _, Tx, View};
 use lath_wire::ApiError;
@@ -123,7 +122,7 @@ pub(crate) fn make(
             twin.id
         )));
     }
-    let now = Timestamp::now();
+    let now = tx.now();
     Ok(tx.put(PodIdentity {
         id: new_id(),
         cluster: cluster.to_owned(),
@@ -233,7 +232,7 @@ fn update(
         roles::of_pods(&app.cell, tx.view(), &role)?;
         next.role_arn = role;
     }
-    next.modified_at = Timestamp::now();
+    next.modified_at = tx.now();
     Ok(one(app, &tx.put(next)))
 }
 

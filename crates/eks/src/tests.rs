@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::Request;
+use lath_clock::ManualClock;
 use lath_control::{Cell, Mode, compile};
 use lath_ec2::Ec2;
 use lath_ec2::records::{Instance, InstanceState, NetworkInterface, SecurityGroup};
@@ -30,6 +32,7 @@ use crate::{CONTRIBUTIONS, Eks, Platform};
 /// A region with a VPC of two zones, and roles.
 pub(crate) struct Lab {
     pub(crate) app: Arc<Eks>,
+    pub(crate) hands: ManualClock,
     service: Service,
     ec2: Service,
     observed: watch::Sender<Arc<Observed>>,
@@ -70,7 +73,7 @@ fn role(name: &str, path: &str, trusted: &str) -> Role {
         max_session: 3600,
         policies: Policies::default(),
         tags: BTreeMap::new(),
-        created_at: Timestamp::now(),
+        created_at: Timestamp::default(),
     }
 }
 
@@ -95,7 +98,8 @@ impl Lab {
         find: impl Fn() -> Result<Binaries, BinariesError> + Send + Sync + 'static,
         mode: Mode,
     ) -> Self {
-        let (mut cell, observed) = Cell::for_test();
+        let hands = ManualClock::at(Timestamp::from_millis(1_767_225_600_000));
+        let (mut cell, observed) = Cell::for_test_at(hands.clock());
         cell.mode = mode;
         // A port that something listens on is passed over.
         let platform = Platform::new(find, |port| port != 16443);
@@ -108,6 +112,7 @@ impl Lab {
             ec2: lath_ec2::service(&Arc::new(Ec2 { cell })),
             reconciler: Reconciler::new(Arc::clone(&app)),
             app,
+            hands,
             observed,
             subnets: Vec::new(),
         };
@@ -216,7 +221,7 @@ impl Lab {
                 InstanceObserved {
                     state: InstancePhase::Running,
                     boot: instance.boot,
-                    since: Timestamp::now(),
+                    since: self.app.cell.now(),
                 },
             );
         }
@@ -273,6 +278,12 @@ impl Lab {
 
     pub(crate) async fn pass(&self) {
         self.reconciler.pass().await.unwrap();
+    }
+
+    /// A pass that many seconds later.
+    pub(crate) async fn pass_after(&self, seconds: u64) {
+        self.hands.advance(Duration::from_secs(seconds));
+        self.pass().await;
     }
 
     pub(crate) fn reconciler(&self) -> &Reconciler {

@@ -1,11 +1,9 @@
 //! Updates: the record of changes that take time.
 
-use std::sync::Arc;
-
-use lath_model::Timestamp;
 use lath_service::operations;
 use lath_store::{Record as _, Tx, View};
 use lath_wire::ApiError;
+use std::sync::Arc;
 
 use crate::record::{Addon, NodeGroup, Update, UpdateOf, key};
 use crate::resource_types::{ADDON, CAPABILITY, CLUSTER, NODEGROUP};
@@ -72,7 +70,7 @@ pub(crate) fn begin(
         params,
         errors: Vec::new(),
         after,
-        created_at: Timestamp::now(),
+        created_at: tx.now(),
     })
 }
 

@@ -8,6 +8,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue};
+use lath_clock::Clock;
 use lath_feed::function_limits::PAYLOAD;
 use lath_feed::{Function, Invoked};
 use lath_model::Timestamp;
@@ -70,7 +71,7 @@ pub(crate) async fn run(
         begin,
         code,
     } = made;
-    let stream = stream_name(Timestamp::now());
+    let stream = stream_name(Clock::system().now());
     let opening = House::open(&shared, &function, &begin, &code, &stream);
     let opened = match stop.run_until_cancelled(opening).await {
         Some(opened) => opened,
@@ -223,7 +224,7 @@ impl Life {
         let own = Duration::from_secs(self.function.timeout_seconds.into());
         let id = asked.invocation.request_id.clone();
         let event = Event {
-            headers: self.headers(&asked, Timestamp::now().plus(own)),
+            headers: self.headers(&asked, Clock::system().now().plus(own)),
             body: std::mem::take(&mut asked.invocation.payload.0),
         };
         if let Err(event) = ready.send(event) {
@@ -453,7 +454,7 @@ fn text(body: &Bytes) -> Option<String> {
 /// Of no trace: nothing is sampled (<https://docs.aws.amazon.com/xray/latest/devguide/xray-concepts.html>).
 fn trace() -> String {
     let mut random = rand::rng();
-    let seconds = Timestamp::now().as_millis() / 1000;
+    let seconds = Clock::system().now().as_millis() / 1000;
     let (one, two): (u32, u64) = (random.random(), random.random());
     format!("Root=1-{seconds:08x}-{one:08x}{two:016x};Sampled=0")
 }

@@ -1,5 +1,6 @@
 //! How functions fail, in Lambda's words.
 
+use lath_clock::Clock;
 use lath_feed::Invoked;
 use serde_json::json;
 
@@ -27,7 +28,7 @@ impl Failure {
         Self {
             said: Some(format!(
                 "{} {request} {text}",
-                lath_model::Timestamp::now().iso8601_millis()
+                Clock::system().now().iso8601_millis()
             )),
             ..Self::of("Sandbox.Timedout", request, &text)
         }

@@ -4,8 +4,8 @@ use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 
+use lath_clock::Clock;
 use lath_feed::telemetry::{LogLines, Sink};
-use lath_model::Timestamp;
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 
 /// The end of the log that an answer has, in bytes.
@@ -75,7 +75,7 @@ impl Log {
         self.sink.log_lines(LogLines {
             group: self.group.clone(),
             stream: self.stream.clone(),
-            at: Timestamp::now(),
+            at: Clock::system().now(),
             lines: std::mem::take(&mut self.lines),
         });
     }

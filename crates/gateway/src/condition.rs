@@ -50,9 +50,7 @@ impl Verdict {
 /// Gives new conditions their times: that of the known condition of the type while the status is the same, else now.
 /// Known conditions of types that the new ones lack are another controller's, and stay.
 pub(crate) fn merged(known: &[Condition], mut new: Vec<Condition>, own: &[&str]) -> Vec<Condition> {
-    let now = jiff::Timestamp::now()
-        .strftime("%Y-%m-%dT%H:%M:%SZ")
-        .to_string();
+    let now = lath_clock::Clock::system().now().iso8601_seconds();
     for condition in &mut new {
         let before = known.iter().find(|it| it.kind == condition.kind);
         condition.last_transition_time = match before {

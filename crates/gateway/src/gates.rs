@@ -433,8 +433,8 @@ impl App {
             "message": verdict.message,
         });
         if said.is_none_or(|it| it.status != status) {
-            let now = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ");
-            condition["lastTransitionTime"] = json!(now.to_string());
+            let now = lath_clock::Clock::system().now();
+            condition["lastTransitionTime"] = json!(now.iso8601_seconds());
         }
         // The uid keeps the next pod of this name from being told what is true of this one.
         let patch = json!({

@@ -80,7 +80,8 @@ pub(crate) struct Election {
 impl Election {
     pub(crate) fn new(client: Client, namespace: &str) -> Self {
         let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-        let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        let since = lath_clock::Clock::system().system_time();
+        let since = since.duration_since(std::time::UNIX_EPOCH);
         let since = since.unwrap_or_default().as_nanos();
         let pid = std::process::id();
         Self {
@@ -139,7 +140,8 @@ impl Election {
     }
 
     fn held(&self, transitions: i32) -> LeaseSpec {
-        let now = MicroTime(k8s_openapi::jiff::Timestamp::now());
+        let now = lath_clock::Clock::system().system_time();
+        let now = MicroTime(now.try_into().unwrap_or_default());
         LeaseSpec {
             holder_identity: Some(self.identity.clone()),
             lease_duration_seconds: i32::try_from(self.times.duration.as_secs()).ok(),

@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use lath_clock::Clock;
 use lath_feed::{HealthCheck, Snapshot, SnapshotReceiver, TargetGroup, TargetHealth, TargetKey};
-use lath_model::Timestamp;
 use lath_model::id::TargetGroupId;
 use lath_net::Network;
 use rand::Rng;
@@ -529,7 +529,7 @@ impl TargetState {
             health,
             reason: None,
             detail: None,
-            since: Timestamp::now(),
+            since: Clock::system().now(),
         }
     }
 

@@ -10,9 +10,9 @@ use std::time::Duration;
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use lath_clock::Clock;
 use lath_feed::*;
 use lath_health::{HealthConfig, HealthEngine, HealthHandle};
-use lath_model::Timestamp;
 use lath_model::id::*;
 use lath_model::lattice::*;
 use lath_net::HostNetwork;
@@ -391,7 +391,7 @@ async fn the_states_that_need_no_probe_follow_the_configuration() {
     lab.tell();
     lab.becomes(server.at, TargetHealth::Healthy).await;
     let target = lab.group.targets.get_mut(&key(server.at)).unwrap();
-    target.draining_since = Some(Timestamp::now());
+    target.draining_since = Some(Clock::system().now());
     lab.tell();
     lab.becomes(server.at, TargetHealth::Draining).await;
 }
@@ -450,7 +450,7 @@ impl lath_health::Gateways for Straight {
 fn peers(connected: bool) -> Arc<BTreeMap<String, PeerState>> {
     let state = PeerState {
         connected,
-        since: Timestamp::now(),
+        since: Clock::system().now(),
         values: lath_feed::Values::new(),
     };
     Arc::new(BTreeMap::from([("us-west-2".to_owned(), state)]))

@@ -84,7 +84,6 @@ mod tests {
     use super::*;
 
     use lath_feed::InstallationKeys;
-    use lath_model::Timestamp;
 
     const ADMIN: &str = "arn:aws:iam::aws:policy/AdministratorAccess";
 
@@ -96,7 +95,7 @@ mod tests {
             root_secret: Hidden("root's".into()),
             sealing: Hidden("sealing".into()),
         }));
-        let now = Timestamp::now();
+        let now = cell.now();
         let key = |id: &str, active| AccessKey {
             id: id.into(),
             secret: "hers".into(),

@@ -186,7 +186,7 @@ fn create(app: &Iam, tx: &mut Tx, op: CreateGroup) -> Result<OneGroup, ApiError>
         unique_id: unique::id("AGPA"),
         path,
         policies: Policies::default(),
-        created_at: Timestamp::now(),
+        created_at: tx.now(),
     });
     Ok(OneGroup {
         group: shown(app, &group),

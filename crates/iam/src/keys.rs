@@ -141,7 +141,7 @@ fn create(
         secret: unique::secret(),
         user: user.name.clone(),
         active: true,
-        created_at: Timestamp::now(),
+        created_at: tx.now(),
     });
     let access_key = AccessKey {
         user_name: made.user.clone(),

@@ -14,14 +14,13 @@ const MOST: usize = 20_000;
 pub struct LastUsed(Mutex<HashMap<String, Use>>);
 
 impl LastUsed {
-    /// Notes a use.
-    pub fn note(&self, key: &str, service: &str, region: &str) {
+    /// Notes a use at this time.
+    pub fn note(&self, key: &str, service: &str, region: &str, at: Timestamp) {
         let mut uses = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if uses.len() >= MOST && !uses.contains_key(key) {
             uses.clear();
         }
-        let now = Timestamp::now();
-        uses.insert(key.to_owned(), (now, service.to_owned(), region.to_owned()));
+        uses.insert(key.to_owned(), (at, service.to_owned(), region.to_owned()));
     }
 
     /// The last use, where one was seen.

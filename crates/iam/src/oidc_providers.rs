@@ -264,7 +264,7 @@ fn create(app: &Iam, tx: &mut Tx, op: CreateOpenIDConnectProvider) -> Result<Cre
         client_ids,
         thumbprints,
         tags,
-        created_at: Timestamp::now(),
+        created_at: tx.now(),
     });
     Ok(Created {
         arn: Some(provider.arn(app.cell.owner())),

@@ -273,7 +273,7 @@ fn create(app: &Iam, tx: &mut Tx, op: CreatePolicy) -> Result<OnePolicy, ApiErro
     if app.is_strict() && tx.list::<ManagedPolicy>().count() >= MAX_POLICIES {
         return Err(limit("PoliciesPerAccount", MAX_POLICIES));
     }
-    let now = Timestamp::now();
+    let now = tx.now();
     let version = Version {
         document: op.policy_document.clone(),
         created_at: now,

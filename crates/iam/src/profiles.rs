@@ -191,7 +191,7 @@ fn create(app: &Iam, tx: &mut Tx, op: CreateInstanceProfile) -> Result<OneProfil
         path,
         role: None,
         tags,
-        created_at: Timestamp::now(),
+        created_at: tx.now(),
     });
     Ok(OneProfile {
         instance_profile: shown(app, tx.view(), &profile),

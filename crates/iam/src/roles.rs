@@ -294,7 +294,7 @@ fn create(app: &Iam, tx: &mut Tx, op: CreateRole) -> Result<OneRole, ApiError> {
             ..Policies::default()
         },
         tags,
-        created_at: Timestamp::now(),
+        created_at: tx.now(),
     };
     add(app, tx, role)
 }

@@ -1,6 +1,4 @@
 //! Roles that services make for themselves.
-
-use lath_model::Timestamp;
 use lath_service::operations;
 use lath_store::{Tx, View};
 use lath_wire::ApiError;
@@ -140,7 +138,7 @@ fn create(app: &Iam, tx: &mut Tx, op: CreateServiceLinkedRole) -> Result<OneRole
             ..Policies::default()
         },
         tags: Tags::new(),
-        created_at: Timestamp::now(),
+        created_at: tx.now(),
     };
     add(app, tx, role)
 }

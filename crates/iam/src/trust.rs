@@ -258,7 +258,7 @@ mod tests {
             max_session: 3600,
             policies: Policies::default(),
             tags: Default::default(),
-            created_at: Timestamp::now(),
+            created_at: Timestamp::default(),
         }
     }
 
@@ -270,7 +270,7 @@ mod tests {
             policies: Policies::default(),
             groups: Default::default(),
             tags: Default::default(),
-            created_at: Timestamp::now(),
+            created_at: Timestamp::default(),
         }
     }
 

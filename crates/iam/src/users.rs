@@ -235,7 +235,7 @@ fn create(app: &Iam, tx: &mut Tx, op: CreateUser) -> Result<OneUser, ApiError> {
         },
         groups: std::collections::BTreeSet::new(),
         tags,
-        created_at: Timestamp::now(),
+        created_at: tx.now(),
     });
     Ok(OneUser {
         user: shown(app, &user, true),

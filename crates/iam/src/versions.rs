@@ -181,7 +181,7 @@ fn create(app: &Iam, tx: &mut Tx, op: CreatePolicyVersion) -> Result<OneVersion,
         let text = "A managed policy can have up to 5 versions. Before you create a new version, you must delete an existing version.";
         return Err(ApiError::new("LimitExceeded", 409, text));
     }
-    let now = Timestamp::now();
+    let now = tx.now();
     let number = policy.next;
     let version = Version {
         document: text.clone(),
@@ -240,7 +240,7 @@ fn delete(app: &Iam, tx: &mut Tx, op: DeletePolicyVersion) -> Result<(), ApiErro
 fn set_default(app: &Iam, tx: &mut Tx, op: SetDefaultPolicyVersion) -> Result<(), ApiError> {
     let mut policy = own(app.cell.partition(), tx.view(), &op.policy_arn)?;
     policy.default = number(&policy, &op.version_id)?;
-    policy.updated_at = Timestamp::now();
+    policy.updated_at = tx.now();
     tx.put(policy);
     Ok(())
 }

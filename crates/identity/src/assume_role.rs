@@ -210,7 +210,7 @@ impl Identity {
             ));
         }
         let policy_arns = self.session_policy_arns(view, op)?;
-        let now = Timestamp::now();
+        let now = self.now();
         Ok(Session {
             key: unique::access_key_id("ASIA"),
             secret: unique::secret(),
@@ -402,7 +402,7 @@ fn session_token(
         // AWS silently limits a root's sessions to an hour.
         Some(seconds) => seconds.min(longest),
     };
-    let now = Timestamp::now();
+    let now = app.now();
     let session = Session {
         key: unique::access_key_id("ASIA"),
         secret: unique::secret(),

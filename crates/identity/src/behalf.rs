@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use lath_iam::records::Role;
 use lath_iam::{trusts_service, unique};
-use lath_model::Timestamp;
 use lath_service::App as _;
 use lath_session::{Holder, Session};
 use lath_wire::{ApiError, Caller, Principal};
@@ -26,8 +25,10 @@ impl Identity {
 
     /// Whether a session is in force; from now on it is known by its access key.
     pub fn recalls(&self, access_key_id: &str, token: &str) -> bool {
-        let session = self.sessions.open(&self.seal, access_key_id, token);
-        session.is_some_and(|it| it.expires > Timestamp::now())
+        let session = self
+            .sessions
+            .open(&self.seal, access_key_id, token, self.now());
+        session.is_some_and(|it| it.expires > self.now())
     }
 
     /// The unique id of a role that trusts a service now.
@@ -59,7 +60,7 @@ impl Identity {
         session: &str,
     ) -> Result<(Principal, String, String), ApiError> {
         let role = self.trusting(service, role_arn)?;
-        let now = Timestamp::now();
+        let now = self.now();
         let held = Session {
             key: unique::access_key_id("ASIA"),
             secret: unique::secret(),
@@ -79,7 +80,7 @@ impl Identity {
             federation: BTreeMap::new(),
         };
         let token = held.seal(&self.seal);
-        self.sessions.open(&self.seal, &held.key, &token);
+        self.sessions.open(&self.seal, &held.key, &token, now);
         let principal = Principal {
             arn: self
                 .owner()

@@ -1,5 +1,6 @@
 use std::sync::Arc;
 
+use lath_clock::Clock;
 use lath_control::Cell;
 use lath_iam::records::{AccessKey, Role, User};
 use lath_iam::{Directory, LastUsed};
@@ -17,6 +18,7 @@ use lath_session::{Holder, SealingKey, Session, Sessions};
 pub struct Identity {
     account: String,
     partition: Partition,
+    clock: Clock,
     key: RootKey,
     pub(crate) seal: SealingKey,
     pub(crate) cell: Option<Cell>,
@@ -37,6 +39,7 @@ impl Identity {
         Self {
             account: account.into(),
             partition: Partition::default(),
+            clock: Clock::system(),
             key,
             seal: SealingKey::random(),
             cell: None,
@@ -77,13 +80,19 @@ impl Identity {
         self
     }
 
-    /// Adds the users and roles in a cell's state, in its partition, and sessions sealed with the installation's key.
+    /// Adds the users and roles in a cell's state, in its partition and by its clock, and sessions sealed with the installation's key.
     #[must_use]
     pub fn with_iam(mut self, seal: SealingKey, cell: Cell) -> Self {
         self.seal = seal;
         self.partition = cell.partition();
+        self.clock = cell.db.clock().clone();
         self.cell = Some(cell);
         self
+    }
+
+    /// The time now.
+    pub(crate) fn now(&self) -> Timestamp {
+        self.clock.now()
     }
 
     /// The last use of each key in this process.
@@ -143,11 +152,12 @@ impl Identity {
     }
 
     fn temporary(&self, id: &str, token: &str) -> Result<Credential<KeyOwner>, LookupError> {
+        let now = self.now();
         let session = self
             .sessions
-            .open(&self.seal, id, token)
+            .open(&self.seal, id, token, now)
             .ok_or(LookupError::BadToken)?;
-        if session.expires <= Timestamp::now() {
+        if session.expires <= now {
             return Err(LookupError::ExpiredToken);
         }
         let principal = self.of_session(&session).ok_or(LookupError::UnknownKey)?;

@@ -19,8 +19,12 @@ use crate::subject::{Subject, facts};
 impl Authorize for Identity {
     fn authorize(&self, ask: &Ask<'_>) -> Result<(), Denied> {
         let caller = ask.caller;
-        self.last_used
-            .note(&caller.access_key_id, &caller.service, &caller.region);
+        self.last_used.note(
+            &caller.access_key_id,
+            &caller.service,
+            &caller.region,
+            self.now(),
+        );
         let view = self.view();
         let Some(subject) = self.subject(&view, caller) else {
             let gone = Asked {
@@ -40,7 +44,13 @@ impl Authorize for Identity {
         let judgement = Judgement {
             subject: &subject,
             attached: subject.policies.iter().map(Held::attached).collect(),
-            global: facts(&subject, caller, self.owner().partition, ask.user_agent),
+            global: facts(
+                &subject,
+                caller,
+                self.owner().partition,
+                ask.user_agent,
+                self.now(),
+            ),
         };
         let carried = carried(&subject, ask.permissions);
         let carries_tags = role_session(&subject).is_some_and(|it| !it.transitive.is_empty());

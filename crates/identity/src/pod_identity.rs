@@ -222,7 +222,7 @@ fn assume(
             op.cluster_name
         )));
     };
-    let pod = proved(&cluster, &op.token)?;
+    let pod = proved(&cluster, &op.token, app.now())?;
     let (namespace, account) = (&pod.namespace, &pod.service_account);
     let association = lookup.association(view, &op.cluster_name, namespace, account);
     let association = association.ok_or_else(|| {
@@ -292,7 +292,7 @@ fn bad_token(why: &str) -> ApiError {
 }
 
 /// The pod of a token of this cluster.
-fn proved(cluster: &TokenCluster, text: &str) -> Result<Pod, ApiError> {
+fn proved(cluster: &TokenCluster, text: &str, now: Timestamp) -> Result<Pod, ApiError> {
     let token = Token::parse(text).map_err(|_| bad_token("it is no JSON Web Token"))?;
     let claims = token.claims();
     if claims.text("iss") != Some(&cluster.issuer) {
@@ -305,7 +305,6 @@ fn proved(cluster: &TokenCluster, text: &str) -> Result<Pod, ApiError> {
     if keys.verify(&token).is_err() {
         return Err(bad_token("the cluster did not sign it"));
     }
-    let now = Timestamp::now();
     let checked = claims.check_time(now.as_millis() / 1000);
     match checked.map_err(|_| bad_token("it does not say how long it counts"))? {
         Ok(()) => {}

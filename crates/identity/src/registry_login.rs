@@ -25,7 +25,7 @@ impl Identity {
     /// A password with which OCI clients act as this caller, and when it ends: after `life`, or with the caller's session;
     /// `None` if that session is not known any more. A key that is deactivated takes its passwords along.
     pub fn registry_login(&self, caller: &Caller, life: Duration) -> Option<(String, Timestamp)> {
-        let mut expires = Timestamp::now().plus(life);
+        let mut expires = self.now().plus(life);
         let mut session = None;
         if caller.access_key_id.starts_with("ASIA") {
             let of_caller = self.sessions.of(&caller.access_key_id)?;
@@ -50,7 +50,7 @@ impl Identity {
     ) -> Option<Caller> {
         let plain = self.seal.open(Purpose::Registry, password)?;
         let password: Password = serde_json::from_slice(&plain).ok()?;
-        if password.expires <= Timestamp::now() {
+        if password.expires <= self.now() {
             return None;
         }
         let owner = self.lookup(&password.key, password.session.as_deref());

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use lath_iam::Held;
-use lath_model::Partition;
+use lath_model::{Partition, Timestamp};
 use lath_policy::{Context, Grammar, Kind, Policy, Principal};
 use lath_store::View;
 use lath_wire::{Behalf, Caller};
@@ -128,8 +128,8 @@ pub(crate) fn facts(
     caller: &Caller,
     partition: Partition,
     user_agent: Option<&str>,
+    now: Timestamp,
 ) -> Context {
-    let now = lath_model::Timestamp::now();
     let behalf = Behalf::current().filter(|it| it.forwarded);
     let is_forwarded = behalf.is_some();
     let mut facts = Context::default()

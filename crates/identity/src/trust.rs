@@ -2,7 +2,6 @@
 
 use lath_iam::records::Role;
 use lath_iam::trust_in_force;
-use lath_model::Timestamp;
 use lath_policy::{Attached, Context, Grammar, Kind, Principal, Request, Rule, evaluate};
 use lath_store::View;
 use lath_wire::Caller;
@@ -25,7 +24,7 @@ pub(crate) struct Facts(Context);
 impl Facts {
     /// Those that any principal's request has, and the request's own.
     pub(crate) fn of(app: &Identity, caller: &Caller, op: &AssumeRole) -> Self {
-        let now = Timestamp::now();
+        let now = app.now();
         let mut facts = Context::default()
             .with("aws:CurrentTime", now.iso8601_seconds())
             .with("aws:EpochTime", (now.as_millis() / 1000).to_string())

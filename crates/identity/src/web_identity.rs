@@ -109,7 +109,7 @@ async fn assume(
         return Err(bad_token("Incorrect token audience"));
     };
     let subject = claims.subject().map_err(missing)?.to_owned();
-    check_time(claims)?;
+    check_time(claims, app.now())?;
     let keys = app.issuers.keys(&view, &provider, &token).await;
     check_signature(&*keys.map_err(no_keys)?, &token)?;
 
@@ -202,8 +202,8 @@ fn audiences(claims: &Claims) -> Result<Vec<String>, ApiError> {
     Ok(audiences.into_iter().map(str::to_owned).collect())
 }
 
-fn check_time(claims: &Claims) -> Result<(), ApiError> {
-    let now = Timestamp::now().as_millis() / 1000;
+fn check_time(claims: &Claims, now: Timestamp) -> Result<(), ApiError> {
+    let now = now.as_millis() / 1000;
     match claims.check_time(now).map_err(missing)? {
         Ok(()) => Ok(()),
         Err(BadTime::Expired(ends)) => {

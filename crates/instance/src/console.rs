@@ -10,6 +10,7 @@ use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 
+use lath_clock::Clock;
 use lath_feed::ConsoleOutput;
 use lath_model::Timestamp;
 
@@ -58,7 +59,7 @@ impl ConsoleWriter {
     fn write_header(&self) -> io::Result<()> {
         let mut header = [0; HEADER as usize];
         header[..8].copy_from_slice(&self.written.to_le_bytes());
-        header[8..].copy_from_slice(&Timestamp::now().as_millis().to_le_bytes());
+        header[8..].copy_from_slice(&Clock::system().now().as_millis().to_le_bytes());
         self.file.write_all_at(&header, 0)
     }
 }

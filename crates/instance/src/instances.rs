@@ -13,6 +13,7 @@ use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use lath_clock::Clock;
 use lath_feed::{ConsoleOutput, InstanceObserved, InstancePhase};
 use lath_model::Timestamp;
 use lath_model::WorkloadId;
@@ -329,7 +330,7 @@ impl Instances {
             &spec.id,
             InstancePhase::Starting,
             spec.boot,
-            Timestamp::now(),
+            Clock::system().now(),
         );
         let started = self.try_start_repeatedly(spec, layout).await;
         let outcome = started
@@ -349,7 +350,7 @@ impl Instances {
                 let phase = InstancePhase::Failed {
                     reason: reason.clone(),
                 };
-                self.observe(&spec.id, phase, spec.boot, Timestamp::now());
+                self.observe(&spec.id, phase, spec.boot, Clock::system().now());
                 let id = spec.id.clone();
                 Err(InstanceError::NotStarted { id, reason })
             }

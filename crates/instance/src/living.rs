@@ -6,7 +6,8 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::time::Duration;
 
-use lath_model::{Timestamp, WorkloadId};
+use lath_clock::Clock;
+use lath_model::WorkloadId;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use rustix::process::{Signal, pidfd_send_signal};
 use tokio::io::Interest;
@@ -96,7 +97,7 @@ fn await_end(pidfd: &OwnedFd) {
 /// # Errors
 /// The record cannot be written; the processes were killed all the same.
 pub(crate) fn kill(layout: &Layout, running: &Running, reason: EndReason) -> io::Result<()> {
-    let (boot, at) = (running.boot, Timestamp::now());
+    let (boot, at) = (running.boot, Clock::system().now());
     let saved = save(&layout.ended(), &Ended { boot, at, reason });
     let (init, supervisor) = (running.init.open(), running.supervisor.open());
     running.groups.thaw();
@@ -132,7 +133,7 @@ pub(crate) fn bury(layout: &Layout, running: &Running) {
         let reason = EndReason::Died {
             how: "lost with its supervisor, which was killed".into(),
         };
-        let (boot, at) = (running.boot, Timestamp::now());
+        let (boot, at) = (running.boot, Clock::system().now());
         let _ = save(&layout.ended(), &Ended { boot, at, reason });
     }
     let _ = fs::remove_file(layout.running());

@@ -10,8 +10,8 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use lath_clock::Clock;
 use lath_feed::InstanceKind;
-use lath_model::Timestamp;
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -150,7 +150,7 @@ impl<'a> Supervisor<'a> {
     fn record_and_let_go(&self, channel: &Channel, netns: NamespaceName) -> io::Result<()> {
         let record = Running {
             boot: self.plan.boot,
-            since: Timestamp::now(),
+            since: Clock::system().now(),
             supervisor: ProcessName::of(Pid::this().as_raw())?,
             init: ProcessName::of(self.init.as_raw())?,
             netns,
@@ -272,7 +272,7 @@ impl<'a> Supervisor<'a> {
             .map_or(EndReason::Died { how }, |(reason, _)| reason);
         let record = Ended {
             boot: self.plan.boot,
-            at: Timestamp::now(),
+            at: Clock::system().now(),
             reason,
         };
         save(&self.layout.ended(), &record)?;

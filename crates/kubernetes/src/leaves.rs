@@ -7,6 +7,7 @@
 use std::net::IpAddr;
 use std::path::Path;
 
+use lath_clock::Clock;
 use lath_instance::File;
 use lath_model::Timestamp;
 use sha2::{Digest as _, Sha256};
@@ -108,7 +109,7 @@ impl Needed {
 
     /// As it is written at a boot.
     pub(crate) fn file(&self, authority: &Authority) -> Result<File, PkiError> {
-        let content = self.renewed(authority, b"", Timestamp::now())?;
+        let content = self.renewed(authority, b"", Clock::system().now())?;
         let path = Path::new(CERTIFICATES).join(self.file_name());
         Ok(secret(path, &content.unwrap_or_default()))
     }
@@ -141,10 +142,10 @@ mod tests {
 
     #[test]
     fn a_certificate_is_renewed_after_a_third_of_its_life() {
-        let keys = pki::generate().unwrap();
+        let keys = pki::generate(lath_clock::Clock::system().now()).unwrap();
         let authority = Authority::open(&keys).unwrap();
         let needed = Needed::client("kubelet-client", "system:node:a", None, OF_NODES);
-        let now = Timestamp::now();
+        let now = Clock::system().now();
         let hours = |count: u64| now.plus(std::time::Duration::from_secs(3600 * count));
         let first = needed.renewed(&authority, b"", now).unwrap().unwrap();
         let is_good = |needed: &Needed, authority: &Authority, at| {
@@ -154,7 +155,7 @@ mod tests {
         assert!(is_good(&needed, &authority, now));
         assert!(is_good(&needed, &authority, hours(7)));
         assert!(!is_good(&needed, &authority, hours(9)));
-        let other = pki::generate().unwrap();
+        let other = pki::generate(lath_clock::Clock::system().now()).unwrap();
         assert!(!is_good(&needed, &Authority::open(&other).unwrap(), now));
         let renamed = Needed::client("kubelet-client", "system:node:b", None, OF_NODES);
         assert!(!is_good(&renamed, &authority, now));

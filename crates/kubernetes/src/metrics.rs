@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use lath_clock::Clock;
 use lath_model::Timestamp;
 use serde_json::{Map, Value, json};
 
@@ -283,7 +284,7 @@ impl Named {
         if !self.namespace.is_empty() {
             metadata.insert("namespace".into(), json!(self.namespace));
         }
-        let now = Timestamp::now().iso8601_seconds();
+        let now = Clock::system().now().iso8601_seconds();
         metadata.insert("creationTimestamp".into(), json!(now));
         if !self.labels.is_empty() {
             metadata.insert("labels".into(), json!(self.labels));

@@ -8,6 +8,7 @@ use std::net::IpAddr;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use lath_clock::Clock;
 use lath_feed::{ClusterKeys, Hidden};
 use lath_model::Timestamp;
 use rcgen::{
@@ -36,14 +37,14 @@ const UNCOMPRESSED: u8 = 4;
 #[error("a cluster's certificates cannot be made: {0}")]
 pub struct PkiError(#[from] rcgen::Error);
 
-/// Makes the keys of a new cluster: an authority valid for ten years, and what signs service account tokens.
+/// Makes the keys of a new cluster: an authority valid for ten years from now, and what signs service account tokens.
 ///
 /// # Errors
 /// When the host gives no random numbers.
-pub fn generate() -> Result<ClusterKeys, PkiError> {
+pub fn generate(now: Timestamp) -> Result<ClusterKeys, PkiError> {
     let key = KeyPair::generate()?;
     Ok(ClusterKeys {
-        authority: authority(&key, Timestamp::now())?,
+        authority: authority(&key, now)?,
         authority_key: Hidden(key.serialize_pem()),
         service_accounts: Hidden(KeyPair::generate()?.serialize_pem()),
     })
@@ -86,7 +87,7 @@ pub fn renewed_authority(
 }
 
 fn params(common_name: &str, organization: Option<&str>, lifetime: Duration) -> CertificateParams {
-    params_at(Timestamp::now(), common_name, organization, lifetime)
+    params_at(Clock::system().now(), common_name, organization, lifetime)
 }
 
 fn params_at(
@@ -290,7 +291,7 @@ mod tests {
 
     #[test]
     fn an_authority_signs_what_openssl_believes() {
-        let keys = generate().unwrap();
+        let keys = generate(Clock::system().now()).unwrap();
         let authority = Authority::open(&keys).unwrap();
         let client = authority.client("admin", Some("system:masters")).unwrap();
         let server = authority
@@ -321,10 +322,10 @@ mod tests {
     #[test]
     fn a_renewed_authority_and_the_old_one_vouch_for_the_same() {
         let days = |count: i64| {
-            let now = Timestamp::now().as_millis();
+            let now = Clock::system().now().as_millis();
             Timestamp::from_millis(now + count * 24 * 3600 * 1000)
         };
-        let mut keys = generate().unwrap();
+        let mut keys = generate(Clock::system().now()).unwrap();
         let (first, identity_before) = (keys.authority.clone(), identity(&keys));
         let before = Authority::open(&keys).unwrap();
         assert_eq!(before.newest(), first);
@@ -374,7 +375,7 @@ mod tests {
 
     #[test]
     fn the_key_set_has_the_public_key_only() {
-        let keys = generate().unwrap();
+        let keys = generate(Clock::system().now()).unwrap();
         let set = key_set(&keys).unwrap();
         let key = set["keys"][0].as_object().unwrap();
         assert_eq!(key["x"].as_str().unwrap().len(), 43);

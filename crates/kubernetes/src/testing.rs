@@ -15,7 +15,7 @@ pub(crate) fn plane() -> ControlPlane {
         boot: 1,
         addresses: vec!["10.0.1.5".parse().unwrap()],
         service_cidr: "172.20.0.0/16".parse().unwrap(),
-        keys: crate::pki::generate().unwrap(),
+        keys: crate::pki::generate(lath_clock::Clock::system().now()).unwrap(),
         issuer: "https://oidc.eks.us-east-1.amazonaws.com/id/0123456789ABCDEF0123456789ABCDEF"
             .into(),
         public_endpoint: None,

@@ -266,7 +266,7 @@ mod tests {
             writeln!(std::io::stderr(), "SKIPPED: python3 has no botocore").unwrap();
             return;
         }
-        let now = SystemTime::now();
+        let now = lath_clock::Clock::system().system_time();
         let token = made_by_python("blue", "eu-west-1", "AKIAANN", "");
         let presigned = Presigned::parse(&token).unwrap();
         let owner = |cluster: &str, at| presigned.verify(cluster, &One, at).map(|it| it.owner);

@@ -49,7 +49,7 @@ fn plane() -> ControlPlane {
         boot: 1,
         addresses: vec!["10.0.1.5".parse().unwrap()],
         service_cidr: "172.20.0.0/16".parse().unwrap(),
-        keys: pki::generate().unwrap(),
+        keys: pki::generate(lath_clock::Clock::system().now()).unwrap(),
         issuer: "https://oidc.eks.us-east-1.amazonaws.com/id/0123456789ABCDEF0123456789ABCDEF"
             .into(),
         public_endpoint: None,

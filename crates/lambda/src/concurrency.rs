@@ -51,7 +51,7 @@ fn put(app: &Lambda, tx: &mut Tx, op: PutFunctionConcurrency) -> Result<Concurre
 fn change(tx: &mut Tx, known: &Function, reserved: Option<u32>) {
     let mut next = known.clone();
     next.reserved = reserved;
-    next.note();
+    next.note(tx.now());
     tx.put(next);
 }
 

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use lath_code::{Digest, Invalid};
 use lath_feed::function_limits;
-use lath_model::Timestamp;
 use lath_service::{Refuses as _, operations};
 use lath_store::{Record as _, View};
 use lath_wire::{ApiError, Blob, Caller};
@@ -50,7 +49,7 @@ async fn create(
         // The world went on meanwhile.
         refuse_twin(tx.view(), &planned.name)?;
         roles::of_function(&app.cell, tx.view(), &planned.role)?;
-        let now = Timestamp::now();
+        let now = tx.now();
         let (role, name) = (planned.role.clone(), planned.name.clone());
         planned.session = roles::session(&app.cell, tx.view(), &role, &name, None, now);
         Ok::<_, ApiError>(tx.put(planned.clone()))
@@ -109,7 +108,7 @@ fn plan(app: &Lambda, view: &Arc<View>, op: CreateFunction) -> Result<Function, 
         code: String::new(),
         code_size: 0,
         tags,
-        modified_at: Timestamp::now(),
+        modified_at: app.cell.now(),
         state: State::Pending,
         update: LastUpdateStatus::InProgress,
         reason: None,

@@ -27,7 +27,7 @@ pub fn reconcilers(app: &Arc<Lambda>, group: &mut Group) {
     let pass = move || {
         let (app, swept) = (Arc::clone(&own), Arc::clone(&swept));
         async move {
-            let now = Timestamp::now();
+            let now = app.cell.now();
             pass_at(&app, now).await?;
             let last = swept.load(Ordering::Relaxed);
             if now.as_millis().saturating_sub(last) >= SWEEP {
@@ -91,8 +91,8 @@ fn advance(app: &Lambda, tx: &mut Tx, observed: &Observed, now: Timestamp) {
 async fn sweep(app: &Lambda) -> Result<(), ApiError> {
     let view = app.cell.db.view();
     let used: BTreeSet<String> = view.list::<Function>().map(|it| it.code.clone()).collect();
-    let archives = app.archives.clone();
-    let swept = blocking(move || archives.sweep(|digest| used.contains(digest.as_str())));
+    let (archives, now) = (app.archives.clone(), app.cell.db.clock().system_time());
+    let swept = blocking(move || archives.sweep(now, |digest| used.contains(digest.as_str())));
     if let Err(error) = swept.await? {
         tracing::warn!(%error, "archives of code that nothing uses cannot be removed");
     }

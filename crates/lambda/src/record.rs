@@ -84,15 +84,15 @@ impl Function {
     }
 
     /// Something that its processes see has changed.
-    pub(crate) fn touch(&mut self) {
+    pub(crate) fn touch(&mut self, now: Timestamp) {
         self.revision += 1;
-        self.note();
+        self.note(now);
         self.update = LastUpdateStatus::InProgress;
     }
 
     /// Something that callers see has changed.
-    pub(crate) fn note(&mut self) {
+    pub(crate) fn note(&mut self, now: Timestamp) {
         self.revision_id = uuid::Uuid::new_v4().to_string();
-        self.modified_at = Timestamp::now();
+        self.modified_at = now;
     }
 }

@@ -5,7 +5,6 @@ use lath_code::Archives;
 use lath_control::Cell;
 use lath_feed::{Condition, FunctionObserved, Invocation, Invoked, NodeQueries, Observed};
 use lath_iam::records::{Policies, Role};
-use lath_model::Timestamp;
 use lath_model::id::InstanceId;
 use lath_store::{Db, Kinds, Memory};
 use lath_wire::{ApiError, Blob, Caller, Handle, Operation};
@@ -64,7 +63,7 @@ async fn lab() -> Lab {
         max_session: 3600,
         policies: Policies::default(),
         tags: Default::default(),
-        created_at: Timestamp::now(),
+        created_at: cell.now(),
     };
     let written = cell.db.write(|tx| {
         tx.put(role);
@@ -102,7 +101,7 @@ impl Lab {
             functions,
             ..Observed::default()
         }));
-        reconcile::pass_at(&self.app, Timestamp::now())
+        reconcile::pass_at(&self.app, self.app.cell.now())
             .await
             .unwrap();
     }
@@ -213,7 +212,7 @@ async fn states_follow_what_the_node_says() {
     assert_eq!(shown.last_update_status, Some(LastUpdateStatus::InProgress));
     assert_eq!(lab.call(update).await.unwrap_err().status, 409);
     // What the node said of the revision before counts no more.
-    reconcile::pass_at(&lab.app, Timestamp::now())
+    reconcile::pass_at(&lab.app, lab.app.cell.now())
         .await
         .unwrap();
     assert_eq!(

@@ -64,7 +64,7 @@ async fn update_code(
         let mut next = Function::clone(&known);
         next.code = code.as_str().to_owned();
         next.code_size = code_size;
-        next.touch();
+        next.touch(tx.now());
         if op.dry_run == Some(true) {
             return Ok(std::sync::Arc::new(next));
         }
@@ -90,7 +90,7 @@ fn update_configuration(
     let mut next = Function::clone(&known);
     if let Some(role) = op.role {
         roles::of_function(&app.cell, tx.view(), &role)?;
-        let now = lath_model::Timestamp::now();
+        let now = tx.now();
         let session = next.session.as_ref();
         next.session = roles::session(&app.cell, tx.view(), &role, &next.name, session, now);
         next.role = role;
@@ -110,6 +110,6 @@ fn update_configuration(
     next.handler = op.handler.unwrap_or(next.handler);
     next.description = op.description.unwrap_or(next.description);
     next.log_group = log_group.or(next.log_group);
-    next.touch();
+    next.touch(tx.now());
     Ok(shown(app, &tx.put(next)))
 }

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use lath_control::Cell;
-use lath_model::Timestamp;
 use lath_model::arn::Arn;
 use lath_model::id::AccessLogSubscriptionId;
 use lath_service::operations;
@@ -212,7 +211,7 @@ fn create(
         );
         return Err(fault::conflict(KIND, twin.id.as_str(), message));
     }
-    let now = Timestamp::now();
+    let now = tx.now();
     let subscription = tx.put(AccessLogSubscription {
         id,
         source,
@@ -264,7 +263,7 @@ fn update(
     check_destination(cell, tx.view(), &op.destination_arn)?;
     let subscription = tx.put(AccessLogSubscription {
         destination_arn: op.destination_arn,
-        updated_at: Timestamp::now(),
+        updated_at: tx.now(),
         ..AccessLogSubscription::clone(&known)
     });
     Ok(UpdateAccessLogSubscriptionOutput {

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use lath_control::{Cell, Mode};
-use lath_model::Timestamp;
 use lath_service::operations;
 use lath_store::{Tx, View};
 use lath_wire::ApiError;
@@ -71,7 +70,7 @@ fn put(app: &Lattice, tx: &mut Tx, op: PutAuthPolicy) -> Result<PutAuthPolicyOut
         return Err(fault::invalid("policy", message));
     }
     policy_document::check_auth(&op.policy)?;
-    let (id, now) = (holder.id(), Timestamp::now());
+    let (id, now) = (holder.id(), tx.now());
     let created_at = tx
         .get::<AuthPolicy>(&id)
         .map_or(now, |known| known.created_at);

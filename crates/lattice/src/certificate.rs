@@ -146,13 +146,13 @@ fn tell(service: &str, certificate: &str, reason: Option<&NotUsable>) {
     }
     match reason {
         Some(reason) => {
-            tracing::error!(service, certificate, %reason, "a service's certificate cannot be presented: clients of its custom domain name cannot connect by HTTPS");
+            tracing::error!(service.id = service, certificate.arn = certificate, %reason, "a service's certificate cannot be presented: clients of its custom domain name cannot connect by HTTPS");
             told.insert(service.to_owned(), reason.clone());
         }
         None => {
             tracing::info!(
-                service,
-                certificate,
+                service.id = service,
+                certificate.arn = certificate,
                 "a service's certificate is presented again"
             );
             told.remove(service);
@@ -254,7 +254,7 @@ pub(crate) async fn renew(cell: &Cell, now: Timestamp) -> Result<(), ApiError> {
     if !is_wanted(&view) || known.as_deref().is_some_and(is_fresh) {
         return Ok(());
     }
-    let made = match authority.issue(&names, LIFETIME) {
+    let made = match authority.issue(&names, LIFETIME, now) {
         Ok(made) => made,
         Err(error) => {
             tracing::error!(%error, "no certificate can be made for generated names");

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use lath_control::{Cell, Claim, Mode};
-use lath_model::Timestamp;
 use lath_model::id::{ListenerId, RuleId, ServiceId};
 use lath_model::lattice::{Action, ListenerProtocol, Match};
 use lath_model::traffic::TrafficPolicy;
@@ -208,7 +207,7 @@ fn create(
     let gateway = gateway::of(cell, tx.view(), op.protocol, &op.tags)?;
     let action = resolve_default(cell, tx.view(), user, gateway.is_some(), &op.default_action)?;
     let traffic = traffic::of(cell, tx.view(), user, &op.tags, &action, None)?;
-    let canary = canary::of(cell, tx.view(), user, &op.tags, &action)?;
+    let canary = canary::of(cell, tx.view(), user, &op.tags, &action, tx.now())?;
     let (canary, action) = match canary {
         Some((canary, action)) => (Some(canary), action),
         None => (None, action),
@@ -274,7 +273,7 @@ fn put(
     port: u16,
     default: Done,
 ) -> Arc<Listener> {
-    let now = Timestamp::now();
+    let now = tx.now();
     let rule = tx.put(Rule {
         id: RuleId::random(),
         service: service.clone(),
@@ -350,9 +349,9 @@ fn update(app: &Lattice, tx: &mut Tx, op: UpdateListener) -> Result<ListenerOutp
     let before = default_rule(view, &listener);
     let policy = before.as_ref().and_then(|it| it.traffic.as_deref());
     traffic::fits(cell, policy, &action)?;
-    let now = Timestamp::now();
+    let now = tx.now();
     tx.update::<Rule>(&key(&listener.id, &listener.default_rule), |rule| {
-        canary::interrupt(rule, &action);
+        canary::interrupt(rule, &action, now);
         rule.action = action;
         rule.updated_at = now;
     });

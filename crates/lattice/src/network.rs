@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use lath_control::{Cell, claims_on};
-use lath_model::Timestamp;
 use lath_model::id::{ServiceNetworkId, VpcId};
 use lath_service::operations;
 use lath_store::{Tx, View};
@@ -118,7 +117,7 @@ fn create(
     }
     mutual_tls::TAG.check_mode(cell, &op.tags)?;
     mutual_tls::check_given(KIND, &op.tags)?;
-    let now = Timestamp::now();
+    let now = tx.now();
     let network = tx.put(ServiceNetwork {
         id,
         name: op.name,
@@ -185,7 +184,7 @@ fn update(
     let network = find(cell, tx.view(), &op.service_network_identifier)?;
     let network = tx.put(ServiceNetwork {
         auth_type: op.auth_type,
-        updated_at: Timestamp::now(),
+        updated_at: tx.now(),
         ..ServiceNetwork::clone(&network)
     });
     Ok(UpdateServiceNetworkOutput {

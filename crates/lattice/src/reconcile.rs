@@ -91,15 +91,6 @@ impl Reconciler {
         }
     }
 
-    /// Lets what is failing have been so for longer.
-    #[cfg(test)]
-    pub(crate) async fn age(&self, by: Duration) {
-        let by = i64::try_from(by.as_millis()).expect("a test's duration is short");
-        for since in self.failing.lock().await.values_mut() {
-            *since = Timestamp::from_millis(since.as_millis() - by);
-        }
-    }
-
     /// Does what is to be done now; doing it twice is the same as doing it once.
     ///
     /// # Errors
@@ -107,7 +98,7 @@ impl Reconciler {
     pub(crate) async fn pass(&self) -> Result<(), ApiError> {
         let db = &self.app.cell.db;
         let observed = Arc::clone(&self.app.cell.observed.borrow());
-        let now = Timestamp::now();
+        let now = self.app.cell.now();
         certificate::renew(&self.app.cell, now).await?;
         workload_authority::renew(&self.app.cell, now).await?;
         let judged = judge_all(&db.view(), &observed, now);

@@ -159,12 +159,12 @@ fn create(
     gateway_routes::check_given(KIND, &op.tags)?;
     let more = matching::of(cell, &op.tags)?;
     let traffic = traffic::of(cell, tx.view(), user, &op.tags, &action, None)?;
-    let canary = canary::of(cell, tx.view(), user, &op.tags, &action)?;
+    let canary = canary::of(cell, tx.view(), user, &op.tags, &action, tx.now())?;
     let (canary, action) = match canary {
         Some((canary, action)) => (Some(canary), action),
         None => (None, action),
     };
-    let now = Timestamp::now();
+    let now = tx.now();
     let rule = tx.put(Rule {
         id,
         service: service.id.clone(),
@@ -215,12 +215,13 @@ pub(crate) fn priority_taken(id: &str, priority: u32) -> ApiError {
     )
 }
 
-/// A rule as an update would leave it.
+/// A rule as an update now would leave it.
 pub(crate) fn changed(
     cell: &Cell,
     view: &View,
     rule: &Rule,
     update: &RuleUpdate,
+    now: Timestamp,
 ) -> Result<Rule, ApiError> {
     if rule.priority.is_none() {
         return Err(fault::refused(
@@ -241,11 +242,11 @@ pub(crate) fn changed(
             protocol: listener.map_or(ListenerProtocol::Http, |it| it.protocol),
         };
         let action = action::resolve(cell, view, user, given, "action")?;
-        canary::interrupt(&mut rule, &action);
+        canary::interrupt(&mut rule, &action, now);
         rule.action = action;
         traffic::fits(cell, rule.traffic.as_deref(), &rule.action)?;
     }
-    rule.updated_at = Timestamp::now();
+    rule.updated_at = now;
     Ok(rule)
 }
 
@@ -282,7 +283,7 @@ fn update(app: &Lattice, tx: &mut Tx, op: UpdateRule) -> Result<RuleOutput, ApiE
         priority: op.priority,
         action: op.action,
     };
-    let rule = changed(cell, tx.view(), &rule, &update)?;
+    let rule = changed(cell, tx.view(), &rule, &update, tx.now())?;
     let prefix = format!("{}/", rule.listener);
     let clash = clashes(tx.view(), &prefix, std::slice::from_ref(&rule));
     if let Some(other) = clash.get(&rule.id) {

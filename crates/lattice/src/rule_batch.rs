@@ -39,7 +39,7 @@ fn update_batch(
     let mut failed = Vec::new();
     let mut good: Vec<Rule> = Vec::new();
     for given in &op.rules {
-        match planned(cell, tx.view(), &listener, given, &good) {
+        match planned(cell, tx, &listener, given, &good) {
             Ok(rule) => good.push(rule),
             Err(error) => failed.push(failure(&given.rule_identifier, &error)),
         }
@@ -60,18 +60,18 @@ fn update_batch(
 
 fn planned(
     cell: &Cell,
-    view: &View,
+    tx: &Tx,
     listener: &Listener,
     given: &RuleUpdate,
     earlier: &[Rule],
 ) -> Result<Rule, ApiError> {
-    let rule = find_in(cell, view, listener, &given.rule_identifier)?;
+    let rule = find_in(cell, tx.view(), listener, &given.rule_identifier)?;
     if earlier.iter().any(|known| known.id == rule.id) {
         return Err(fault::refused(
             "The rule occurs more than once in the request",
         ));
     }
-    changed(cell, view, &rule, given)
+    changed(cell, tx.view(), &rule, given, tx.now())
 }
 
 /// A rule that is left as it was may be in the way of another: look again until the rest fits.

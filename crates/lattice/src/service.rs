@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use lath_control::Cell;
 use lath_feed::Auth;
-use lath_model::Timestamp;
 use lath_model::id::ServiceId;
 use lath_service::operations;
 use lath_store::{Tx, View};
@@ -161,7 +160,7 @@ fn create(
         let id = twin.id.as_str();
         return Err(fault::name_taken(KIND, id, &op.name, &caller.account));
     }
-    let now = Timestamp::now();
+    let now = tx.now();
     let custom_domain_name = op.custom_domain_name.map(|name| name.to_ascii_lowercase());
     let certificate_arn = op.certificate_arn.filter(|arn| !arn.is_empty());
     if let Some(arn) = &certificate_arn {
@@ -252,7 +251,7 @@ fn update(app: &Lattice, tx: &mut Tx, op: UpdateService) -> Result<UpdateService
     let service = tx.put(Service {
         certificate_arn,
         auth_type: op.auth_type.unwrap_or(service.auth_type),
-        updated_at: Timestamp::now(),
+        updated_at: tx.now(),
         ..Service::clone(&service)
     });
     certificate::claim(cell, tx, &service);

@@ -4,7 +4,6 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 use lath_control::Cell;
-use lath_model::Timestamp;
 use lath_model::id::{ServiceId, ServiceNetworkId, ServiceNetworkServiceAssociationId};
 use lath_service::operations;
 use lath_store::{Tx, View};
@@ -245,7 +244,7 @@ fn create(
         service::find_active(cell, tx.view(), service.id.as_str())?;
     }
     refuse_twin(cell, tx.view(), &network, &service)?;
-    let now = Timestamp::now();
+    let now = tx.now();
     let association = ServiceAssociation {
         id,
         network: network.id.clone(),
@@ -336,7 +335,7 @@ fn delete(cell: &Cell, tx: &mut Tx, text: &str) -> Result<Arc<ServiceAssociation
         status: Status::DeleteInProgress,
         status_after,
         failure: None,
-        updated_at: Timestamp::now(),
+        updated_at: tx.now(),
         ..ServiceAssociation::clone(&association)
     }))
 }

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use lath_control::{Cell, Mode};
 use lath_ec2::records::Vpc;
 use lath_feed::{Observed, TargetHealth, TargetKey};
-use lath_model::Timestamp;
 use lath_service::operations;
 use lath_store::{Tx, View};
 use lath_wire::ApiError;
@@ -90,7 +89,7 @@ fn register_function(
             group: group.id.clone(),
             id: target.id.clone(),
             port: 0,
-            registered_at: Timestamp::now(),
+            registered_at: tx.now(),
             draining_since: None,
         });
     }
@@ -197,7 +196,7 @@ fn register_target(
             group: group.id.clone(),
             id: target.id.clone(),
             port,
-            registered_at: Timestamp::now(),
+            registered_at: tx.now(),
             draining_since: None,
         });
     }
@@ -233,8 +232,9 @@ fn register_all(
 fn deregister(tx: &mut Tx, group: &TargetGroup, target: &Target) -> Result<Target, TargetFailure> {
     let port = port_of(target, group);
     let key = target_key(&group.id, &target.id, port);
+    let now = tx.now();
     let found = tx.update::<record::Target>(&key, |target| {
-        target.draining_since.get_or_insert_with(Timestamp::now);
+        target.draining_since.get_or_insert(now);
     });
     match found {
         Some(_) => Ok(named(target, port)),

@@ -170,6 +170,7 @@ fn planned(
     view: &View,
     id: TargetGroupId,
     op: CreateTargetGroup,
+    now: Timestamp,
 ) -> Result<TargetGroup, ApiError> {
     let of_function = op.kind == TargetGroupType::Lambda;
     let given = op.config.unwrap_or_default();
@@ -201,7 +202,6 @@ fn planned(
         true => TargetProtocol::Tcp,
         false => spoken.protocol,
     };
-    let now = Timestamp::now();
     Ok(TargetGroup {
         id,
         name: op.name,
@@ -243,7 +243,7 @@ fn create(
     for tag in [&traffic::TAG, &canary::TAG] {
         traffic::check_given(tag, tx.view(), KIND, "", &op.tags)?;
     }
-    let group = planned(cell, tx.view(), id, op)?;
+    let group = planned(cell, tx.view(), id, op, tx.now())?;
     if let Some(twin) = tx.view().by::<TargetGroup>("name", &group.name).next() {
         let id = twin.id.as_str();
         return Err(fault::name_taken(KIND, id, &group.name, &caller.account));
@@ -317,7 +317,7 @@ fn update(
     };
     let group = tx.put(TargetGroup {
         health_check: health_check::changed(was, &op.health_check, spoken)?,
-        updated_at: Timestamp::now(),
+        updated_at: tx.now(),
         ..TargetGroup::clone(&group)
     });
     Ok(output(cell, &group))

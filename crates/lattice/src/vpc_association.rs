@@ -4,7 +4,6 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 use lath_control::{Cell, Claim};
-use lath_model::Timestamp;
 use lath_model::id::{SecurityGroupId, ServiceNetworkVpcAssociationId};
 use lath_service::operations;
 use lath_store::{Record, Tx, View};
@@ -191,7 +190,7 @@ fn create(
         );
         return Err(fault::conflict(KIND, twin.id.as_str(), message));
     }
-    let now = Timestamp::now();
+    let now = tx.now();
     let association = VpcAssociation {
         id,
         network: network.id.clone(),
@@ -279,7 +278,7 @@ fn update(
         status: UpdateInProgress,
         status_after: tx.view().revision(),
         failure: None,
-        updated_at: Timestamp::now(),
+        updated_at: tx.now(),
         ..VpcAssociation::clone(&association)
     };
     Ok(replace(tx, Some(&association), changed))
@@ -317,7 +316,7 @@ fn delete(cell: &Cell, tx: &mut Tx, text: &str) -> Result<Arc<VpcAssociation>, A
         status: DeleteInProgress,
         status_after,
         failure: None,
-        updated_at: Timestamp::now(),
+        updated_at: tx.now(),
         ..VpcAssociation::clone(&association)
     }))
 }

@@ -52,7 +52,7 @@ pub(crate) async fn renew(cell: &Cell, now: Timestamp) -> Result<(), ApiError> {
     if known.as_deref().is_some_and(is_fresh) {
         return Ok(());
     }
-    let made = match authority.workload_authority(&cell.region, LIFETIME) {
+    let made = match authority.workload_authority(&cell.region, LIFETIME, now) {
         Ok(made) => made,
         Err(error) => {
             tracing::error!(%error, "the authority of workloads cannot be made");

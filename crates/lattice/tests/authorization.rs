@@ -11,7 +11,7 @@ fn operations_need_what_the_reference_says() {
     let services = [lath_lattice::service(&Arc::new(Lattice {
         cell: Cell::for_test().0,
         records: |_, _, _, _| Vec::new(),
-        canaries: Arc::default(),
+        canaries: Arc::new(lath_lattice::CanaryWatch::new(lath_clock::Clock::system())),
     }))];
     let differences: Vec<String> = services.iter().flat_map(lath_authz::compare).collect();
     let list = include_str!("authorization.txt");

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
+use lath_clock::Clock;
 use lath_feed::{PeerState, Topology, Values, section_of};
-use lath_model::Timestamp;
 use lath_net::Throttle;
 use tokio::sync::watch;
 use tokio::time::timeout;
@@ -112,7 +112,7 @@ impl Peers {
     ) -> Self {
         let silent = || PeerState {
             connected: false,
-            since: Timestamp::now(),
+            since: Clock::system().now(),
             values: Values::new(),
         };
         let all = topology
@@ -157,7 +157,7 @@ impl Peers {
             let differs = peer.connected != connected;
             if differs {
                 peer.connected = connected;
-                peer.since = Timestamp::now();
+                peer.since = Clock::system().now();
             }
             differs
         });
@@ -246,7 +246,7 @@ mod tests {
         let peers = Peers::new(say, &topology);
         let silent = PeerState {
             connected: false,
-            since: Timestamp::now(),
+            since: Clock::system().now(),
             values: Values::new(),
         };
         let west = BTreeMap::from([("west".to_owned(), silent)]);

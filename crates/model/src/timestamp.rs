@@ -26,11 +26,6 @@ impl Timestamp {
         self.0
     }
 
-    /// The machine's wall clock.
-    pub fn now() -> Self {
-        SystemTime::now().into()
-    }
-
     /// This moment and `by` more.
     pub fn plus(self, by: Duration) -> Self {
         Self(
@@ -82,6 +77,18 @@ impl From<SystemTime> for Timestamp {
             Ok(after) => Self(i64::try_from(after.as_millis()).unwrap_or(i64::MAX)),
             Err(before) => Self(-i64::try_from(before.duration().as_millis()).unwrap_or(i64::MAX)),
         }
+    }
+}
+
+impl From<Timestamp> for SystemTime {
+    /// A time that the machine cannot express is the epoch.
+    fn from(time: Timestamp) -> Self {
+        let distance = Duration::from_millis(time.0.unsigned_abs());
+        let moved = match time.0 < 0 {
+            true => UNIX_EPOCH.checked_sub(distance),
+            false => UNIX_EPOCH.checked_add(distance),
+        };
+        moved.unwrap_or(UNIX_EPOCH)
     }
 }
 
@@ -139,6 +146,14 @@ mod tests {
             Timestamp::parse_iso8601(text).unwrap().iso8601_millis(),
             text
         );
+    }
+
+    #[test]
+    fn system_times_go_there_and_back() {
+        for millis in [-1_500, 0, 1_500] {
+            let time = Timestamp(millis);
+            assert_eq!(Timestamp::from(SystemTime::from(time)), time);
+        }
     }
 
     #[test]

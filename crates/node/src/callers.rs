@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use lath_clock::Clock;
 use lath_feed::{CallerBook, KnownCaller, Snapshot, SnapshotReceiver};
 use lath_model::{Owner, Partition, Timestamp};
 use lath_policy::{Context, Grammar, Kind, Policy, Principal};
@@ -17,13 +18,15 @@ const MOST: usize = 10_000;
 /// The callers of the newest snapshot.
 pub(crate) struct KnownCallers {
     snapshots: SnapshotReceiver,
+    clock: Clock,
     open: Mutex<Option<Arc<OpenBook>>>,
 }
 
 impl KnownCallers {
-    pub(crate) fn new(snapshots: SnapshotReceiver) -> Self {
+    pub(crate) fn new(snapshots: SnapshotReceiver, clock: Clock) -> Self {
         Self {
             snapshots,
+            clock,
             open: Mutex::default(),
         }
     }
@@ -49,7 +52,7 @@ impl Credentials for KnownCallers {
     fn lookup(&self, id: &str, token: Option<&str>) -> Result<Credential<Caller>, LookupError> {
         let book = self.book();
         match token {
-            Some(token) if id.starts_with("ASIA") => book.temporary(id, token),
+            Some(token) if id.starts_with("ASIA") => book.temporary(id, token, self.clock.now()),
             Some(_) => Err(LookupError::BadToken),
             None => book.long_lived(id).ok_or(LookupError::UnknownKey),
         }
@@ -90,11 +93,16 @@ impl OpenBook {
         Some(owned(&key.secret.0, owner))
     }
 
-    fn temporary(&self, id: &str, token: &str) -> Result<Credential<Caller>, LookupError> {
+    fn temporary(
+        &self,
+        id: &str,
+        token: &str,
+        now: Timestamp,
+    ) -> Result<Credential<Caller>, LookupError> {
         let seal = self.seal.as_ref().ok_or(LookupError::BadToken)?;
-        let session = self.sessions.open(seal, id, token);
+        let session = self.sessions.open(seal, id, token, now);
         let session = session.ok_or(LookupError::BadToken)?;
-        if session.expires <= Timestamp::now() {
+        if session.expires <= now {
             return Err(LookupError::ExpiredToken);
         }
         let owner = self.once(id, || self.of_session(&session));
@@ -240,6 +248,10 @@ fn read(text: Option<&String>) -> Arc<Policy> {
 mod tests {
     use super::*;
 
+    use std::time::Duration;
+
+    use lath_clock::ManualClock;
+
     use lath_feed::{Hidden, InstallationKeys, UserKey};
     use lath_policy::Facts as _;
     use tokio::sync::watch;
@@ -285,13 +297,16 @@ mod tests {
         })
     }
 
+    /// When tests begin.
+    const NOW: Timestamp = Timestamp::from_millis(1_767_225_600_000);
+
     /// A token for `ASIA1`, which ends in that many seconds.
     fn token(seal: &SealingKey, unique_id: &str, seconds: i64) -> String {
         token_with(seal, unique_id, seconds, ALLOW)
     }
 
     fn token_with(seal: &SealingKey, unique_id: &str, seconds: i64, policy: &str) -> String {
-        let now = Timestamp::now();
+        let now = NOW;
         let session = Session {
             key: "ASIA1".into(),
             secret: "its".into(),
@@ -317,7 +332,8 @@ mod tests {
     fn keys_and_sessions_are_their_holders() {
         let seal = SealingKey::random();
         let (say, snapshots) = watch::channel(snapshot(&seal));
-        let callers = KnownCallers::new(snapshots);
+        let hands = ManualClock::at(NOW);
+        let callers = KnownCallers::new(snapshots, hands.clock());
         let good = token(&seal, "AROA1", 600);
         let role = "arn:aws:sts::1:assumed-role/cart/build";
         let table = [
@@ -346,6 +362,13 @@ mod tests {
             let want = want.map(|(secret, arn)| (secret.to_owned(), arn.to_owned()));
             assert_eq!(got, want, "{id}");
         }
+        // A session that was opened before ends all the same.
+        hands.advance(Duration::from_secs(599));
+        assert!(callers.lookup("ASIA1", Some(&good)).is_ok());
+        hands.advance(Duration::from_secs(1));
+        let ended = callers.lookup("ASIA1", Some(&good)).unwrap_err();
+        assert_eq!(ended, LookupError::ExpiredToken);
+        hands.set(NOW);
         // With the book goes all that was read of it, and a namesake made later is somebody else.
         say.send_replace(Arc::new(Snapshot::default()));
         assert!(callers.lookup("AKIAANN", None).is_err());
@@ -359,7 +382,10 @@ mod tests {
     #[test]
     fn a_session_has_its_roles_policies_and_its_own_and_the_tags_of_both() {
         let seal = SealingKey::random();
-        let callers = KnownCallers::new(watch::channel(snapshot(&seal)).1);
+        let callers = KnownCallers::new(
+            watch::channel(snapshot(&seal)).1,
+            ManualClock::at(NOW).clock(),
+        );
         let token = token(&seal, "AROA1", 600);
         let found = callers.lookup("ASIA1", Some(&token)).unwrap().owner;
         let kinds: Vec<_> = found.policies.iter().map(|(kind, _)| *kind).collect();
@@ -388,7 +414,10 @@ mod tests {
             ("arn:*:vpc-lattice:*:*:service/*", true),
             ("arn:aws-cn:vpc-lattice:*:*:service/*", false),
         ] {
-            let callers = KnownCallers::new(watch::channel(snapshot(&seal)).1);
+            let callers = KnownCallers::new(
+                watch::channel(snapshot(&seal)).1,
+                ManualClock::at(NOW).clock(),
+            );
             let policy = ALLOW.replace(r#""Resource":"*""#, &format!(r#""Resource":"{resource}""#));
             let token = token_with(&seal, "AROA1", 600, &policy);
             let found = callers.lookup("ASIA1", Some(&token)).unwrap().owner;

@@ -25,6 +25,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use async_trait::async_trait;
 use lath_checks::{Checks, ChecksConfig, ChecksHandle};
+use lath_clock::Clock;
 use lath_dns::{AuthorityConfig, Dns, Upstreams};
 use lath_fabric::{Fabric, FabricConfig, HostFacts, Netns};
 use lath_feed::stream::Source;
@@ -72,6 +73,8 @@ pub struct NodeConfig {
     pub api_in_vpcs: bool,
     /// Where public hosted zones are served.
     pub authority: AuthorityConfig,
+    /// What time it is.
+    pub clock: Clock,
     /// Where drills ask for faults.
     pub orders: lath_drill::order::Orders,
 }
@@ -207,6 +210,7 @@ impl Node {
         let checks_config = ChecksConfig {
             state: Some(config.data_dir.join("health-checks.json")),
             sink: Arc::clone(&sink),
+            clock: config.clock.clone(),
             ..ChecksConfig::default()
         };
         let checks = Checks::start(
@@ -232,10 +236,14 @@ impl Node {
             names: Some(Names(Arc::new(names::KnownNames(dns.lookup())))),
             lattice_source,
             regions,
-            callers: Some(Callers(Arc::new(KnownCallers::new(snapshots.clone())))),
+            callers: Some(Callers(Arc::new(KnownCallers::new(
+                snapshots.clone(),
+                config.clock.clone(),
+            )))),
             workloads: Some(Workloads(Arc::new(workloads::KnownWorkloads {
                 snapshots: snapshots.clone(),
                 issuer: Arc::clone(&issuer),
+                clock: config.clock.clone(),
             }))),
             functions: Some(lath_proxy::Functions(Arc::new(functions))),
             ..config.proxy
@@ -251,7 +259,8 @@ impl Node {
         )
         .context("the proxy cannot be started")?;
         let metadata = MetadataService::new(Arc::clone(&network), snapshots.clone())
-            .with_issuer(Arc::clone(&issuer));
+            .with_issuer(Arc::clone(&issuer))
+            .with_clock(config.clock.clone());
         if config.api_in_vpcs {
             let (network, api) = (Arc::clone(&network), Arc::clone(&api));
             let serving = api::serve(network, snapshots.clone(), api, group.token());
@@ -278,6 +287,7 @@ impl Node {
             clusters,
             functions,
             drain,
+            clock: config.clock.clone(),
             cut_off: std::collections::BTreeMap::new(),
         };
         let networking = network::run(
@@ -310,6 +320,7 @@ impl Node {
             sink,
             api,
             issuer,
+            clock: config.clock,
             api_in_vpcs: config.api_in_vpcs,
             images: config.images,
             image_sources: config.image_sources,
@@ -354,7 +365,7 @@ impl Node {
     /// What could not be removed, and why.
     pub async fn shutdown(mut self, drain: Duration, keep: bool) -> anyhow::Result<()> {
         tracing::info!(
-            longest_s = drain.as_secs(),
+            duration_s = drain.as_secs(),
             "requests in flight are being finished"
         );
         self.proxy.shutdown(drain).await;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lath_checks::ObservedChecks;
+use lath_clock::Clock;
 use lath_feed::{
     Condition, InstanceObserved, InstancePhase, Observed, PeerState, RegionObserved, Snapshot,
     SnapshotReceiver, TransitPeer, Vpc,
@@ -42,6 +43,7 @@ pub(crate) struct Parts {
     pub(crate) functions: watch::Receiver<FunctionsObserved>,
     /// How long a deregistered target may finish requests.
     pub(crate) drain: Duration,
+    pub(crate) clock: Clock,
     /// Since when the network of instances that run is not as it should be.
     pub(crate) cut_off: BTreeMap<InstanceId, Timestamp>,
 }
@@ -57,7 +59,7 @@ pub(crate) async fn run(
     stop: CancellationToken,
 ) {
     loop {
-        let observed = parts.observe(Timestamp::now());
+        let observed = parts.observe(parts.clock.now());
         say.send_if_modified(|known| {
             let differs = **known != observed;
             if differs {

@@ -9,6 +9,7 @@ mod inspect;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use lath_clock::Clock;
 use redb::{Durability, ReadableDatabase as _, TableDefinition, WriteTransaction};
 
 use self::file::ArchiveFile;
@@ -120,14 +121,14 @@ impl Archive {
     ///
     /// # Errors
     /// [`ArchiveError::Open`] names the file that another process has open.
-    pub fn open(directory: &Path, limits: Limits) -> Result<Self, ArchiveError> {
+    pub fn open(directory: &Path, limits: Limits, clock: Clock) -> Result<Self, ArchiveError> {
         std::fs::create_dir_all(directory).map_err(|error| ArchiveError::Open {
             path: directory.to_owned(),
             source: error.into(),
         })?;
         let path = directory.join("archive.redb");
         let archive = Self {
-            file: ArchiveFile::new(path, limits.cache_bytes),
+            file: ArchiveFile::new(path, limits.cache_bytes, clock),
             limits,
             sequence: AtomicU64::new(0),
             pending: std::sync::Mutex::default(),

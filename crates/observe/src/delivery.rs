@@ -6,7 +6,6 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use lath_feed::telemetry::{AccessLog, LogLines, MetricSample, Sink};
-use lath_model::Timestamp;
 use lath_store::StoreError;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
@@ -173,7 +172,7 @@ impl Writer {
         appends.extend(self.appends_of_lines(lines));
         let events: usize = appends.iter().map(|append| append.events.len()).sum();
         let archive = Arc::clone(&self.delivery.observe.archive);
-        let now = Timestamp::now().as_millis();
+        let now = self.delivery.observe.cell.now().as_millis();
         let written = tokio::task::spawn_blocking(move || archive.append(&appends, now)).await;
         if let Ok(Err(error)) = written {
             tracing::debug!(%error, events, "access logs could not be written");
@@ -195,7 +194,7 @@ impl Writer {
                     tx.put(LogGroup {
                         name: name.clone(),
                         uid: rand::random(),
-                        created_at: Timestamp::now(),
+                        created_at: tx.now(),
                         retention_days: None,
                         tags: BTreeMap::new(),
                         deletion_protected: false,

@@ -41,7 +41,7 @@ impl Observe {
     /// # Errors
     /// When the archive cannot be opened; the text names the file.
     pub fn open(cell: Cell, directory: &Path, limits: Limits) -> Result<Arc<Self>, ArchiveError> {
-        let archive = Arc::new(Archive::open(directory, limits)?);
+        let archive = Arc::new(Archive::open(directory, limits, cell.db.clock().clone())?);
         Ok(Arc::new(Self { cell, archive }))
     }
 

@@ -6,6 +6,7 @@ mod permissions;
 
 use std::sync::Arc;
 
+use lath_clock::ManualClock;
 use lath_control::Cell;
 use lath_feed::telemetry::{AccessLog, LogLines, MetricSample, Sink as _};
 use lath_model::Timestamp;
@@ -33,7 +34,7 @@ impl Lab {
 
     fn with(limits: Limits) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let observe = Observe::open(Cell::for_test().0, directory.path(), limits).unwrap();
+        let observe = Observe::open(cell(), directory.path(), limits).unwrap();
         Self {
             observe,
             directory,
@@ -90,8 +91,15 @@ fn caller() -> Caller {
     }
 }
 
+/// When tests happen.
+const NOW: Timestamp = Timestamp::from_millis(1_767_225_600_000);
+
 fn now() -> i64 {
-    Timestamp::now().as_millis()
+    NOW.as_millis()
+}
+
+fn cell() -> Cell {
+    Cell::for_test_at(ManualClock::at(NOW).clock()).0
 }
 
 fn sum_of(name: &str) -> Value {
@@ -613,7 +621,7 @@ async fn what_a_data_plane_reports_arrives() {
     delivery.log_lines(LogLines {
         group: "/aws/eks/blue/cluster".into(),
         stream: "kube-apiserver-0123".into(),
-        at: Timestamp::now(),
+        at: NOW,
         lines: vec!["one".into(), "two".into()],
     });
     delivery.metric(MetricSample {
@@ -621,7 +629,7 @@ async fn what_a_data_plane_reports_arrives() {
         name: "TotalRequestCount".into(),
         dimensions: vec![("Service".into(), "svc-1".into())],
         unit: "Count",
-        at: Timestamp::now(),
+        at: NOW,
         count: 3.0,
         sum: 3.0,
         min: 1.0,
@@ -657,7 +665,7 @@ fn record() -> AccessLog {
         destinations: vec![
             "arn:aws:logs:us-east-1:123456789012:log-group:/aws/vpc-lattice/mesh".into(),
         ],
-        start_time: Timestamp::now(),
+        start_time: NOW,
         request_id: "id".into(),
         service_network_arn: Some("arn:sn/sn-1".into()),
         service_arn: Some("arn:service/svc-1".into()),

@@ -30,8 +30,8 @@ pub async fn sweep(observe: &Arc<Observe>) -> Result<(), ApiError> {
         .list::<LogGroup>()
         .map(|group| (group.uid, group.retention_days))
         .collect();
-    let archive = Arc::clone(&observe.archive);
-    tokio::task::spawn_blocking(move || pass(&archive, &held, &groups, Timestamp::now()))
+    let (archive, now) = (Arc::clone(&observe.archive), observe.cell.now());
+    tokio::task::spawn_blocking(move || pass(&archive, &held, &groups, now))
         .await
         .map_err(ApiError::internal)?
         .map_err(Into::into)

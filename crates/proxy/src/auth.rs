@@ -1,9 +1,8 @@
 //! Who may call: the auth policies of service networks and services, and who signed a request
 //! (<https://docs.aws.amazon.com/vpc-lattice/latest/ug/auth-policies.html>).
 
-use std::time::SystemTime;
-
 use http::{HeaderMap, HeaderValue, Request, header};
+use lath_clock::Clock;
 use lath_model::arn::Arn;
 use lath_policy::lattice::{self, CONNECT, INVOKE, Invocation, Level};
 use lath_policy::{Attached, Facts};
@@ -128,7 +127,7 @@ impl<B> Call<'_, B> {
         let claim = Claim::read(&signed).map_err(refuse)?;
         self.check(&claim, &headers)?;
         let callers = self.callers.ok_or(SigError::UnknownKey).map_err(refuse)?;
-        let verified = lath_sigv4::verify_any(&signed, &*callers.0, SystemTime::now());
+        let verified = lath_sigv4::verify_any(&signed, &*callers.0, Clock::system().system_time());
         Ok(verified.map_err(refuse)?.owner)
     }
 

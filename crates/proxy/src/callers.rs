@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use http::HeaderValue;
-use lath_model::Timestamp;
+use lath_clock::Clock;
 use lath_policy::{Context, Facts, Kind, Policy, Principal};
 use lath_sigv4::Credentials;
 
@@ -25,7 +25,7 @@ pub struct Caller {
 impl Facts for Caller {
     /// The present value is looked up only when a policy asks.
     fn values(&self, key: &str) -> Option<Vec<String>> {
-        let now = Timestamp::now;
+        let now = || Clock::system().now();
         let one = |text: String| Some(vec![text]);
         match key {
             "aws:currenttime" => one(now().iso8601_seconds()),

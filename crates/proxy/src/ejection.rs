@@ -2,6 +2,7 @@
 
 use std::sync::atomic::Ordering::Relaxed;
 
+use lath_clock::Clock;
 use lath_feed::Ejection;
 use lath_model::Timestamp;
 use lath_model::balancing::{OutlierDetection, SuccessRate};
@@ -77,10 +78,10 @@ fn eject_locked(
         .saturating_mul(record.times)
         .min(detection.max_ejection_time);
     let until = now.saturating_add(millis(time));
-    let since = Timestamp::now();
+    let since = Clock::system().now();
     let span = i64::try_from(millis(time)).unwrap_or(i64::MAX);
     tracing::warn!(
-        target_group.id = %group.id, target.addr = %target.address, seconds = time.as_secs_f64(), reason,
+        target_group.id = %group.id, target.addr = %target.address, duration_s = time.as_secs_f64(), reason,
         "outlier detection leaves a target out"
     );
     record.ejection = Some(Ejection {

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
+use lath_clock::Clock;
 use lath_feed::telemetry::{MetricSample, Sink};
-use lath_model::Timestamp;
 
 use crate::breaker::Limit;
 use crate::core::Shared;
@@ -172,7 +172,7 @@ impl Sender<'_> {
             name: name.to_owned(),
             dimensions: self.dimensions.clone(),
             unit,
-            at: Timestamp::now(),
+            at: Clock::system().now(),
             count: 1.0,
             sum: value,
             min: value,
@@ -194,7 +194,7 @@ impl Sender<'_> {
             name: "RequestTime".to_owned(),
             dimensions: self.dimensions.clone(),
             unit: "Milliseconds",
-            at: Timestamp::now(),
+            at: Clock::system().now(),
             count: values.iter().map(|(_, count)| count).sum(),
             sum: delta.get(Count::Micros) as f64 / 1000.0,
             min: first.0,

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
+use lath_clock::Clock;
 use lath_feed::telemetry::AccessLog;
 use lath_model::Timestamp;
 use lath_model::id::RuleId;
@@ -297,6 +298,6 @@ impl Drop for Journey<'_> {
 
 /// When what took this long began.
 fn start_of(taken: Duration) -> Timestamp {
-    let now = Timestamp::now().as_millis();
+    let now = Clock::system().now().as_millis();
     Timestamp::from_millis(now.saturating_sub(i64::try_from(taken.as_millis()).unwrap_or(0)))
 }

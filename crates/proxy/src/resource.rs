@@ -10,6 +10,7 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 
+use lath_clock::Clock;
 use lath_feed::telemetry::LogLines;
 use lath_feed::{RESOURCE_BLOCK, ResourceGateway, ResourceTarget};
 use lath_model::Timestamp;
@@ -102,7 +103,7 @@ fn log(
     if groups.is_empty() {
         return;
     }
-    let at = Timestamp::now();
+    let at = Clock::system().now();
     let line = record(
         at,
         connection,

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 use std::task::{Context, Poll, ready};
 
 use http::Version;
-use lath_model::Timestamp;
+use lath_clock::Clock;
 use lath_net::accept::Slot;
 
 use crate::connection::{Connection, Order};
@@ -210,7 +210,7 @@ fn follow(
 /// Says why a client's certificate was refused, at most once in a second: clients could fill the log.
 fn say_refused(client: SocketAddr, error: &std::io::Error) {
     static SECOND: AtomicI64 = AtomicI64::new(0);
-    let now = Timestamp::now().as_millis() / 1000;
+    let now = Clock::system().now().as_millis() / 1000;
     if SECOND.swap(now, Relaxed) == now {
         tracing::debug!(client.addr = %client, %error, "a client's certificate was refused");
     } else {

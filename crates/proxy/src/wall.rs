@@ -1,11 +1,12 @@
 //! Clocks in milliseconds: what threads tell one another by atomic numbers.
 
+use lath_clock::Clock;
 use std::sync::LazyLock;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
 /// Since 1970, by the wall clock: for what others keep.
 pub(crate) fn now() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    let since = Clock::system().system_time().duration_since(UNIX_EPOCH);
     millis(since.unwrap_or_default())
 }
 

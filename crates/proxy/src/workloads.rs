@@ -6,7 +6,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use lath_model::Timestamp;
+use lath_clock::Clock;
 use lath_model::id::VpcId;
 use lath_svid::{LIFE, Svid};
 
@@ -50,7 +50,7 @@ impl Remembered {
     ) -> Option<Arc<Svid>> {
         let key = (vpc.clone(), address);
         let mut known = self.0.borrow_mut();
-        let half = || Timestamp::now().plus(LIFE / 2);
+        let half = || Clock::system().now().plus(LIFE / 2);
         if let Some((of, svid)) = known.get(&key)
             && *of == generation
             && svid.not_after > half()

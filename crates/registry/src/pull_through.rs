@@ -15,6 +15,7 @@ use std::time::{Duration, SystemTime};
 
 use futures::FutureExt as _;
 use futures::future::{BoxFuture, Shared};
+use lath_clock::Clock;
 use tempfile::NamedTempFile;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -194,7 +195,7 @@ impl State {
     fn of(entry: &Entry) -> Self {
         let age = entry.named_at().and_then(|at| {
             let at = SystemTime::UNIX_EPOCH + Duration::from_millis(at);
-            SystemTime::now().duration_since(at).ok()
+            Clock::system().system_time().duration_since(at).ok()
         });
         if entry.is_cached() && age.is_some_and(|it| it > FRESH) {
             Self::Old
@@ -224,7 +225,12 @@ impl Images {
         for entry in entries.flatten() {
             let is_fetched = entry.file_name().to_string_lossy().starts_with(FETCHED);
             let modified = entry.metadata().and_then(|it| it.modified());
-            let age = modified.map(|it| SystemTime::now().duration_since(it).unwrap_or_default());
+            let age = modified.map(|it| {
+                Clock::system()
+                    .system_time()
+                    .duration_since(it)
+                    .unwrap_or_default()
+            });
             if !is_fetched || age.is_ok_and(|it| it < YOUNG) {
                 continue;
             }
@@ -245,7 +251,7 @@ impl Images {
             .open(self.blob_path(image))
         {
             // A read-only store has no cache that could be full.
-            let _ = file.set_modified(SystemTime::now());
+            let _ = file.set_modified(Clock::system().system_time());
         }
     }
 

@@ -6,6 +6,7 @@ use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use lath_clock::Clock;
 use nix::fcntl::{Flock, FlockArg};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -133,7 +134,9 @@ struct Annotations {
 impl Entry {
     pub(crate) fn new(name: &Reference, descriptor: Descriptor) -> Self {
         let name = name.to_string();
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        let now = Clock::system()
+            .system_time()
+            .duration_since(SystemTime::UNIX_EPOCH);
         Self {
             descriptor,
             annotations: Annotations {
@@ -604,7 +607,8 @@ pub(crate) struct Lock {
 pub(crate) fn is_abandoned(entry: &fs::DirEntry) -> bool {
     let modified = entry.metadata().and_then(|it| it.modified());
     modified.is_ok_and(|it| {
-        SystemTime::now()
+        Clock::system()
+            .system_time()
             .duration_since(it)
             .is_ok_and(|age| age > ABANDONED)
     })

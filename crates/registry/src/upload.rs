@@ -9,6 +9,7 @@ use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
+use lath_clock::Clock;
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
@@ -166,7 +167,7 @@ fn share_of(id: Uuid) -> [u8; SHARE] {
 /// Removes the upload that was idle longest, if it was for long, or else the one that was idle longest of a share that has
 /// most, if that has more than `share` will have; whether there was one.
 fn make_room(uploads: &[Under], share: [u8; SHARE]) -> bool {
-    let now = SystemTime::now();
+    let now = Clock::system().system_time();
     let Some(oldest) = uploads.iter().min_by_key(|it| it.modified) else {
         return false;
     };
@@ -206,7 +207,8 @@ mod tests {
             .append(true)
             .open(images.upload_path(first));
         let file = file.unwrap();
-        file.set_modified(SystemTime::now() - 2 * IDLE).unwrap();
+        file.set_modified(Clock::system().system_time() - 2 * IDLE)
+            .unwrap();
         begin().unwrap();
         assert!(matches!(
             images.upload_size(first),

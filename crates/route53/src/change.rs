@@ -26,7 +26,7 @@ const SWEEP: usize = 20;
 
 /// Numbers a change in the transaction that makes it.
 pub(crate) fn submit(tx: &mut Tx, comment: Option<String>) -> ChangeInfo {
-    let now = Timestamp::now();
+    let now = tx.now();
     sweep(tx, now);
     let serial = serial(tx.view()) + 1;
     tx.put(Serial { serial });

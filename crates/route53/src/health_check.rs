@@ -1,12 +1,10 @@
 //! Health checks.
 
-use std::sync::Arc;
-
-use lath_model::Timestamp;
 use lath_model::id::HealthCheckId;
 use lath_service::operations;
 use lath_store::{Tx, View};
 use lath_wire::ApiError;
+use std::sync::Arc;
 
 use crate::Route53;
 use crate::record::{HealthCheck, HealthReference};
@@ -85,7 +83,7 @@ pub(crate) fn create(
         version: 1,
         generation: 1,
         tags: Default::default(),
-        created_at: Timestamp::now(),
+        created_at: tx.now(),
     });
     tx.put(HealthReference {
         reference: check.caller_reference.clone(),

@@ -5,7 +5,6 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 use lath_control::Cell;
-use lath_model::Timestamp;
 use lath_model::id::HostedZoneId;
 use lath_service::operations;
 use lath_store::{Tx, View};
@@ -145,7 +144,7 @@ pub(crate) fn create(
         name_servers,
         delegation_set,
         tags: Default::default(),
-        created_at: Timestamp::now(),
+        created_at: tx.now(),
     });
     furnish(tx, &zone);
     let change = change::submit(tx, None);

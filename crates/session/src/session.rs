@@ -106,8 +106,14 @@ pub struct Sessions(Mutex<HashMap<String, (String, Arc<Session>)>>);
 
 impl Sessions {
     /// The session of a key and token; `None` when they do not belong together or the token is not from this
-    /// installation.
-    pub fn open(&self, key: &SealingKey, id: &str, token: &str) -> Option<Arc<Session>> {
+    /// installation. Whether it has ended is for the caller to judge; `now` only tells which sessions to forget first.
+    pub fn open(
+        &self,
+        key: &SealingKey,
+        id: &str,
+        token: &str,
+        now: Timestamp,
+    ) -> Option<Arc<Session>> {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((had, session)) = known.get(id)
             && had == token
@@ -116,7 +122,6 @@ impl Sessions {
         }
         let session = Session::open(key, token).filter(|session| session.key == id)?;
         if known.len() >= MOST {
-            let now = Timestamp::now();
             known.retain(|_, (_, session)| session.expires > now);
             if known.len() >= MOST {
                 known.clear();

@@ -1,5 +1,7 @@
 use std::sync::Arc;
 
+use lath_clock::Clock;
+use lath_model::Timestamp;
 use tokio::sync::watch;
 
 use crate::load::{Loaded, load};
@@ -13,6 +15,7 @@ use crate::{Condition, Kinds, Memory, Store, StoreError, Tx, View};
 #[derive(Clone)]
 pub struct Db {
     pipeline: Arc<Pipeline>,
+    clock: Clock,
 }
 
 impl Db {
@@ -75,7 +78,25 @@ impl Db {
     fn on(store: Arc<dyn Store>, kinds: Option<Kinds>, loaded: Loaded) -> Self {
         Self {
             pipeline: Arc::new(Pipeline::new(store, kinds, loaded)),
+            clock: Clock::system(),
         }
+    }
+
+    /// The same database by another clock: what is written through this handle and its clones carries that time. One
+    /// that was just opened goes by the system's.
+    #[must_use]
+    pub fn with_clock(self, clock: Clock) -> Self {
+        Self { clock, ..self }
+    }
+
+    /// The clock that transactions go by, for those who keep time beside the state.
+    pub fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// The time now, outside of transactions. In one, [`Tx::now`] is.
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
     }
 
     /// The newest durable state.
@@ -109,7 +130,7 @@ impl Db {
         f: impl FnOnce(&mut Tx) -> Result<T, E> + Send,
     ) -> Result<T, E> {
         let place = self.pipeline.permit().await?;
-        let (answer, durable) = self.pipeline.stage(place, f)?;
+        let (answer, durable) = self.pipeline.stage(place, &self.clock, f)?;
         if let Some(durable) = durable {
             durable.await.map_err(|_| StoreError::Closed)??;
         }

@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
+use lath_clock::Clock;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 
 use crate::load::{Loaded, REVISION, key};
@@ -94,13 +95,14 @@ impl Pipeline {
     pub(crate) fn stage<T, E: From<StoreError>>(
         self: &Arc<Self>,
         place: OwnedSemaphorePermit,
+        clock: &Clock,
         f: impl FnOnce(&mut Tx) -> Result<T, E>,
     ) -> Result<(Result<T, E>, Option<Durable>), E> {
         let mut head = self.head();
         if let Some(stopped) = &head.stopped {
             return Err(stopped.clone().into());
         }
-        let mut tx = Tx::on(head.view.clone());
+        let mut tx = Tx::on(head.view.clone(), clock.now());
         let answer = f(&mut tx);
         let changed = match &answer {
             Ok(_) => self.finish(tx, &head.view)?,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use imbl::ordmap::DiffItem;
 use imbl::{OrdMap, OrdSet};
+use lath_model::Timestamp;
 
 use crate::reads::{Changed, Read, Reads, changed};
 
@@ -307,6 +308,7 @@ impl View {
 
 /// A transaction: the view it began with, plus its own changes.
 pub struct Tx {
+    now: Timestamp,
     before: View,
     view: View,
     touched: BTreeMap<(&'static str, String), Encode>,
@@ -322,12 +324,18 @@ pub(crate) struct Edits {
 }
 
 impl Tx {
-    pub(crate) fn on(before: View) -> Self {
+    pub(crate) fn on(before: View, now: Timestamp) -> Self {
         Self {
+            now,
             view: before.clone(),
             before,
             touched: BTreeMap::new(),
         }
+    }
+
+    /// The time of this transaction: one instant, so that all that it writes carries one time.
+    pub fn now(&self) -> Timestamp {
+        self.now
     }
 
     /// The state as this transaction sees it, including its own changes.
@@ -438,7 +446,7 @@ mod tests {
     }
 
     fn with(view: &View, lamps: &[(&str, &str)]) -> View {
-        let mut tx = Tx::on(view.clone());
+        let mut tx = Tx::on(view.clone(), Timestamp::default());
         for (id, room) in lamps {
             tx.put(Lamp {
                 id: (*id).into(),
@@ -469,7 +477,7 @@ mod tests {
             ["a", "b"],
             "an older view is as it was"
         );
-        let mut tx = Tx::on(two);
+        let mut tx = Tx::on(two, Timestamp::default());
         tx.delete::<Lamp>("c");
         assert_eq!(in_room(tx.view(), "halls"), ["a"]);
     }
@@ -505,7 +513,7 @@ mod tests {
         for _ in 0..300 {
             random = random.wrapping_mul(1_103_515_245).wrapping_add(12345);
             let (id, room) = ((random >> 8) % 7, (random >> 16) % 3);
-            let mut tx = Tx::on(view);
+            let mut tx = Tx::on(view, Timestamp::default());
             if random >> 24 & 3 == 0 {
                 tx.delete::<Lamp>(&id.to_string());
             } else {

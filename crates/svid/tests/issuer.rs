@@ -9,10 +9,11 @@ use lath_feed::{Certificate as Presented, Hidden, WorkloadAuthority};
 use lath_model::Timestamp;
 use lath_svid::{Issuer, LIFE};
 
+const NOW: Timestamp = Timestamp::from_millis(1_700_000_000_000);
 const ID: &str = "spiffe://lath-1/111122223333/us-east-1/role/till/i-1";
 
 fn below(root: &Authority, life: Duration) -> Arc<WorkloadAuthority> {
-    let made = root.workload_authority("us-east-1", life).unwrap();
+    let made = root.workload_authority("us-east-1", life, NOW).unwrap();
     Arc::new(WorkloadAuthority {
         certificate: Presented {
             chain: lath_ca::encode("CERTIFICATE", &made.chain[0]),
@@ -24,9 +25,9 @@ fn below(root: &Authority, life: Duration) -> Arc<WorkloadAuthority> {
 
 #[test]
 fn a_certificate_is_kept_for_half_its_life_and_then_replaced() {
-    let root = Authority::random().unwrap();
+    let root = Authority::random(NOW).unwrap();
     let authority = below(&root, LIFE * 24);
-    let (issuer, now) = (Issuer::default(), Timestamp::now());
+    let (issuer, now) = (Issuer::default(), NOW);
     let first = issuer.issue(&authority, ID, now).unwrap();
     let [leaf, above] = first.chain.as_slice() else {
         panic!("{} certificates", first.chain.len());
@@ -57,9 +58,9 @@ fn a_certificate_is_kept_for_half_its_life_and_then_replaced() {
 
 #[test]
 fn nothing_outlives_its_authority() {
-    let root = Authority::random().unwrap();
+    let root = Authority::random(NOW).unwrap();
     let authority = below(&root, LIFE / 2);
-    let (issuer, now) = (Issuer::default(), Timestamp::now());
+    let (issuer, now) = (Issuer::default(), NOW);
     let issued = issuer.issue(&authority, ID, now).unwrap();
     assert!(issued.not_after <= now.plus(LIFE / 2));
     assert!(issuer.issue(&authority, ID, now.plus(LIFE)).is_none());

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use boringtun::noise::{Tunn, TunnResult};
 use boringtun::x25519::{PublicKey, StaticSecret};
+use lath_clock::Clock;
 use lath_feed::PrivateKey;
 use lath_model::Timestamp;
 
@@ -180,7 +181,7 @@ impl Peer {
         let Some(age) = age.and_then(|age| i64::try_from(age.as_millis()).ok()) else {
             return;
         };
-        let at = Timestamp::from_millis(Timestamp::now().as_millis() - age);
+        let at = Timestamp::from_millis(Clock::system().now().as_millis() - age);
         let is_new = |known: Timestamp| at.since(known) > Duration::from_secs(1);
         if self.handshake.is_none_or(is_new) {
             self.handshake = Some(at);

@@ -7,12 +7,13 @@ mod support;
 use std::io::Write as _;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::FutureExt as _;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
 use http_body_util::Full;
+use lath_clock::Clock;
 use lath_sigv4::{Payload, Secret, SigningKey, presign, sign};
 use lath_wire::FromVpc;
 use lath_wire::http::{FrontDoor, Limits, Peer};
@@ -92,7 +93,7 @@ impl Open {
             region: "us-west-2",
             service,
         };
-        for (name, value) in sign(&request, &key, SystemTime::now()) {
+        for (name, value) in sign(&request, &key, Clock::system().system_time()) {
             headers.insert(name, value.parse().unwrap());
         }
         let mut bytes = b"POST / HTTP/1.1\r\n".to_vec();
@@ -326,7 +327,7 @@ async fn presigned_requests_to_sts_hold_for_fifteen_minutes_with_any_expiry_or_n
             region: "us-west-2",
             service: "sts",
         };
-        let then = SystemTime::now() - Duration::from_secs(ago);
+        let then = Clock::system().system_time() - Duration::from_secs(ago);
         let expiry = expiry.map(Duration::from_secs);
         let query = presign(&request, &key, then, expiry);
         format!("GET /?{query} HTTP/1.1\r\nhost: {host}\r\n\r\n")

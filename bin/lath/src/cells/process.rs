@@ -11,6 +11,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use anyhow::Context as _;
+use lath_clock::Clock;
 use lath_model::Timestamp;
 use nix::sys::signal::{SigSet, Signal as NixSignal};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
@@ -80,7 +81,7 @@ pub(crate) fn take_role(run_dir: &Path, role: Role, cell: &Path) -> anyhow::Resu
         pid,
         started: start_time(pid)?,
         fingerprint: fingerprint(Path::new("/proc/self/exe"), cell)?,
-        since: Timestamp::now(),
+        since: Clock::system().now(),
     };
     crate::private_file::write_anyway(&record_path(run_dir, role), &serde_json::to_vec(&record)?)?;
     Ok(lock)
@@ -228,7 +229,7 @@ pub(crate) fn spawn(layout: &Layout, name: &str, role: Role) -> io::Result<Proce
     let pidfd = pidfd_open(number, PidfdFlags::NONBLOCK)?;
     Ok(Process {
         pid,
-        since: Timestamp::now(),
+        since: Clock::system().now(),
         adopted: false,
         pidfd: register(pidfd)?,
         child: Some(child),
@@ -272,7 +273,7 @@ impl Process {
     pub(crate) async fn ended(&mut self) -> Option<std::process::ExitStatus> {
         // The descriptor stays readable: a second call returns at once.
         if self.pidfd.readable().await.is_err() {
-            tracing::error!(pid = self.pid, "waiting for a process failed");
+            tracing::error!(process.id = self.pid, "waiting for a process failed");
         }
         self.child.as_mut()?.wait().ok()
     }
@@ -294,7 +295,7 @@ impl Process {
         if let Ok(status) = tokio::time::timeout(patience, self.ended()).await {
             return status;
         }
-        tracing::error!(pid = self.pid, "a process does not end: killing it");
+        tracing::error!(process.id = self.pid, "a process does not end: killing it");
         self.signal(Signal::KILL);
         self.ended().await
     }

@@ -39,7 +39,8 @@ pub(crate) fn load_or_create(installation: &Path) -> anyhow::Result<Authority> {
         installation.join(KEY).display()
     );
     let sealing = sealing_key(installation)?;
-    let made = (!is_there).then(|| Authority::generate(&sealing));
+    let made =
+        (!is_there).then(|| Authority::generate(&sealing, lath_clock::Clock::system().now()));
     let made = made
         .transpose()
         .context("cannot make the certificate authority")?;

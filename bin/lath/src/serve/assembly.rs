@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use lath_clock::Clock;
 use lath_dns::{AuthorityConfig, RateLimit, Upstreams};
 use lath_drill::order::Orders;
 use lath_feed::stream::Source;
@@ -120,7 +121,7 @@ impl Assembly {
             endpoint = %running.endpoint,
             metrics = %running.metrics,
             data_dir = %config.data_dir.display(),
-            started_ms = began.elapsed().as_millis(),
+            duration_ms = began.elapsed().as_millis(),
             "Lath serves; `eval \"$(lath env)\"` points the aws CLI at it"
         );
         let node = Some(node);
@@ -184,6 +185,7 @@ pub(crate) fn node_config(config: &Config, place: lath_node::Place) -> NodeConfi
         api_in_vpcs: config.api_in_vpcs,
         authority: authority(config, &place.topology),
         place,
+        clock: Clock::system(),
         orders: Orders::of(&config.data_dir),
     }
 }

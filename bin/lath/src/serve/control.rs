@@ -187,7 +187,7 @@ impl Control {
         }
         let BoundRegistry { at, port } = inputs.registry;
         let (registry_tx, registry_trouble) = watch::channel(None);
-        let canaries = Arc::<CanaryWatch>::default();
+        let canaries = Arc::new(CanaryWatch::new(cell.db.clock().clone()));
         let sink = Arc::new(Telemetry {
             delivery: Arc::clone(&delivery),
             canaries: Arc::clone(&canaries),
@@ -226,6 +226,7 @@ impl Control {
         let judge = Arc::clone(&identity);
         let documents = token_issuers::documents(&self.cell);
         FrontDoor::new(identity)
+            .with_clock(self.cell.db.clock().clone())
             .with_judge(judge)
             .with_internal("/id/", documents)
             .with_region(self.cell.region.clone(), self.apps.services())
@@ -357,7 +358,7 @@ where
 {
     loop {
         if let Err(error) = pass().await {
-            tracing::error!(%error, cause = ?error.cause, what, "expired entries could not be removed");
+            tracing::error!(%error, cause = ?error.cause, kind = what, "expired entries could not be removed");
         }
         tokio::select! {
             () = stop.cancelled() => return,

@@ -102,7 +102,7 @@ async fn create(
         Ok::<_, ApiError>((installation.seal(&key), request))
     });
     let (key, request) = made.await??;
-    let now = Timestamp::now();
+    let now = app.cell.now();
     let fresh = Authority {
         id: uuid::Uuid::new_v4().to_string(),
         kind: op.certificate_authority_type,
@@ -182,7 +182,7 @@ fn installation(app: &Pca) -> Option<CertificateAuthority> {
         last_state_change_at: Some(root.not_before),
         r#type: Some(AuthorityType::Root),
         serial: Some(root.serial.clone()),
-        status: Some(match root.not_after <= Timestamp::now() {
+        status: Some(match root.not_after <= app.cell.now() {
             true => AuthorityStatus::Expired,
             false => AuthorityStatus::Active,
         }),
@@ -227,7 +227,7 @@ fn describe(
     let arn = &op.certificate_authority_arn;
     let authority = match is_installations(app, arn) {
         true => installation(app),
-        false => Some(shown(app, &*find(&app.cell, view, arn)?, Timestamp::now())),
+        false => Some(shown(app, &*find(&app.cell, view, arn)?, app.cell.now())),
     };
     Ok(DescribeCertificateAuthorityResponse {
         certificate_authority: authority,
@@ -240,7 +240,7 @@ fn list(
     op: &ListCertificateAuthorities,
 ) -> Result<ListCertificateAuthoritiesResponse, ApiError> {
     let size = tags::page_size(op.max_results, PAGE);
-    let now = Timestamp::now();
+    let now = app.cell.now();
     let own = op.resource_owner != Some(ResourceOwner::OtherAccounts);
     let all = view.list::<Authority>().map(|it| shown(app, &it, now));
     let mut all: Vec<_> = all.chain(installation(app)).filter(|_| own).collect();
@@ -262,15 +262,19 @@ fn csr(
 ) -> Result<GetCertificateAuthorityCsrResponse, ApiError> {
     let found = find(&app.cell, view, &op.certificate_authority_arn)?;
     if found.status == AuthorityStatus::Deleted {
-        return Err(not_in_state(&op.certificate_authority_arn, &found));
+        return Err(not_in_state(
+            &op.certificate_authority_arn,
+            &found,
+            app.cell.now(),
+        ));
     }
     Ok(GetCertificateAuthorityCsrResponse {
         csr: Some(found.request.clone()),
     })
 }
 
-pub(crate) fn not_in_state(arn: &str, it: &Authority) -> ApiError {
-    let status = it.status(Timestamp::now()).as_str();
+pub(crate) fn not_in_state(arn: &str, it: &Authority, now: Timestamp) -> ApiError {
+    let status = it.status(now).as_str();
     invalid_state(format!(
         "The certificate authority {arn} is not in a valid state for the request: it is {status}"
     ))
@@ -291,7 +295,7 @@ fn certificate(
     let found = find(&app.cell, view, arn)?;
     let is_deleted = found.status == AuthorityStatus::Deleted;
     let Some(own) = found.certificate.clone().filter(|_| !is_deleted) else {
-        return Err(not_in_state(arn, &found));
+        return Err(not_in_state(arn, &found, app.cell.now()));
     };
     Ok(GetCertificateAuthorityCertificateResponse {
         certificate: Some(own),
@@ -302,6 +306,7 @@ fn certificate(
 /// What is imported, verified but for the authority that it is for.
 fn verified(
     op: &ImportCertificateAuthorityCertificate,
+    now: Timestamp,
 ) -> Result<(Certificate, Vec<Certificate>), ApiError> {
     let malformed = |what: &str| coded("MalformedCertificateException", what.to_owned());
     let bad = || malformed("The certificate is not PEM-encoded or is not valid.");
@@ -318,7 +323,6 @@ fn verified(
             "The certificate is not one of a certificate authority.",
         ));
     }
-    let now = Timestamp::now();
     if std::iter::once(&own)
         .chain(&chain)
         .any(|it| it.not_after <= now)
@@ -344,12 +348,13 @@ async fn import(
     let cell = &app.cell;
     let arn = op.certificate_authority_arn.clone();
     find(cell, &cell.db.view(), &arn)?;
-    let (own, chain) = crate::blocking(move || verified(&op)).await??;
+    let now = cell.now();
+    let (own, chain) = crate::blocking(move || verified(&op, now)).await??;
     let written = cell.db.write(|tx: &mut Tx| {
         let found = find(cell, tx.view(), &arn)?;
         use AuthorityStatus::{Active, Disabled, PendingCertificate};
         if ![Active, Disabled, PendingCertificate].contains(&found.status) {
-            return Err(not_in_state(&arn, &found));
+            return Err(not_in_state(&arn, &found, tx.now()));
         }
         let is_root = found.kind == AuthorityType::Root;
         if is_root != chain.is_empty() {
@@ -374,7 +379,7 @@ async fn import(
         next.not_after = Some(own.not_after);
         if next.status == PendingCertificate {
             next.status = Active;
-            next.changed_at = Timestamp::now();
+            next.changed_at = tx.now();
         }
         tx.put(next);
         Ok::<_, ApiError>(())

@@ -80,8 +80,8 @@ fn profile(
     op: &IssueCertificate,
     template: &Template,
     request: &SigningRequest,
+    now: Timestamp,
 ) -> Result<Profile, ApiError> {
-    let now = Timestamp::now();
     let invalid = || fault::validation("The certificate validity specified is not valid.");
     let slack = Timestamp::from_millis(now.as_millis() - SLACK.as_millis() as i64);
     let not_before = match &op.validity_not_before {
@@ -170,7 +170,7 @@ async fn issue(
         &op.template_arn,
         &op.validity,
     ));
-    let at = Timestamp::now();
+    let at = app.cell.now();
     let is_root = template == ROOT;
     let signed = crate::blocking({
         let (cell, found, authority_arn) = (cell.clone(), found.clone(), authority_arn.clone());
@@ -178,13 +178,13 @@ async fn issue(
             let request = SigningRequest::from_pem(&op.csr.0).map_err(|_| {
                 coded("MalformedCSRException", "The certificate signing request is malformed, or its signature or key is not valid.")
             })?;
-            let profile = profile(&found, &op, &template, &request)?;
+            let profile = profile(&found, &op, &template, &request, at)?;
             let status = found.status(at);
             if template == ROOT {
                 return sign_itself(&cell, &found, &authority_arn, way, &request, &profile);
             }
             if status != AuthorityStatus::Active {
-                return Err(not_in_state(&authority_arn, &found));
+                return Err(not_in_state(&authority_arn, &found, at));
             }
             if !fits_below(&found, &template) {
                 return Err(invalid_args(
@@ -219,7 +219,7 @@ async fn issue(
             false => now.status(at) == AuthorityStatus::Active,
         };
         if !may {
-            return Err(not_in_state(&authority_arn, &now));
+            return Err(not_in_state(&authority_arn, &now, at));
         }
         let scope = format!("acm-pca.IssueCertificate/{print:016x}");
         let known = lath_service::claim(tx, &scope, token.as_deref(), print, &issued.id);
@@ -250,7 +250,7 @@ fn sign_itself(
     profile: &Profile,
 ) -> Result<(Certificate, String), ApiError> {
     if !signs_itself(it) {
-        return Err(not_in_state(authority_arn, it));
+        return Err(not_in_state(authority_arn, it, cell.now()));
     }
     let installation = cell.authority.as_ref();
     let key = installation.and_then(|authority| authority.unseal(&it.key));
@@ -280,9 +280,9 @@ fn get(app: &Pca, view: &View, op: &GetCertificate) -> Result<GetCertificateResp
 
 fn revoke(app: &Pca, tx: &mut Tx, op: RevokeCertificate) -> Result<(), ApiError> {
     let authority = find(&app.cell, tx.view(), &op.certificate_authority_arn)?;
-    let now = Timestamp::now();
+    let now = tx.now();
     if authority.status(now) != AuthorityStatus::Active {
-        return Err(not_in_state(&op.certificate_authority_arn, &authority));
+        return Err(not_in_state(&op.certificate_authority_arn, &authority, now));
     }
     let serial = op.certificate_serial.replace(':', "").to_ascii_lowercase();
     let known = tx.get::<Issued>(&format!("{}/{serial}", authority.id));

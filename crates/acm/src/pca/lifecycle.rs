@@ -38,9 +38,9 @@ fn update(app: &Pca, tx: &mut Tx, op: UpdateCertificateAuthority) -> Result<(), 
             "The status can be updated to ACTIVE or DISABLED.",
         ));
     }
-    let now = Timestamp::now();
+    let now = tx.now();
     if ![Active, Disabled].contains(&found.status(now)) {
-        return Err(not_in_state(arn, &found));
+        return Err(not_in_state(arn, &found, tx.now()));
     }
     if found.status != status {
         let mut next = Authority::clone(&found);
@@ -56,9 +56,9 @@ fn delete(app: &Pca, tx: &mut Tx, op: DeleteCertificateAuthority) -> Result<(), 
     let arn = &op.certificate_authority_arn;
     let days = op.permanent_deletion_time_in_days.unwrap_or(30);
     let found = find(&app.cell, tx.view(), arn)?;
-    let now = Timestamp::now();
+    let now = tx.now();
     if [Active, Deleted].contains(&found.status(now)) {
-        return Err(not_in_state(arn, &found));
+        return Err(not_in_state(arn, &found, tx.now()));
     }
     let mut next = Authority::clone(&found);
     next.status = Deleted;
@@ -73,14 +73,14 @@ fn restore(app: &Pca, tx: &mut Tx, op: RestoreCertificateAuthority) -> Result<()
     let arn = &op.certificate_authority_arn;
     let found = find(&app.cell, tx.view(), arn)?;
     if found.status != AuthorityStatus::Deleted {
-        return Err(not_in_state(arn, &found));
+        return Err(not_in_state(arn, &found, tx.now()));
     }
     let mut next = Authority::clone(&found);
     next.status = match found.certificate {
         Some(_) => AuthorityStatus::Disabled,
         None => AuthorityStatus::PendingCertificate,
     };
-    next.changed_at = Timestamp::now();
+    next.changed_at = tx.now();
     next.restorable_until = None;
     tx.put(next);
     Ok(())

@@ -177,7 +177,7 @@ pub(crate) fn signing(cell: &Cell, view: &View, arn: &str) -> Result<Signing, Fa
         .filter(|it| self::arn(cell, &it.id) == arn);
     let found = found.ok_or(FailureReason::PcaResourceNotFound)?;
     let not_after = found.not_after.ok_or(FailureReason::PcaInvalidState)?;
-    if found.status(Timestamp::now()) != AuthorityStatus::Active {
+    if found.status(cell.now()) != AuthorityStatus::Active {
         return Err(FailureReason::PcaInvalidState);
     }
     let key = subject::key_algorithm(found.configuration.key_algorithm);

@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use lath_ca::{KeyAlgorithm, PrivateKey};
-use lath_model::Timestamp;
 use lath_wire::ApiError;
 use serde_json::json;
 
@@ -17,7 +16,7 @@ use crate::tests::lab;
 async fn what_an_authority_revoked_is_known_when_it_is_gone() {
     let cell = lab().await.cell;
     let installation = Arc::clone(cell.authority.as_ref().unwrap());
-    let (now, above) = (Timestamp::now(), installation.root_pem());
+    let (now, above) = (cell.now(), installation.root_pem());
     let authority = Authority {
         id: "a".to_owned(),
         kind: AuthorityType::Subordinate,

@@ -4,7 +4,6 @@ mod messages;
 
 use lath_control::paginate;
 use lath_iam::resource_types::ROLE;
-use lath_model::Timestamp;
 use lath_service::{App as _, Refuses, Stateful as _, operations};
 use lath_store::View;
 use lath_wire::{ApiError, Caller};
@@ -201,7 +200,7 @@ async fn create(
         desired,
         role: op.role,
         on_failure,
-        created: Timestamp::now(),
+        created: app.cell.now(),
         status: status.into(),
         reason: (!differs).then(|| reason.to_owned()),
         execution: execution.into(),
@@ -355,11 +354,11 @@ async fn execute(
                     return Err(exists(&stack.name));
                 }
                 stack.desired = set.desired.clone();
-                begin_create(&mut stack);
+                begin_create(&mut stack, tx.now());
                 stack.on_failure = set.on_failure;
             } else {
                 check_updatable(&stack)?;
-                begin_update(&mut stack, set.desired.clone());
+                begin_update(&mut stack, set.desired.clone(), tx.now());
                 stack.on_failure = set.on_failure;
             }
             if op.disable_rollback == Some(true) {

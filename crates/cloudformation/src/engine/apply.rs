@@ -23,7 +23,7 @@ pub(super) async fn apply(app: &CloudFormation, stack: &Stack) -> Result<Progres
     };
     let mut known = resources(app, &stack.uuid);
     let mut progress = Progress::None;
-    let is_late = is_late(stack);
+    let is_late = is_late(stack, app.cell.now());
     let mut is_failing = is_late || any_failed(stack, &plan, &known);
     let mut are_ready: BTreeSet<&str> = BTreeSet::new();
     for (name, declared) in plan.wanted() {
@@ -100,9 +100,9 @@ pub(super) async fn apply(app: &CloudFormation, stack: &Stack) -> Result<Progres
     Ok(Progress::None)
 }
 
-fn is_late(stack: &Stack) -> bool {
+fn is_late(stack: &Stack, now: Timestamp) -> bool {
     let minutes = stack.timeout_minutes.and_then(|it| u64::try_from(it).ok());
-    let waited = Timestamp::now().since(stack.began);
+    let waited = now.since(stack.began);
     stack.status == "CREATE_IN_PROGRESS"
         && minutes.is_some_and(|it| waited >= Duration::from_secs(it.saturating_mul(60)))
 }
@@ -126,7 +126,7 @@ async fn cancel(app: &CloudFormation, stack: &Stack, own: &Resource) -> Result<P
     .into();
     let noun = if is_update { "update" } else { "creation" };
     own.reason = Some(format!("Resource {noun} cancelled"));
-    own.at = Timestamp::now();
+    own.at = app.cell.now();
     own.step = Step::Rest;
     record(app, stack, own).await
 }
@@ -150,7 +150,7 @@ async fn recover(
             own.status = "UPDATE_FAILED".into();
             own.reason =
                 kinds::find(&own.type_name).map(|it| super::worded(&error, it, &own.token));
-            own.at = Timestamp::now();
+            own.at = app.cell.now();
             return record(app, stack, own).await;
         }
         Ok(Some(id)) => {
@@ -208,10 +208,10 @@ async fn begin(
     let resolved = plan.properties(app, declared, known);
     let mut own = match before {
         Some(before) => Resource::clone(before),
-        None => blank(stack, name),
+        None => blank(stack, name, app.cell.now()),
     };
     own.generation = stack.generation;
-    own.at = Timestamp::now();
+    own.at = app.cell.now();
     own.reason = None;
     own.is_retained = declared.retains_on_delete;
     own.needs = declared.needs.iter().cloned().collect();
@@ -340,7 +340,7 @@ fn formerly(own: &Resource, is_retained: bool) -> Former {
     }
 }
 
-fn blank(stack: &Stack, logical: &str) -> Resource {
+fn blank(stack: &Stack, logical: &str, at: Timestamp) -> Resource {
     Resource {
         stack: stack.uuid.clone(),
         logical: logical.to_owned(),
@@ -352,7 +352,7 @@ fn blank(stack: &Stack, logical: &str) -> Resource {
         attributes: json!({}),
         status: String::new(),
         reason: None,
-        at: Timestamp::now(),
+        at,
         generation: stack.generation,
         step: Step::Rest,
         token: String::new(),
@@ -452,7 +452,7 @@ async fn failed(app: &CloudFormation, stack: &Stack, reason: String) -> Result<P
                 stack.status = "UPDATE_FAILED".into();
                 stack.work = None;
             }
-            "UPDATE_IN_PROGRESS" => roll_back(stack),
+            "UPDATE_IN_PROGRESS" => roll_back(stack, tx.now()),
             _ => {
                 stack.status = "UPDATE_ROLLBACK_FAILED".into();
                 stack.work = None;
@@ -464,7 +464,7 @@ async fn failed(app: &CloudFormation, stack: &Stack, reason: String) -> Result<P
 }
 
 /// Begins to undo an update.
-pub(crate) fn roll_back(stack: &mut Stack) {
+pub(crate) fn roll_back(stack: &mut Stack, now: Timestamp) {
     stack.status = "UPDATE_ROLLBACK_IN_PROGRESS".into();
     if let Some(previous) = stack.previous.take() {
         // What failed is still needed to know what it made.
@@ -472,6 +472,6 @@ pub(crate) fn roll_back(stack: &mut Stack) {
         stack.previous = Some(attempted);
     }
     stack.work = Some(Work::Apply);
-    stack.began = Timestamp::now();
+    stack.began = now;
     stack.generation += 1;
 }

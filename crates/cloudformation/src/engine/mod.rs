@@ -127,7 +127,7 @@ pub(crate) fn happened(tx: &mut Tx, stack: &mut Stack, resource: &Resource) {
         status: resource.status.clone(),
         reason: resource.reason.clone(),
         properties: Some(properties),
-        ..blank(stack)
+        ..blank(stack, tx.now())
     };
     put_event(tx, stack, event);
 }
@@ -172,12 +172,12 @@ pub(crate) fn stack_happened(tx: &mut Tx, stack: &mut Stack) {
         type_name: "AWS::CloudFormation::Stack".into(),
         status: stack.status.clone(),
         reason: stack.reason.clone(),
-        ..blank(stack)
+        ..blank(stack, tx.now())
     };
     put_event(tx, stack, event);
 }
 
-fn blank(stack: &Stack) -> Event {
+fn blank(stack: &Stack, at: Timestamp) -> Event {
     Event {
         stack: stack.uuid.clone(),
         number: stack.events,
@@ -185,7 +185,7 @@ fn blank(stack: &Stack) -> Event {
         logical: String::new(),
         physical: String::new(),
         type_name: String::new(),
-        at: Timestamp::now(),
+        at,
         status: String::new(),
         reason: None,
         properties: None,

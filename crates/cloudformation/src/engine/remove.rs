@@ -88,7 +88,7 @@ async fn ended(app: &CloudFormation, stack: &Stack) -> Result<Progress, ApiError
             stack.status = "ROLLBACK_COMPLETE".into();
         } else {
             stack.status = "DELETE_COMPLETE".into();
-            stack.deleted = Some(Timestamp::now());
+            stack.deleted = Some(app.cell.now());
         }
         stack.outputs = Vec::new();
         stack.imports = Vec::new();
@@ -117,7 +117,7 @@ async fn remove_one(
             own.is_retained || stack.left.contains(&own.logical)
         };
         own.generation = stack.generation;
-        own.at = Timestamp::now();
+        own.at = app.cell.now();
         own.reason = None;
         if !own.is_made && own.step != Step::Making && own.former.is_empty() {
             own.status = "DELETE_COMPLETE".into();
@@ -142,14 +142,14 @@ async fn remove_one(
         return former(app, stack, own).await;
     }
     let disposal = disposed(app, stack, &mut own).await?;
-    match disposal.within(own.at) {
+    match disposal.within(own.at, app.cell.now()) {
         Disposal::Done => {
             own.status = "DELETE_COMPLETE".into();
             own.step = Step::Rest;
             // Others may make something of the same name: it is not this stack's.
             own.is_made = false;
             own.former.clear();
-            own.at = Timestamp::now();
+            own.at = app.cell.now();
             record(app, stack, own).await
         }
         Disposal::Leaving => {
@@ -166,7 +166,7 @@ async fn remove_one(
             if own.step != Step::Making {
                 own.step = Step::Rest;
             }
-            own.at = Timestamp::now();
+            own.at = app.cell.now();
             record(app, stack, own).await
         }
     }
@@ -183,11 +183,9 @@ enum Disposal {
 
 impl Disposal {
     /// Nothing is waited for without end.
-    fn within(self, since: Timestamp) -> Self {
+    fn within(self, since: Timestamp, now: Timestamp) -> Self {
         match self {
-            Self::Waiting if Timestamp::now().since(since) >= LONGEST_WAIT => {
-                Self::Failed(TOO_LONG.into())
-            }
+            Self::Waiting if now.since(since) >= LONGEST_WAIT => Self::Failed(TOO_LONG.into()),
             other => other,
         }
     }
@@ -229,7 +227,7 @@ async fn disposed(
                 own.step = Step::Leaving;
                 Disposal::Leaving
             }
-            Err(error) => judged(&error, own.at)
+            Err(error) => judged(&error, own.at, app.cell.now())
                 .unwrap_or_else(|| Disposal::Failed(worded(&error, kind, &own.token))),
         });
     }
@@ -237,7 +235,7 @@ async fn disposed(
 }
 
 /// An error of something that others still use is no failure for a while.
-fn judged(error: &ApiError, since: Timestamp) -> Option<Disposal> {
+fn judged(error: &ApiError, since: Timestamp, now: Timestamp) -> Option<Disposal> {
     let code = error.code.as_ref();
     let is_passing = error.status >= 500
         || error.status == 409
@@ -250,7 +248,7 @@ fn judged(error: &ApiError, since: Timestamp) -> Option<Disposal> {
         ]
         .iter()
         .any(|it| code.contains(it));
-    (is_passing && Timestamp::now().since(since) < PATIENCE).then_some(Disposal::Waiting)
+    (is_passing && now.since(since) < PATIENCE).then_some(Disposal::Waiting)
 }
 
 async fn tell(
@@ -326,14 +324,14 @@ async fn former(
     } else {
         match tell(app, stack, kind, &view).await {
             Ok(()) => Disposal::Leaving,
-            Err(error) => judged(&error, stack.began)
+            Err(error) => judged(&error, stack.began, app.cell.now())
                 .unwrap_or_else(|| Disposal::Failed(worded(&error, kind, &own.token))),
         }
     };
-    let (status, reason) = match disposal.within(it.since.unwrap_or(stack.began)) {
+    let (status, reason) = match disposal.within(it.since.unwrap_or(stack.began), app.cell.now()) {
         Disposal::Waiting => return Ok(Progress::None),
         Disposal::Leaving => {
-            own.former[at].since = Some(Timestamp::now());
+            own.former[at].since = Some(app.cell.now());
             ("DELETE_IN_PROGRESS", None)
         }
         Disposal::Done => {
@@ -426,14 +424,14 @@ async fn unwanted(
     if own.status != "DELETE_IN_PROGRESS" {
         own.status = "DELETE_IN_PROGRESS".into();
         own.reason = None;
-        own.at = Timestamp::now();
+        own.at = app.cell.now();
         if own.step != Step::Making {
             own.step = Step::Removing;
         }
         return record(app, stack, own).await;
     }
     let disposal = disposed(app, stack, &mut own).await?;
-    match disposal.within(own.at) {
+    match disposal.within(own.at, app.cell.now()) {
         Disposal::Done => forget("DELETE_COMPLETE", None, own).await,
         Disposal::Leaving => {
             commit(app, stack, |tx, _| {

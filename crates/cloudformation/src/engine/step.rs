@@ -1,11 +1,9 @@
 //! One resource: made, completed, ready.
 
-use std::time::Duration;
-
-use lath_model::Timestamp;
 use lath_service::Stateful as _;
 use lath_wire::ApiError;
 use serde_json::Value;
+use std::time::Duration;
 
 use super::{
     LONGEST_WAIT, Progress, TOO_LONG, called, ctx, happened, is_forbidden, looked, record, worded,
@@ -125,7 +123,7 @@ pub(super) async fn make(
             resource.physical = id;
             resource.is_made = true;
             resource.step = Step::Completing;
-            resource.at = Timestamp::now();
+            resource.at = app.cell.now();
             resource.reason = Some("Resource creation Initiated".into());
             // Whatever was decided about the stack meanwhile: what was made is known.
             let made = resource.clone();
@@ -202,7 +200,7 @@ async fn settle(
     resource.step = Step::Rest;
     resource.old = None;
     resource.reason = None;
-    resource.at = Timestamp::now();
+    resource.at = app.cell.now();
     resource.status = format!("{}_COMPLETE", verb(&resource));
     record(app, stack, resource).await
 }
@@ -212,7 +210,7 @@ async fn waiting(
     stack: &Stack,
     resource: Resource,
 ) -> Result<Progress, ApiError> {
-    if Timestamp::now().since(resource.at) >= LONGEST_WAIT {
+    if app.cell.now().since(resource.at) >= LONGEST_WAIT {
         return fail(app, stack, resource, TOO_LONG.into()).await;
     }
     let write = app.db().write(|tx| {
@@ -246,7 +244,7 @@ async fn refused(
     resource: Resource,
     error: &ApiError,
 ) -> Result<Progress, ApiError> {
-    let waited = Timestamp::now().since(resource.at);
+    let waited = app.cell.now().since(resource.at);
     let is_busy = error.code == "ResourceInUseException" && resource.old.is_some();
     if error.status >= 500 && waited < PATIENCE || is_busy && waited < TURN {
         return Ok(Progress::None);
@@ -274,6 +272,6 @@ async fn failed_at(
     resource.status = format!("{}_FAILED", verb(&resource));
     resource.reason = Some(reason);
     resource.step = step;
-    resource.at = Timestamp::now();
+    resource.at = app.cell.now();
     record(app, stack, resource).await
 }

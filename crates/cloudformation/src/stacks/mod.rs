@@ -141,7 +141,7 @@ pub(crate) fn blank(app: &CloudFormation, name: &str, authority: Authority) -> S
     let arn = app
         .cell
         .arn("cloudformation", format!("stack/{name}/{uuid}"));
-    let now = Timestamp::now();
+    let now = app.cell.now();
     Stack {
         uuid,
         name: name.to_owned(),
@@ -181,16 +181,16 @@ pub(crate) fn check(
 }
 
 /// Begins the creation of a stack.
-pub(crate) fn begin_create(stack: &mut Stack) {
+pub(crate) fn begin_create(stack: &mut Stack, now: Timestamp) {
     stack.status = "CREATE_IN_PROGRESS".into();
     stack.reason = Some("User Initiated".into());
-    stack.began = Timestamp::now();
+    stack.began = now;
     stack.work = Some(Work::Apply);
     stack.generation += 1;
 }
 
 /// Begins an update.
-pub(crate) fn begin_update(stack: &mut Stack, desired: Desired) {
+pub(crate) fn begin_update(stack: &mut Stack, desired: Desired, now: Timestamp) {
     let before = std::mem::replace(&mut stack.desired, desired);
     // After an update that failed and stays as it is, what worked before is still what to go back to.
     if stack.status != "UPDATE_FAILED" || stack.previous.is_none() {
@@ -198,8 +198,8 @@ pub(crate) fn begin_update(stack: &mut Stack, desired: Desired) {
     }
     stack.status = "UPDATE_IN_PROGRESS".into();
     stack.reason = Some("User Initiated".into());
-    stack.updated = Some(Timestamp::now());
-    stack.began = Timestamp::now();
+    stack.updated = Some(now);
+    stack.began = now;
     stack.work = Some(Work::Apply);
     stack.generation += 1;
 }
@@ -263,7 +263,7 @@ async fn create(
             }
             check_number(tx)?;
             let stack_id = stack.arn.clone();
-            begin_create(&mut stack);
+            begin_create(&mut stack, tx.now());
             stack_happened(tx, &mut stack);
             tx.put(stack);
             Ok(OneStack { stack_id })
@@ -376,7 +376,7 @@ async fn update(
             } else {
                 OnFailure::Rollback
             };
-            begin_update(&mut stack, desired);
+            begin_update(&mut stack, desired, tx.now());
             // They describe what an update of another stack would do.
             let others: Vec<_> = tx.view().by::<ChangeSet>("stack", &stack.uuid).collect();
             for other in others.iter().filter(|it| it.execution == "AVAILABLE") {
@@ -436,7 +436,7 @@ async fn delete(app: &CloudFormation, caller: &Caller, op: DeleteStack) -> Resul
             stack.left = op.retain_resources;
             stack.status = "DELETE_IN_PROGRESS".into();
             stack.reason = Some("User Initiated".into());
-            stack.began = Timestamp::now();
+            stack.began = tx.now();
             stack.work = Some(Work::Remove);
             stack.generation += 1;
             stack_happened(tx, &mut stack);
@@ -456,7 +456,7 @@ pub(crate) fn change_sets(view: &View, stack: &str) -> Vec<String> {
 /// Deleted stacks are shown for 90 days, as in AWS.
 fn forget_old(tx: &mut Tx) {
     const SHOWN: std::time::Duration = std::time::Duration::from_secs(90 * 24 * 3600);
-    let now = Timestamp::now();
+    let now = tx.now();
     let old: Vec<String> = tx
         .list::<Stack>()
         .filter(|it| it.deleted.is_some_and(|at| now.since(at) > SHOWN))
@@ -498,7 +498,7 @@ async fn cancel(app: &CloudFormation, _: &Caller, op: CancelUpdateStack) -> Resu
                 stack.token = op.client_request_token;
             }
             stack.reason = Some("User Initiated".into());
-            roll_back(&mut stack);
+            roll_back(&mut stack, tx.now());
             stack_happened(tx, &mut stack);
             tx.put(stack);
             Ok(())
@@ -530,7 +530,7 @@ async fn go_on(
             stack.token = op.client_request_token;
             stack.status = "UPDATE_ROLLBACK_IN_PROGRESS".into();
             stack.reason = Some("User Initiated".into());
-            stack.began = Timestamp::now();
+            stack.began = tx.now();
             stack.work = Some(Work::Apply);
             stack.generation += 1;
             stack_happened(tx, &mut stack);

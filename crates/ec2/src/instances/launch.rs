@@ -7,7 +7,6 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use lath_control::{Cell, Mode};
 use lath_iam::records::InstanceProfile;
-use lath_model::Timestamp;
 use lath_model::id::{InstanceId, ReservationId, VolumeId};
 use lath_service::{Mismatch, Refuses, operations};
 use lath_store::{Tx, View};
@@ -272,6 +271,7 @@ impl<'a> Launch<'a> {
         let mut volumes = self.volumes.clone();
         for volume in &mut volumes {
             volume.id = VolumeId::random();
+            volume.created_at = tx.now();
             tags::put(tx, volume.id.as_str(), self.tags.volume.clone());
         }
         let root_volume = volumes.remove(0);
@@ -299,7 +299,7 @@ impl<'a> Launch<'a> {
             boot: 1,
             state_reason: Some(("pending".into(), "pending".into())),
             transition_reason: String::new(),
-            launched_at: Timestamp::now(),
+            launched_at: tx.now(),
             terminated_at: None,
             client_token: self.op.client_token.clone(),
             metadata: self.metadata.clone(),

@@ -5,7 +5,6 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use lath_control::Cell;
-use lath_model::Timestamp;
 use lath_model::id::{AttachmentId, InstanceId, NetworkInterfaceId, SecurityGroupId};
 use lath_service::Refuses;
 use lath_store::{Tx, View};
@@ -251,7 +250,7 @@ impl Network {
             instance: instance.clone(),
             device_index: self.device_index,
             delete_on_termination: self.delete_on_termination,
-            attached_at: Timestamp::now(),
+            attached_at: tx.now(),
         });
         tags::put(tx, interface.id.as_str(), tags.clone());
         tx.put(interface.clone());

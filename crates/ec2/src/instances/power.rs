@@ -154,9 +154,10 @@ fn start_one(app: &Ec2, tx: &mut Tx, instance: &Instance) -> Result<(), ApiError
     let (cores, threads) = cores_and_threads(instance);
     check_quota(&app.cell, tx.view(), cores * threads)?;
     give_public_address(app, tx, instance)?;
+    let now = tx.now();
     update(tx, instance, InstanceState::Pending, |it| {
         it.boot += 1;
-        it.launched_at = Timestamp::now();
+        it.launched_at = now;
         it.state_reason = None;
         it.transition_reason = String::new();
         it.skips_shutdown = false;
@@ -218,9 +219,10 @@ fn stop(_app: &Ec2, tx: &mut Tx, op: StopInstances) -> Result<StateChanges, ApiE
 }
 
 fn end(tx: &mut Tx, instance: &Instance, state: InstanceState, skip_shutdown: Option<bool>) {
+    let now = tx.now();
     update(tx, instance, state, |it| {
         it.skips_shutdown = skip_shutdown == Some(true);
-        by_user(it);
+        by_user(it, now);
     });
 }
 
@@ -231,8 +233,8 @@ fn cut_short(tx: &mut Tx, instance: &Instance, skip_shutdown: Option<bool>) {
     }
 }
 
-fn by_user(instance: &mut Instance) {
-    let at = Timestamp::now().format("%Y-%m-%d %H:%M:%S GMT");
+fn by_user(instance: &mut Instance, now: Timestamp) {
+    let at = now.format("%Y-%m-%d %H:%M:%S GMT");
     instance.transition_reason = format!("User initiated ({at})");
     instance.state_reason = Some((
         "Client.UserInitiatedShutdown".into(),

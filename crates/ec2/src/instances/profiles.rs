@@ -198,7 +198,7 @@ pub(super) fn associate(
     instance: &Instance,
     profile: &Profile,
 ) -> Arc<ProfileAssociation> {
-    let now = Timestamp::now();
+    let now = tx.now();
     let bare = ProfileAssociation {
         id: format!("{}-{}", ASSOCIATION.prefix, random_suffix()),
         instance: instance.id.clone(),
@@ -224,7 +224,7 @@ pub(crate) fn associate_role(
     profile: &str,
     role: &str,
 ) -> Arc<ProfileAssociation> {
-    let now = Timestamp::now();
+    let now = tx.now();
     let bare = ProfileAssociation {
         id: format!("{}-{}", ASSOCIATION.prefix, random_suffix()),
         instance: instance.id.clone(),
@@ -334,7 +334,7 @@ fn describe(
 
 /// Removes associations of instances that are gone, follows the roles of profiles, renews sessions.
 pub(crate) async fn reconcile(app: Arc<Ec2>) -> Result<(), ApiError> {
-    let now = Timestamp::now();
+    let now = app.cell.now();
     if steps(&app.cell, &app.cell.db.view(), now).next().is_none() {
         return Ok(());
     }
@@ -496,7 +496,7 @@ mod tests {
                 max_session: 3600,
                 policies: Policies::default(),
                 tags: Default::default(),
-                created_at: Timestamp::now(),
+                created_at: self.cell.now(),
             };
             self.put(move |tx| drop(tx.put(role))).await;
         }
@@ -508,7 +508,7 @@ mod tests {
                 path: "/".into(),
                 role: role.map(str::to_owned),
                 tags: Default::default(),
-                created_at: Timestamp::now(),
+                created_at: self.cell.now(),
             };
             self.put(move |tx| drop(tx.put(profile))).await;
         }
@@ -536,8 +536,8 @@ mod tests {
             profile_arn: "arn".into(),
             profile_id: "AIPA1".into(),
             service_role: None,
-            since: Timestamp::now(),
-            updated: Timestamp::now(),
+            since: lab.cell.now(),
+            updated: lab.cell.now(),
             role: None,
             session: None,
         }

@@ -35,7 +35,10 @@ enum Step {
 /// Moves every instance to the state that nodes observe.
 pub(crate) async fn reconcile(app: Arc<Ec2>) -> Result<(), ApiError> {
     let observed = Arc::clone(&app.cell.observed.borrow());
-    if steps(&app.cell.db.view(), &observed).next().is_none() {
+    if steps(&app.cell.db.view(), &observed, app.cell.now())
+        .next()
+        .is_none()
+    {
         return Ok(());
     }
     app.cell
@@ -43,7 +46,7 @@ pub(crate) async fn reconcile(app: Arc<Ec2>) -> Result<(), ApiError> {
         .write(|tx: &mut Tx| {
             // Once more, on the state that this transaction changes.
             let view = View::clone(tx.view());
-            for (instance, step) in steps(&view, &observed) {
+            for (instance, step) in steps(&view, &observed, tx.now()) {
                 take(tx, &instance, step);
             }
             Ok(())
@@ -54,8 +57,8 @@ pub(crate) async fn reconcile(app: Arc<Ec2>) -> Result<(), ApiError> {
 fn steps<'a>(
     view: &'a View,
     observed: &'a Observed,
+    now: Timestamp,
 ) -> impl Iterator<Item = (Arc<Instance>, Step)> + 'a {
-    let now = Timestamp::now();
     view.list::<Instance>().filter_map(move |instance| {
         let step = next(&instance, observed, now)?;
         Some((instance, step))
@@ -178,10 +181,11 @@ fn terminated(tx: &mut Tx, instance: &Instance) {
             tx.update::<NetworkInterface>(interface.id.as_str(), |it| it.attachment = None);
         }
     }
+    let now = tx.now();
     move_to(tx, instance, InstanceState::Terminated, |it| {
         it.primary_interface = None;
         it.private_ip = None;
-        it.terminated_at = Some(Timestamp::now());
+        it.terminated_at = Some(now);
     });
 }
 

@@ -158,7 +158,8 @@ fn describe(
     }
     let all = op.include_all_instances == Some(true);
     let observed = Arc::clone(&app.cell.observed.borrow());
-    let of = |it: &Instance| shown(view, it, observed.instances.get(&it.id));
+    let now = app.cell.now();
+    let of = |it: &Instance| shown(view, it, observed.instances.get(&it.id), now);
     let visible = |it: &InstanceStatus| all || it.instance_state.name == "running";
     let query = Query {
         ids: &[],
@@ -183,9 +184,14 @@ fn describe(
     })
 }
 
-fn shown(view: &View, it: &Instance, seen: Option<&InstanceObserved>) -> InstanceStatus {
+fn shown(
+    view: &View,
+    it: &Instance,
+    seen: Option<&InstanceObserved>,
+    now: Timestamp,
+) -> InstanceStatus {
     let seen = seen.filter(|seen| seen.boot == it.boot);
-    let since = |seen: &InstanceObserved| Timestamp::now().since(seen.since);
+    let since = |seen: &InstanceObserved| now.since(seen.since);
     let summary = summary(
         it.state,
         seen.map(|seen| (&seen.state, since(seen) < START_UP)),

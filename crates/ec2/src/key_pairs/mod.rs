@@ -236,7 +236,7 @@ fn add(
         kind: half.kind,
         fingerprint: half.fingerprint,
         public_key: half.openssh,
-        created_at: Timestamp::now(),
+        created_at: tx.now(),
     };
     tags::put(tx, pair.id.as_str(), tags);
     tx.put(pair.clone());

@@ -190,7 +190,7 @@ fn create(
     )?;
     let tags = tags::specified(&op.tags, LAUNCH_TEMPLATE.name)?;
     let warning = warning(&op.launch_template_data);
-    let now = Timestamp::now();
+    let now = tx.now();
     let template = tx.put(LaunchTemplate {
         id: id.clone(),
         name: op.launch_template_name,

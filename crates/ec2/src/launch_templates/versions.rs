@@ -215,7 +215,7 @@ fn create(
         template: template.id.clone(),
         number: new,
         description: op.version_description,
-        created_at: Timestamp::now(),
+        created_at: tx.now(),
         created_by: caller.principal.arn.clone(),
         data,
     });

@@ -105,9 +105,9 @@ pub fn fail_endpoint(tx: &mut Tx, endpoint: &VpcEndpoint, failure: EndpointFailu
         holder: endpoint.id.to_string(),
     };
     tx.delete::<Claim>(&claim.id());
-    let after = tx.view().revision();
+    let (after, now) = (tx.view().revision(), tx.now());
     tx.update::<VpcEndpoint>(endpoint.id.as_str(), |it| {
-        it.life.enter(LifeState::Failed, after);
+        it.life.enter(LifeState::Failed, after, now);
         (it.failure, it.resources) = (Some(failure), None);
     });
 }

@@ -3,7 +3,6 @@ use std::sync::Arc;
 
 use lath_control::Cell;
 use lath_feed::ClusterNode;
-use lath_model::Timestamp;
 use lath_model::id::{
     AttachmentId, InstanceId, NetworkInterfaceId, ReservationId, SecurityGroupId, SubnetId,
     VolumeId,
@@ -175,7 +174,7 @@ pub fn launch_node(tx: &mut Tx, cell: &Cell, new: NewNode) -> Result<Arc<Instanc
         boot: 1,
         state_reason: Some(("pending".into(), "pending".into())),
         transition_reason: String::new(),
-        launched_at: Timestamp::now(),
+        launched_at: tx.now(),
         terminated_at: None,
         client_token: None,
         metadata: settings.metadata,
@@ -253,7 +252,7 @@ fn connect(
         delete_on_termination: wanted
             .and_then(|it| it.delete_on_termination)
             .unwrap_or(true),
-        attached_at: Timestamp::now(),
+        attached_at: tx.now(),
     });
     tags::put(tx, interface.id.as_str(), tags_of(new, "network-interface"));
     tx.put(interface.clone());
@@ -293,10 +292,10 @@ pub fn terminate_node(tx: &mut Tx, instance: &InstanceId) {
     if alive.is_none_or(|it| it.state.is_ending()) {
         return;
     }
-    let revision = tx.view().revision();
+    let (revision, now) = (tx.view().revision(), tx.now());
     tx.update::<Instance>(instance.as_str(), |it| {
         it.enter(InstanceState::ShuttingDown, revision);
-        let at = Timestamp::now().format("%Y-%m-%d %H:%M:%S GMT");
+        let at = now.format("%Y-%m-%d %H:%M:%S GMT");
         it.transition_reason = format!("User initiated ({at})");
         it.state_reason = Some((
             "Client.UserInitiatedShutdown".into(),

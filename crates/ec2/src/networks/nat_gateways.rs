@@ -219,13 +219,15 @@ fn make(app: &Ec2, tx: &mut Tx, id: NatGatewayId, op: &CreateNatGateway) -> Resu
         addresses: NatAddresses::default(),
         failure: None,
         life: Life::begin(tx.view().revision()),
-        created_at: Timestamp::now(),
+        created_at: tx.now(),
     };
     match obstacle(tx.view(), &subnet, address.as_deref()) {
         Some((code, message)) => {
             gateway.addresses.allocation = address.map(|it| it.id.to_string());
             gateway.failure = Some((code.into(), message));
-            gateway.life.enter(LifeState::Failed, tx.view().revision());
+            gateway
+                .life
+                .enter(LifeState::Failed, tx.view().revision(), tx.now());
         }
         None => equip(app, tx, &mut gateway, wanted, address.as_deref())?,
     }
@@ -308,8 +310,8 @@ fn delete(
         LifeState::Deleting | LifeState::Deleted => None,
     };
     if let Some(next) = next {
-        let after = tx.view().revision();
-        tx.update::<NatGateway>(gateway.id.as_str(), |it| it.life.enter(next, after));
+        let (after, now) = (tx.view().revision(), tx.now());
+        tx.update::<NatGateway>(gateway.id.as_str(), |it| it.life.enter(next, after, now));
     }
     Ok(DeleteNatGatewayResult {
         nat_gateway_id: op.nat_gateway_id,
@@ -349,7 +351,7 @@ pub(crate) fn advance(tx: &mut Tx, observed: &Observed, now: Timestamp) {
         match gateway.life.state {
             LifeState::Pending if matches!(condition, Some(Condition::Ready { .. })) => {
                 tx.update::<NatGateway>(gateway.id.as_str(), |it| {
-                    it.life.enter(LifeState::Available, after);
+                    it.life.enter(LifeState::Available, after, now);
                 });
             }
             LifeState::Deleting if gone => end(tx, &gateway, after),
@@ -368,9 +370,10 @@ fn end(tx: &mut Tx, gateway: &NatGateway, after: u64) {
     if let Some(it) = interface.and_then(|id| tx.get::<NetworkInterface>(id.as_str())) {
         interfaces::release(tx, &it);
     }
+    let now = tx.now();
     tx.update::<NatGateway>(gateway.id.as_str(), |it| {
         it.interface = None;
-        it.life.enter(LifeState::Deleted, after);
+        it.life.enter(LifeState::Deleted, after, now);
     });
 }
 

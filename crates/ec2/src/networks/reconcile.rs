@@ -2,7 +2,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use lath_feed::{Condition, Observed};
-use lath_model::Timestamp;
 use lath_model::id::VpcId;
 use lath_store::{Tx, View};
 use lath_wire::ApiError;
@@ -29,7 +28,7 @@ pub(crate) fn subnet_available(subnet: &Subnet, vpcs: &BTreeMap<VpcId, Condition
 /// That the store failed.
 pub async fn reconcile(app: Arc<Ec2>) -> Result<(), ApiError> {
     let observed = Arc::clone(&app.cell.observed.borrow());
-    let now = Timestamp::now();
+    let now = app.cell.now();
     // A transaction that changes nothing writes nothing and wakes no reader.
     app.cell
         .db

@@ -102,7 +102,7 @@ fn put_vpc(tx: &mut Tx) {
             "id": VPC, "owner": owner, "cidrs": [{"association": BLOCK, "cidr": "10.0.0.0/16"}],
             "is_default": true, "dhcp_options": "dopt-0000000a", "network_acl": "acl-0000000a",
             "dns_support": true, "dns_hostnames": false, "available": true,
-            "created_at": lath_model::Timestamp::now(),
+            "created_at": tx.now(),
         }),
     );
     put::<Subnet>(
@@ -139,7 +139,7 @@ fn put_interfaces(tx: &mut Tx) {
     let elastic = json!({"ip": "203.0.113.9", "elastic": [ALLOCATION, ADDRESS_ASSOCIATION]});
     let attachment = json!({
         "id": ATTACHMENT, "instance": INSTANCE, "device_index": 0, "delete_on_termination": true,
-        "attached_at": lath_model::Timestamp::now(),
+        "attached_at": tx.now(),
     });
     let first = json!([{"private": "10.0.0.4", "public": elastic}]);
     let second = json!([

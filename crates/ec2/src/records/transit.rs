@@ -108,12 +108,12 @@ impl Life {
         }
     }
 
-    /// Enters a state with the revision after this one.
-    pub fn enter(&mut self, state: LifeState, after: u64) {
+    /// Enters a state now, with the revision after this one.
+    pub fn enter(&mut self, state: LifeState, after: u64, now: Timestamp) {
         self.state = state;
         self.after = after;
         if matches!(state, LifeState::Deleted | LifeState::Failed) {
-            self.ended_at = Some(Timestamp::now());
+            self.ended_at = Some(now);
         }
     }
 }
@@ -314,8 +314,8 @@ impl AttachmentState {
 }
 
 impl TransitAttachment {
-    /// Enters a state with the revision after this one. One that ends lets go of its tables.
-    pub fn enter(&mut self, state: AttachmentState, after: u64) {
+    /// Enters a state now, with the revision after this one. One that ends lets go of its tables.
+    pub fn enter(&mut self, state: AttachmentState, after: u64, now: Timestamp) {
         self.state = state;
         self.after = after;
         if state == AttachmentState::Deleting || state.has_ended() {
@@ -323,7 +323,7 @@ impl TransitAttachment {
             self.propagations.clear();
         }
         if state.has_ended() {
-            self.ended_at = Some(Timestamp::now());
+            self.ended_at = Some(now);
         }
     }
 

@@ -4,25 +4,30 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::Request;
+use lath_clock::ManualClock;
 use lath_control::Cell;
 use lath_ec2::Ec2;
 use lath_feed::{Condition, Observed};
+use lath_model::Timestamp;
 use lath_wire::{Caller, Principal, Service};
 use tokio::sync::watch;
 
 pub(crate) struct Api {
     pub(crate) app: Arc<Ec2>,
+    pub(crate) hands: ManualClock,
     service: Service,
     pub(crate) observed: watch::Sender<Arc<Observed>>,
 }
 
 impl Api {
     pub(crate) fn new() -> Self {
-        let (cell, observed) = Cell::for_test();
+        let hands = ManualClock::at(Timestamp::from_millis(1_767_225_600_000));
+        let (cell, observed) = Cell::for_test_at(hands.clock());
         let app = Arc::new(Ec2 { cell });
         Self {
             service: lath_ec2::service(&app),
             app,
+            hands,
             observed,
         }
     }

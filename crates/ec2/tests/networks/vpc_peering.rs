@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use lath_feed::{Peer, RouteTarget, Snapshot};
 
 use crate::api::Api;
@@ -99,6 +101,30 @@ async fn a_connection_is_asked_for_accepted_and_works_when_nodes_have_it() {
     );
     api.ok(&format!("Action=DeleteVpc&VpcId={other}")).await;
     assert_eq!(state(&api, &id).await, "deleted");
+}
+
+#[tokio::test]
+async fn a_request_expires_after_a_week_and_is_shown_for_two_days_more() {
+    const DAY: Duration = Duration::from_secs(86_400);
+    const SECOND: Duration = Duration::from_secs(1);
+    let api = Api::new();
+    let (one, other) = (api.vpc("10.0.0.0/16").await, api.vpc("10.1.0.0/16").await);
+    let create = format!("Action=CreateVpcPeeringConnection&VpcId={one}&PeerVpcId={other}");
+    let id = api.get("vpcPeeringConnectionId", &create).await;
+    for (wait, want) in [
+        (7 * DAY - SECOND, "pending-acceptance"),
+        (SECOND, "expired"),
+        (2 * DAY - SECOND, "expired"),
+    ] {
+        api.hands.advance(wait);
+        reconcile(&api).await;
+        assert_eq!(state(&api, &id).await, want, "{wait:?}");
+    }
+    api.hands.advance(SECOND);
+    reconcile(&api).await;
+    let form = format!("Action=DescribeVpcPeeringConnections&VpcPeeringConnectionId.1={id}");
+    api.refuses(&[(&form, "InvalidVpcPeeringConnectionID.NotFound")])
+        .await;
 }
 
 #[tokio::test]

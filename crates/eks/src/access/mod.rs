@@ -98,8 +98,8 @@ pub(crate) fn grant_creator(cell: &Cell, tx: &mut Tx, cluster: &Cluster) {
     if !counts(cluster.access.mode) || !cluster.access.bootstrap || known.is_some() {
         return;
     }
-    let now = Timestamp::now();
-    let mut entry = new_entry(cell, &cluster.name, creator, STANDARD);
+    let now = tx.now();
+    let mut entry = new_entry(cell, &cluster.name, creator, STANDARD, now);
     entry.unique_id.clone_from(&cluster.access.creator_id);
     entry.policies.push(AssociatedPolicy {
         name: CLUSTER_ADMIN.to_owned(),
@@ -119,7 +119,7 @@ pub(crate) fn grant_nodes(cell: &Cell, tx: &mut Tx, cluster: &Cluster, role: &st
     if !counts(cluster.access.mode) || known.is_some() {
         return;
     }
-    let mut entry = new_entry(cell, &cluster.name, role, LINUX_NODES);
+    let mut entry = new_entry(cell, &cluster.name, role, LINUX_NODES, tx.now());
     entry.unique_id = unique_id(cell, tx.view(), role);
     entry.of_node_groups = true;
     tx.put(entry);
@@ -148,8 +148,13 @@ pub(crate) fn withdraw_nodes(tx: &mut Tx, cluster: &str, role: &str) {
     }
 }
 
-fn new_entry(cell: &Cell, cluster: &str, principal: &str, kind: &str) -> AccessEntry {
-    let now = Timestamp::now();
+fn new_entry(
+    cell: &Cell,
+    cluster: &str,
+    principal: &str,
+    kind: &str,
+    now: Timestamp,
+) -> AccessEntry {
     let (username, groups) = if kind == STANDARD {
         (default_username(cell, principal), Vec::new())
     } else {
@@ -243,7 +248,13 @@ fn create(app: &Eks, tx: &mut Tx, mut op: CreateAccessEntry) -> Result<OneAccess
             "The specified access entry resource is already in use on this cluster.",
         ));
     }
-    let mut entry = new_entry(&app.cell, &op.cluster_name, &op.principal_arn, kind);
+    let mut entry = new_entry(
+        &app.cell,
+        &op.cluster_name,
+        &op.principal_arn,
+        kind,
+        tx.now(),
+    );
     entry.unique_id = unique_id(&app.cell, tx.view(), &op.principal_arn);
     if kind == STANDARD {
         check_groups(&op.kubernetes_groups)?;
@@ -383,7 +394,7 @@ fn update(app: &Eks, tx: &mut Tx, op: UpdateAccessEntry) -> Result<OneAccessEntr
         check_username(&username, &op.principal_arn)?;
         next.username = username;
     }
-    next.modified_at = Timestamp::now();
+    next.modified_at = tx.now();
     Ok(one(app, &tx.put(next)))
 }
 

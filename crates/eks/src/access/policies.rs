@@ -1,7 +1,6 @@
 //! Access policies: permissions in Kubernetes that entries are given.
 
 use lath_control::Cell;
-use lath_model::Timestamp;
 use lath_model::arn::Arn;
 use lath_service::operations;
 use lath_store::{Record as _, Tx, View};
@@ -90,7 +89,7 @@ fn associate(
     }
     let name = named(&app.cell, &op.policy_arn)?;
     check_scope(&op.access_scope)?;
-    let now = Timestamp::now();
+    let now = tx.now();
     let mut next = AccessEntry::clone(&entry);
     let known = next.policies.iter_mut().find(|it| it.name == name);
     let policy = match known {
@@ -146,9 +145,10 @@ fn disassociate(app: &Eks, tx: &mut Tx, op: DisassociateAccessPolicy) -> Result<
             "The specified policyArn is not associated with the access entry.",
         ));
     }
+    let now = tx.now();
     tx.update::<AccessEntry>(&entry.id(), |it| {
         it.policies.retain(|policy| policy.name != name);
-        it.modified_at = Timestamp::now();
+        it.modified_at = now;
     });
     Ok(Empty {})
 }

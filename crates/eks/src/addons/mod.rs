@@ -6,7 +6,6 @@ mod configuration;
 use std::sync::Arc;
 
 use lath_control::Cell;
-use lath_model::Timestamp;
 use lath_service::{Refuses, operations};
 use lath_store::{Record as _, Tx, View};
 use lath_wire::ApiError;
@@ -145,7 +144,7 @@ fn create(app: &Eks, tx: &mut Tx, mut op: CreateAddon) -> Result<OneAddon, ApiEr
     let given = op.pod_identity_associations.as_deref().unwrap_or_default();
     let associations = associate(app, tx, &op.cluster_name, &op.addon_name, given)?;
     take_over(tx, &cluster, &op.addon_name);
-    let now = Timestamp::now();
+    let now = tx.now();
     let addon = tx.put(Addon {
         cluster: op.cluster_name,
         name: op.addon_name,
@@ -284,7 +283,7 @@ fn update(app: &Eks, tx: &mut Tx, mut op: UpdateAddon) -> Result<OneUpdate, ApiE
     }
     next.status = AddonStatus::Updating;
     next.status_after = tx.view().revision();
-    next.modified_at = Timestamp::now();
+    next.modified_at = tx.now();
     tx.put(next);
     let update = updates::begin(tx, id, &addon.cluster, of, UpdateType::Addon, params);
     Ok(updates::one(&update))

@@ -1,12 +1,10 @@
 //! Clusters that somebody else runs. AWS's connector is an agent in the cluster that dials out through Systems Manager; a
 //! registered cluster waits for it, and there is no Systems Manager here that it could reach.
 
-use std::time::Duration;
-
-use lath_model::Timestamp;
 use lath_service::{Quota, operations};
 use lath_store::Tx;
 use lath_wire::ApiError;
+use std::time::Duration;
 
 use super::create::check_name;
 use crate::fault;
@@ -78,7 +76,7 @@ fn register_cluster(
     }
     let count = tx.list::<ConnectedCluster>().count() + 1;
     REGISTERED.check(&app.cell, count, |it| fault::too_many(it.kind, it.limit))?;
-    let now = Timestamp::now();
+    let now = tx.now();
     let cluster = tx.put(ConnectedCluster {
         name: op.name,
         provider: config.provider.as_str().to_owned(),

@@ -181,7 +181,7 @@ fn create(
     };
     let logs = switched(BTreeSet::new(), op.logging.as_ref())?;
     let version = installed(app, &op.name)?;
-    let keys = lath_kubernetes::pki::generate().map_err(ApiError::internal)?;
+    let keys = lath_kubernetes::pki::generate(tx.now()).map_err(ApiError::internal)?;
     let access = Access {
         mode: mode(&op),
         bootstrap: bootstraps(&op),
@@ -228,7 +228,7 @@ fn create(
         boot: 1,
         client_request_token: client_token,
         tags: op.tags,
-        created_at: super::now(),
+        created_at: tx.now(),
         name: op.name,
     });
     access::grant_creator(&app.cell, tx, &cluster);

@@ -8,7 +8,6 @@ pub(crate) mod update;
 
 use std::sync::Arc;
 
-use lath_model::Timestamp;
 use lath_service::operations;
 use lath_store::{Record as _, Tx, View};
 use lath_wire::ApiError;
@@ -141,9 +140,4 @@ fn forget_all<R: lath_store::Record>(tx: &mut Tx, cluster: &str) {
     for id in ids {
         tx.delete::<R>(&id);
     }
-}
-
-/// When something was made or changed now.
-pub(crate) fn now() -> Timestamp {
-    Timestamp::now()
 }

@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use lath_authz::{Access, Scope};
 use lath_ec2::managed::{self, LAUNCH_TEMPLATE_TYPE, NewGroup, NodeTemplate};
 use lath_ec2::records::SecurityGroup;
-use lath_model::Timestamp;
 use lath_model::id::{SecurityGroupId, SubnetId};
 use lath_service::{Quota, Refuses, operations};
 use lath_store::Tx;
@@ -119,7 +118,7 @@ fn create(app: &Eks, tx: &mut Tx, mut op: CreateNodegroup) -> Result<OneNodegrou
     let release_version = image.map_or(release_version, str::to_owned);
     let uuid = uuid::Uuid::new_v4().to_string();
     let remote_group = remote_group(app, tx, &cluster, &op, &uuid)?;
-    let now = Timestamp::now();
+    let now = tx.now();
     let group = tx.put(NodeGroup {
         cluster: op.cluster_name,
         name: op.nodegroup_name,

@@ -10,7 +10,6 @@ pub(crate) mod update;
 use std::sync::Arc;
 
 use lath_control::Cell;
-use lath_model::Timestamp;
 use lath_service::operations;
 use lath_store::{Tx, View};
 use lath_wire::ApiError;
@@ -72,7 +71,7 @@ fn delete(app: &Eks, tx: &mut Tx, op: DeleteNodegroup) -> Result<OneNodegroup, A
         return Ok(one(app, &group));
     }
     let mut next = NodeGroup::clone(&group);
-    next.enter(NodegroupStatus::Deleting, Timestamp::now());
+    next.enter(NodegroupStatus::Deleting, tx.now());
     next.issues.clear();
     next.rollout = None;
     let of = UpdateOf::NodeGroup(group.name.clone());

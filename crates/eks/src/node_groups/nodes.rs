@@ -7,7 +7,6 @@ use lath_control::Cell;
 use lath_ec2::managed::{self, NewNode};
 use lath_ec2::records::{Instance, Subnet};
 use lath_feed::ClusterNode;
-use lath_model::Timestamp;
 use lath_store::{Tx, View};
 use lath_wire::ApiError;
 
@@ -98,7 +97,7 @@ pub(crate) fn launch(
         cluster: group.cluster.clone(),
         group: group.name.clone(),
         generation: group.generation,
-        launched_at: Timestamp::now(),
+        launched_at: tx.now(),
         draining_since: None,
         forced: false,
     });

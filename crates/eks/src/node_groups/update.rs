@@ -2,7 +2,6 @@
 
 use lath_authz::Access;
 use lath_ec2::managed::LAUNCH_TEMPLATE_TYPE;
-use lath_model::Timestamp;
 use lath_service::{Refuses, operations};
 use lath_store::Tx;
 use lath_wire::ApiError;
@@ -130,7 +129,7 @@ fn begin(
     kind: UpdateType,
     params: Vec<UpdateParam>,
 ) -> OneUpdate {
-    let now = Timestamp::now();
+    let now = tx.now();
     next.modified_at = now;
     next.enter(NodegroupStatus::Updating, now);
     let of = UpdateOf::NodeGroup(next.name.clone());

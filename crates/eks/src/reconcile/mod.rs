@@ -63,10 +63,7 @@ impl Reconciler {
     /// # Errors
     /// When the state cannot be written.
     pub(crate) async fn pass(&self) -> Result<(), ApiError> {
-        self.pass_at(Timestamp::now()).await
-    }
-
-    async fn pass_at(&self, now: Timestamp) -> Result<(), ApiError> {
+        let now = self.app.cell.now();
         let observed = Arc::clone(&self.app.cell.observed.borrow());
         let mut memory = self.memory.lock().await;
         let memory = &mut *memory;

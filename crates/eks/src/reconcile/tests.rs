@@ -1,5 +1,4 @@
 use std::sync::Arc;
-use std::time::Duration;
 
 use lath_ec2::managed;
 use lath_ec2::records::{Instance, InstanceState};
@@ -48,10 +47,8 @@ async fn a_cluster_of_five_years_has_two_certificates_of_its_authority() {
     lab.active().await;
     let shown = async || lab.get("GET", "/clusters/prod", Value::Null).await;
     let before = shown().await;
-    let late = Timestamp::now().plus(Duration::from_secs(1826 * 24 * 3600));
-    for _ in 0..2 {
-        lab.reconciler().pass_at(late).await.unwrap();
-    }
+    lab.pass_after(1826 * 24 * 3600).await;
+    lab.pass().await;
     let after = shown().await;
     assert_eq!(after["cluster"]["status"], "ACTIVE");
     let data = |it: &Value| {
@@ -214,22 +211,21 @@ async fn budgets_hold_up_the_end_of_a_group_only_while_pods_can_go_elsewhere() {
             .filter(|it| it.forced)
             .count()
     };
-    let after = |seconds| Timestamp::now().plus(Duration::from_secs(seconds));
     lab.get("DELETE", GROUP, Value::Null).await;
     lab.pass().await;
-    lab.reconciler().pass_at(after(60)).await.unwrap();
+    lab.pass_after(60).await;
     assert_eq!(forced(&lab), 0, "the other group can have the pods");
     lab.get("DELETE", &format!("{GROUPS}/others"), Value::Null)
         .await;
     lab.pass().await;
-    lab.reconciler().pass_at(after(60)).await.unwrap();
+    lab.pass().await;
     assert_eq!(forced(&lab), 2);
     assert!(
         running(&lab)
             .iter()
             .all(|it| it.cluster.as_ref().unwrap().forced)
     );
-    lab.reconciler().pass_at(after(400)).await.unwrap();
+    lab.pass_after(340).await;
     assert!(running(&lab).is_empty(), "AWS waits for five minutes");
 }
 
@@ -242,8 +238,7 @@ async fn pods_that_cannot_be_evicted_end_an_update() {
         .await;
     let id = update["update"]["id"].as_str().unwrap().to_owned();
     lab.settle(false).await;
-    let late = Timestamp::now().plus(Duration::from_secs(1000));
-    lab.reconciler().pass_at(late).await.unwrap();
+    lab.pass_after(1000).await;
     let path = format!("/clusters/prod/updates/{id}?nodegroupName=workers");
     let shown = lab.get("GET", &path, Value::Null).await;
     assert_eq!(shown["update"]["status"], "Failed");
@@ -278,8 +273,7 @@ async fn a_replacement_whose_new_nodes_never_join_ends_and_the_group_heals() {
     let path = format!("/clusters/prod/updates/{id}?nodegroupName=workers");
     lab.pass().await;
     assert_eq!(lab.status(&path, "update").await, "InProgress");
-    let late = Timestamp::now().plus(Duration::from_secs(1000));
-    lab.reconciler().pass_at(late).await.unwrap();
+    lab.pass_after(1000).await;
     let shown = lab.get("GET", &path, Value::Null).await;
     assert_eq!(shown["update"]["status"], "Failed");
     let error = &shown["update"]["errors"][0];
@@ -387,8 +381,7 @@ async fn nodes_that_never_join_fail_their_group() {
     lab.get("POST", GROUPS, group(&lab, 1)).await;
     lab.pass().await;
     lab.obey(&ids(&lab), false).await;
-    let late = Timestamp::now().plus(Duration::from_secs(1000));
-    lab.reconciler().pass_at(late).await.unwrap();
+    lab.pass_after(1000).await;
     let shown = lab.get("GET", GROUP, Value::Null).await;
     assert_eq!(shown["nodegroup"]["status"], "CREATE_FAILED");
     let issue = &shown["nodegroup"]["health"]["issues"][0];
@@ -416,8 +409,7 @@ async fn a_group_of_a_cluster_without_an_api_server_can_be_deleted() {
     lab.observe(observed);
     lab.pass().await;
     assert_eq!(running(&lab).len(), 1);
-    let late = Timestamp::now().plus(Duration::from_secs(60));
-    lab.reconciler().pass_at(late).await.unwrap();
+    lab.pass_after(60).await;
     assert!(running(&lab).is_empty());
 }
 
@@ -445,8 +437,7 @@ async fn a_control_plane_that_keeps_failing_fails_its_cluster_until_it_works() {
     assert_eq!(shown["cluster"]["status"], "CREATING");
     let issue = &shown["cluster"]["health"]["issues"][0];
     assert_eq!(issue["message"], "etcd does not start");
-    let late = Timestamp::now().plus(Duration::from_secs(400));
-    lab.reconciler().pass_at(late).await.unwrap();
+    lab.pass_after(400).await;
     assert_eq!(lab.status("/clusters/prod", "cluster").await, "FAILED");
     lab.settle(false).await;
     assert_eq!(lab.status("/clusters/prod", "cluster").await, "ACTIVE");
@@ -501,8 +492,7 @@ async fn an_addon_that_the_cluster_refuses_says_so_until_it_takes_it() {
     lab.observe(observed);
     lab.pass().await;
     assert_eq!(lab.status(ADDON, "addon").await, "CREATING");
-    let late = Timestamp::now().plus(Duration::from_secs(60));
-    lab.reconciler().pass_at(late).await.unwrap();
+    lab.pass_after(60).await;
     let shown = lab.get("GET", ADDON, Value::Null).await;
     assert_eq!(shown["addon"]["status"], "CREATE_FAILED");
     let issue = &shown["addon"]["health"]["issues"][0];
@@ -589,23 +579,22 @@ async fn a_group_follows_its_pods_within_its_limits() {
         1,
         "the scheduler looks at a new node first"
     );
-    let later = |seconds| Timestamp::now().plus(Duration::from_secs(seconds));
-    lab.reconciler().pass_at(later(20)).await.unwrap();
+    lab.pass_after(20).await;
     assert_eq!(desired().await, 3);
-    lab.reconciler().pass_at(later(21)).await.unwrap();
+    lab.pass_after(1).await;
     assert_eq!(desired().await, 3, "they are on their way");
     see(&lab, false, &[pods(100, 1000)]);
-    lab.reconciler().pass_at(later(22)).await.unwrap();
+    lab.pass_after(1).await;
     assert_eq!(desired().await, 3, "the limit");
     lab.settle(false).await;
     assert_eq!(running(&lab).len(), 3);
     // A node that is empty and does not help.
     see(&lab, true, &[pods(1, 1000)]);
     lab.pass().await;
-    lab.reconciler().pass_at(later(500)).await.unwrap();
+    lab.pass_after(478).await;
     assert_eq!(desired().await, 3, "there are pods that they are for");
     see(&lab, true, &[]);
-    lab.reconciler().pass_at(later(700)).await.unwrap();
+    lab.pass_after(200).await;
     assert_eq!(desired().await, 1, "never below the least");
     lab.settle(true).await;
     assert_eq!(running(&lab).len(), 1);

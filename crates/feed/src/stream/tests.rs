@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use lath_model::Timestamp;
+use lath_clock::Clock;
 use lath_model::id::{InstanceId, PrefixListId};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -159,7 +159,7 @@ fn sample(name: &str) -> MetricSample {
         name: name.into(),
         dimensions: vec![("Service".into(), "svc".into())],
         unit: "Count",
-        at: Timestamp::now(),
+        at: Clock::system().now(),
         count: 1.0,
         sum: 1.0,
         min: 1.0,
@@ -171,7 +171,7 @@ fn sample(name: &str) -> MetricSample {
 fn record(path: &str) -> AccessLog {
     AccessLog {
         destinations: vec!["arn:aws:logs:us-east-1:123456789012:log-group:a".into()],
-        start_time: Timestamp::now(),
+        start_time: Clock::system().now(),
         request_id: "r".into(),
         service_network_arn: None,
         service_arn: None,
@@ -235,7 +235,7 @@ impl NodeQueries for Console {
     async fn console_output(&self, instance: &InstanceId) -> Option<ConsoleOutput> {
         Some(ConsoleOutput {
             bytes: instance.as_str().into(),
-            at: Timestamp::now(),
+            at: Clock::system().now(),
         })
     }
 }

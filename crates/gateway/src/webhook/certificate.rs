@@ -71,7 +71,7 @@ impl Served {
 fn make(names: &[String]) -> anyhow::Result<Own> {
     let key = KeyPair::generate()?;
     let mut params = CertificateParams::new(names.to_vec())?;
-    let now = std::time::SystemTime::now();
+    let now = lath_clock::Clock::system().system_time();
     params.not_before = (now - SKEW).into();
     params.not_after = (now + VALID).into();
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];

@@ -2,17 +2,18 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
-use std::time::SystemTime;
 
 use bytes::Bytes;
 use http::Request;
 use http_body_util::Full;
+use lath_clock::ManualClock;
 use lath_control::Cell;
 use lath_iam::Iam;
 use lath_identity::{
     Identity, Issuers, PodIdentities, PodIdentityAssociation, RootKey, SealingKey, TokenCluster,
     eks_auth_service, sts_service,
 };
+use lath_model::Timestamp;
 use lath_oidc::{Asked, IssuerKeys, KeySet, NoKeys};
 use lath_sigv4::{Payload, Secret, SigningKey, sign};
 use lath_store::{Db, Memory, View};
@@ -20,6 +21,9 @@ use lath_wire::http::FrontDoor;
 use serde_json::Value;
 
 pub(crate) const ACCOUNT: &str = "123456789012";
+
+/// When tests begin.
+pub(crate) const START: Timestamp = Timestamp::from_millis(1_767_225_600_000);
 
 /// Whence requests come.
 const PEER: &str = "10.0.0.7:1234";
@@ -38,6 +42,8 @@ pub(crate) struct Installation {
     pub(crate) door: FrontDoor,
     pub(crate) root: Key,
     pub(crate) cell: Cell,
+    /// Its clock stands at [`START`] until a test moves it.
+    pub(crate) hands: ManualClock,
     pub(crate) seal: SealingKey,
     /// The keys of its own issuers.
     pub(crate) issuers: Arc<Mutex<BTreeMap<String, Value>>>,
@@ -104,7 +110,9 @@ impl Installation {
         topology.region = region.to_owned();
         (cell.region, cell.topology) = (region.to_owned(), Arc::new(topology));
         let kinds = lath_iam::kinds(lath_store::Kinds::default());
-        cell.db = Db::open(Arc::new(Memory::new()), kinds).await.unwrap();
+        let hands = ManualClock::at(START);
+        let db = Db::open(Arc::new(Memory::new()), kinds).await.unwrap();
+        cell.db = db.with_clock(hands.clock());
         let key = RootKey::random().unwrap();
         let root = Key {
             id: key.access_key_id.clone(),
@@ -132,11 +140,13 @@ impl Installation {
         iam.learn(&services);
         let door = FrontDoor::new(Arc::<Identity>::clone(&identity))
             .with_judge(identity)
+            .with_clock(hands.clock())
             .with_region("us-east-1", services);
         Self {
             door,
             root,
             cell,
+            hands,
             seal,
             issuers,
         }
@@ -155,7 +165,7 @@ impl Installation {
         form: &[(&str, &str)],
     ) -> (u16, String) {
         let (mut request, body) = request(service, form);
-        sign_for(key, service, "/", &mut request, &body);
+        self.sign(key, service, "/", &mut request, &body);
         self.sent(request).await
     }
 
@@ -173,7 +183,7 @@ impl Installation {
             .header("content-type", "application/json")
             .body(Full::new(Bytes::from(body.clone())))
             .unwrap();
-        sign_for(key, "eks-auth", &path, &mut request, &body);
+        self.sign(key, "eks-auth", &path, &mut request, &body);
         let answer = self.door.answer(request, PEER.parse().unwrap()).await;
         let mut told: Value = serde_json::from_slice(answer.body()).unwrap();
         if let Some(code) = answer.headers().get("x-amzn-errortype") {
@@ -185,6 +195,33 @@ impl Installation {
     /// Calls without a signature.
     pub(crate) async fn call_unsigned(&self, form: &[(&str, &str)]) -> (u16, String) {
         self.sent(request("sts", form).0).await
+    }
+
+    fn sign(
+        &self,
+        key: &Key,
+        service: &str,
+        path: &str,
+        request: &mut Request<Full<Bytes>>,
+        body: &str,
+    ) {
+        let signed = lath_sigv4::Request {
+            method: "POST",
+            path,
+            query: "",
+            headers: request.headers(),
+            body: Payload::Bytes(body.as_bytes()),
+        };
+        let signer = SigningKey {
+            access_key_id: &key.id,
+            secret: &key.secret,
+            session_token: key.token.as_deref(),
+            region: "us-east-1",
+            service,
+        };
+        for (name, value) in sign(&signed, &signer, self.hands.clock().system_time()) {
+            request.headers_mut().insert(name, value.parse().unwrap());
+        }
     }
 
     async fn sent(&self, request: Request<Full<Bytes>>) -> (u16, String) {
@@ -229,26 +266,6 @@ impl Installation {
             ],
         )
         .await;
-    }
-}
-
-fn sign_for(key: &Key, service: &str, path: &str, request: &mut Request<Full<Bytes>>, body: &str) {
-    let signed = lath_sigv4::Request {
-        method: "POST",
-        path,
-        query: "",
-        headers: request.headers(),
-        body: Payload::Bytes(body.as_bytes()),
-    };
-    let signer = SigningKey {
-        access_key_id: &key.id,
-        secret: &key.secret,
-        session_token: key.token.as_deref(),
-        region: "us-east-1",
-        service,
-    };
-    for (name, value) in sign(&signed, &signer, SystemTime::now()) {
-        request.headers_mut().insert(name, value.parse().unwrap());
     }
 }
 

@@ -10,6 +10,7 @@ mod many;
 mod pod_identity;
 mod sessions;
 mod signer;
+mod time;
 mod web_identity;
 
 use std::collections::BTreeMap;
@@ -351,40 +352,6 @@ async fn another_region_decides_by_what_the_home_told_it() {
     assert!(text.contains("assumed-role/worker/s1"), "{text}");
 }
 
-#[tokio::test]
-async fn a_session_ends_when_its_time_is_over() {
-    let lath = Installation::new().await;
-    let now = Timestamp::now().as_millis();
-    for (ends, want) in [(60_000, 200), (-1, 403)] {
-        let session = Session {
-            key: format!("ASIA{:0>16}", want),
-            secret: "secret".into(),
-            issued: Timestamp::from_millis(now - 900_000),
-            expires: Timestamp::from_millis(now + ends),
-            holder: Holder::Root,
-            policy: None,
-            policy_arns: Vec::new(),
-            tags: BTreeMap::new(),
-            transitive: Vec::new(),
-            source_identity: None,
-            instance: None,
-            federation: BTreeMap::new(),
-        };
-        let key = Key {
-            id: session.key.clone(),
-            secret: Secret::new(session.secret.clone()),
-            token: Some(session.seal(&lath.seal)),
-        };
-        let form: Form<'_> = &[("Action", "GetCallerIdentity")];
-        let (status, text) = lath.call(&key, "sts", form).await;
-        assert_eq!(status, want, "{text}");
-        assert!(
-            status == 200 || text.contains("<Code>ExpiredToken</Code>"),
-            "{text}"
-        );
-    }
-}
-
 /// A token of before an upgrade holds its session policy as it was written.
 #[tokio::test]
 async fn a_session_policy_of_another_partition_allows_nothing() {
@@ -403,7 +370,7 @@ async fn a_session_policy_of_another_partition_allows_nothing() {
     let text = lath.iam(&lath.root, form).await;
     let unique_id = element(&text, "RoleId").unwrap();
     for (partition, want) in [("aws", 200), ("*", 200), ("aws-cn", 403)] {
-        let now = Timestamp::now().as_millis();
+        let now = START.as_millis();
         let policy = format!(
             r#"{{"Version":"2012-10-17","Statement":{{"Effect":"Allow","Action":"iam:*","Resource":"arn:{partition}:iam::123456789012:*"}}}}"#
         );

@@ -2,10 +2,11 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use lath_model::Timestamp;
 use ring::rand::SystemRandom;
 use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _};
 use serde_json::{Value, json};
+
+use crate::installation::START;
 
 /// The key of an issuer.
 pub(crate) struct Signer(EcdsaKeyPair);
@@ -35,7 +36,7 @@ impl Signer {
     }
 }
 
-/// In seconds.
+/// When tests begin, in seconds.
 pub(crate) fn now() -> i64 {
-    Timestamp::now().as_millis() / 1000
+    START.as_millis() / 1000
 }

@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 
+use lath_clock::Clock;
 use lath_feed::InstancePhase;
-use lath_model::{Timestamp, WorkloadId};
+use lath_model::WorkloadId;
 use rustix::process::{Signal, pidfd_send_signal};
 
 use super::{InstanceError, Instances, ignore_missing, io_error};
@@ -162,7 +163,12 @@ impl Instances {
             self.mark_stopped(id, &layout);
             return Ok(());
         };
-        self.observe(id, InstancePhase::Stopping, running.boot, Timestamp::now());
+        self.observe(
+            id,
+            InstancePhase::Stopping,
+            running.boot,
+            Clock::system().now(),
+        );
         let _ = pidfd_send_signal(&supervisor, Signal::TERM);
         let grace = running.stop_time.max(self.0.config.stop_grace) + STOP_SLACK;
         if !ended_within(&supervisor, grace).await {
@@ -185,7 +191,12 @@ impl Instances {
         let Some(ended) = load::<Ended>(&layout.ended()) else {
             let known = self.status(id);
             if let Some(known) = known.filter(|known| known.state != InstancePhase::Stopped) {
-                self.observe(id, InstancePhase::Stopped, known.boot, Timestamp::now());
+                self.observe(
+                    id,
+                    InstancePhase::Stopped,
+                    known.boot,
+                    Clock::system().now(),
+                );
             }
             return;
         };

@@ -24,6 +24,7 @@ use http_body_util::Full;
 use hyper::body::Bytes;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use lath_clock::Clock;
 use lath_feed::SnapshotReceiver;
 use lath_model::Timestamp;
 use lath_model::id::VpcId;
@@ -61,6 +62,7 @@ pub struct MetadataService {
     snapshots: SnapshotReceiver,
     tokens: Arc<Tokens>,
     issuer: Arc<Issuer>,
+    clock: Clock,
     acceptor: Acceptor,
 }
 
@@ -80,6 +82,7 @@ impl MetadataService {
             snapshots,
             tokens: Arc::new(Tokens::new()),
             issuer: Arc::default(),
+            clock: Clock::system(),
             acceptor: acceptor(),
         }
     }
@@ -88,6 +91,13 @@ impl MetadataService {
     #[must_use]
     pub fn with_issuer(mut self, issuer: Arc<Issuer>) -> Self {
         self.issuer = issuer;
+        self
+    }
+
+    /// Judges by another clock than the system's.
+    #[must_use]
+    pub fn with_clock(mut self, clock: Clock) -> Self {
+        self.clock = clock;
         self
     }
 
@@ -110,6 +120,7 @@ impl MetadataService {
             snapshots,
             tokens,
             issuer,
+            clock,
             acceptor,
         } = self;
         let begin = |vpc, listener, stop: CancellationToken| {
@@ -119,6 +130,7 @@ impl MetadataService {
                 snapshots: snapshots.clone(),
                 tokens: Arc::clone(&tokens),
                 issuer: Arc::clone(&issuer),
+                clock: clock.clone(),
                 acceptor: acceptor.clone(),
             };
             tokio::spawn(async move { stop.run_until_cancelled(door.serve(&stop)).await });
@@ -134,6 +146,7 @@ struct Door {
     snapshots: SnapshotReceiver,
     tokens: Arc<Tokens>,
     issuer: Arc<Issuer>,
+    clock: Clock,
     acceptor: Acceptor,
 }
 
@@ -168,13 +181,14 @@ impl Door {
         let (vpc, snapshots) = (self.vpc.clone(), self.snapshots.clone());
         let socket = stream.as_fd().try_clone_to_owned().map(Socket::from);
         let (tokens, issuer) = (Arc::clone(&self.tokens), Arc::clone(&self.issuer));
+        let clock = self.clock.clone();
         let stream = TokioIo::new(Watched::new(stream, &slot));
         let fewest = AtomicU32::new(ANY_HOPS);
         let service = service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
             let asked = Asked {
                 vpc: &vpc,
                 peer,
-                now: Timestamp::now(),
+                now: clock.now(),
                 method: request.method(),
                 path: request.uri().path(),
                 headers: request.headers(),

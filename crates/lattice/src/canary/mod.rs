@@ -141,6 +141,7 @@ pub(crate) fn of(
     user: User<'_>,
     tags: &Tags,
     action: &Action,
+    now: Timestamp,
 ) -> Result<Option<(Box<Canary>, Action)>, ApiError> {
     TAG.check_mode(cell, tags)?;
     // What an earlier run in extended mode left is not obeyed.
@@ -174,20 +175,20 @@ pub(crate) fn of(
         stable: stable.target_group.clone(),
         plan,
         phase: Phase::Step(0),
-        since: Timestamp::now(),
+        since: now,
     };
     let action = canary.action().unwrap_or_else(|| action.clone());
     Ok(Some((Box::new(canary), action)))
 }
 
 /// The rule's action is about to be `action`, by somebody else's will: a canary under way ends, unless nothing changes.
-pub(crate) fn interrupt(rule: &mut Rule, action: &Action) {
+pub(crate) fn interrupt(rule: &mut Rule, action: &Action, now: Timestamp) {
     if rule.action == *action {
         return;
     }
     if let Some(canary) = rule.canary.as_mut().filter(|it| it.is_running()) {
         canary.phase = Phase::Ended("The rule's action was changed".to_owned());
-        canary.since = Timestamp::now();
+        canary.since = now;
         tracing::warn!(rule.id = %rule.id, "a canary ended, because the rule's action was changed");
     }
 }
@@ -213,14 +214,15 @@ pub(crate) fn retag(
         service: &rule.service,
         protocol: listener.map_or(ListenerProtocol::Http, |it| it.protocol),
     };
-    let made = of(cell, tx.view(), user, tags, &rule.action)?;
+    let now = tx.now();
+    let made = of(cell, tx.view(), user, tags, &rule.action, now)?;
     tx.update::<Rule>(&key(&rule.listener, &rule.id), |rule| match made {
         None => rule.canary = None,
         Some((canary, action)) => {
             tracing::info!(rule.id = %rule.id, target_group.id = %canary.plan.group, "a canary began");
             rule.canary = Some(canary);
             rule.action = action;
-            rule.updated_at = Timestamp::now();
+            rule.updated_at = now;
         }
     });
     Ok(())

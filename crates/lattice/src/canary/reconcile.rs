@@ -21,7 +21,7 @@ pub(crate) fn reconciler(app: &Arc<Lattice>, group: &mut Group) {
     let (cell, app) = (app.cell.clone(), Arc::clone(app));
     let pass = move || {
         let app = Arc::clone(&app);
-        async move { pass(&app, Timestamp::now()).await }
+        async move { pass(&app, app.cell.now()).await }
     };
     spawn_reconciler(group, cell, "canaries", PERIOD, pass);
 }

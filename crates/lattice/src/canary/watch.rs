@@ -7,12 +7,14 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use lath_clock::Clock;
 use lath_feed::telemetry::{AccessLog, LogLines, MetricSample, Sink};
 use lath_model::Timestamp;
 
 /// What nodes report of groups, as far as canaries want it. It takes a copy of the metrics that go to the archive.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct CanaryWatch {
+    clock: Clock,
     groups: Mutex<BTreeMap<String, Watched>>,
 }
 
@@ -41,6 +43,14 @@ pub(super) struct Seen {
 }
 
 impl CanaryWatch {
+    /// One that watches nothing yet. What arrives has its time by this clock.
+    pub fn new(clock: Clock) -> Self {
+        Self {
+            clock,
+            groups: Mutex::default(),
+        }
+    }
+
     fn groups(&self) -> MutexGuard<'_, BTreeMap<String, Watched>> {
         self.groups.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -141,7 +151,7 @@ impl Sink for CanaryWatch {
     fn log_lines(&self, _: LogLines) {}
 
     fn metric(&self, sample: MetricSample) {
-        self.note(&sample, Timestamp::now());
+        self.note(&sample, self.clock.now());
     }
 }
 
@@ -168,7 +178,7 @@ mod tests {
 
     #[test]
     fn only_what_is_watched_is_kept_and_only_as_long_as_it_is_looked_at() {
-        let watch = CanaryWatch::default();
+        let watch = CanaryWatch::new(Clock::system());
         let at = |second: i64| Timestamp::from_millis(second * 1000);
         let answers = |count: f64| sample("HTTPCode_2XX_Count", vec![(count, 1.0)]);
         let errors = |count: f64| sample("HTTPCode_5XX_Count", vec![(count, 1.0)]);

@@ -163,7 +163,7 @@ mod tests {
                 (found, _) => panic!("{text}: {found:?}"),
             }
         }
-        let made = lath_ca::Authority::random().unwrap();
+        let made = lath_ca::Authority::random(lath_model::Timestamp::default()).unwrap();
         let base64 = |pem: &str| -> String {
             let lines = pem.lines().filter(|it| !it.starts_with("-----"));
             lines.collect()

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use lath_control::Cell;
 use lath_feed::{RESOURCE_BLOCK, RESOURCE_DOMAIN_LABEL};
-use lath_model::Timestamp;
 use lath_model::id::{ServiceNetworkId, ServiceNetworkResourceAssociationId, random_suffix};
 use lath_service::operations;
 use lath_store::{Tx, View};
@@ -98,7 +97,7 @@ fn new(
     parent: Option<&ResourceAssociation>,
     created_by: &str,
 ) -> Result<ResourceAssociation, ApiError> {
-    let now = Timestamp::now();
+    let now = tx.now();
     let address = match configuration.kind {
         ResourceConfigurationType::Group => Ipv4Addr::UNSPECIFIED,
         _ => free_address(tx.view())?,
@@ -185,10 +184,10 @@ pub(super) fn leave_child(tx: &mut Tx, child: &ResourceConfiguration) {
 
 /// Lets a status begin.
 fn begin(tx: &mut Tx, id: &ServiceNetworkResourceAssociationId, status: ResourceAssociationStatus) {
-    let status_after = tx.view().revision();
+    let (status_after, now) = (tx.view().revision(), tx.now());
     tx.update::<ResourceAssociation>(id.as_str(), |it| {
         (it.status, it.status_after, it.failure) = (status, status_after, None);
-        it.updated_at = Timestamp::now();
+        it.updated_at = now;
     });
 }
 

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use lath_control::{Cell, claims_on};
-use lath_model::Timestamp;
 use lath_model::id::{DomainVerificationId, ResourceConfigurationId};
 use lath_service::operations;
 use lath_store::{Tx, View};
@@ -263,7 +262,7 @@ fn create(
         let id = twin.id.as_str();
         return Err(fault::name_taken(KIND, id, &op.name, &caller.account));
     }
-    let now = Timestamp::now();
+    let now = tx.now();
     let configuration = tx.put(ResourceConfiguration {
         id,
         name: op.name,
@@ -404,7 +403,7 @@ fn update(
         status: ChangingStatus::UpdateInProgress,
         status_after: tx.view().revision(),
         failure: None,
-        updated_at: Timestamp::now(),
+        updated_at: tx.now(),
         ..ResourceConfiguration::clone(&known)
     });
     let shown = detail(cell, tx.view(), &configuration);
@@ -470,7 +469,7 @@ fn delete(app: &Lattice, tx: &mut Tx, op: DeleteResourceConfiguration) -> Result
         status: DeleteInProgress,
         status_after: tx.view().revision(),
         failure: None,
-        updated_at: Timestamp::now(),
+        updated_at: tx.now(),
         ..ResourceConfiguration::clone(&known)
     });
     Ok(Empty {})
@@ -483,7 +482,7 @@ mod tests {
     #[test]
     fn ports_of_a_resource_are_ranges_apart() {
         let of = |texts: &[&str]| {
-            let now = Timestamp::now();
+            let now = lath_model::Timestamp::default();
             merged_ports(&ResourceConfiguration {
                 id: ResourceConfigurationId::random(),
                 name: "db".into(),

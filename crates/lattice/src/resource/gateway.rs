@@ -5,7 +5,6 @@ use std::sync::Arc;
 use lath_control::{Cell, Claim};
 use lath_ec2::managed;
 use lath_ec2::records::{SecurityGroup, Subnet};
-use lath_model::Timestamp;
 use lath_model::id::{ResourceGatewayId, SecurityGroupId, SubnetId, VpcId};
 use lath_service::operations;
 use lath_store::{Record, Tx, View};
@@ -194,7 +193,7 @@ fn create(
             },
         )?;
     }
-    let now = Timestamp::now();
+    let now = tx.now();
     let gateway = ResourceGateway {
         id,
         name: op.name,
@@ -287,7 +286,7 @@ fn update(
                 status: UpdateInProgress,
                 status_after: tx.view().revision(),
                 failure: None,
-                updated_at: Timestamp::now(),
+                updated_at: tx.now(),
                 ..ResourceGateway::clone(&known)
             };
             replace(tx, Some(&known), changed)
@@ -334,7 +333,7 @@ fn delete(
                 status: DeleteInProgress,
                 status_after: tx.view().revision(),
                 failure: None,
-                updated_at: Timestamp::now(),
+                updated_at: tx.now(),
                 ..ResourceGateway::clone(&known)
             })
         }

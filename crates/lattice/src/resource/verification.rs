@@ -109,7 +109,7 @@ fn start(
                 status: VerificationStatus::Pending,
                 last_verified_at: None,
                 tags: op.tags,
-                created_at: Timestamp::now(),
+                created_at: tx.now(),
             })
         }
     };

@@ -2,7 +2,6 @@
 
 use lath_control::Mode;
 use lath_feed::telemetry::{MetricSample, Sink as _};
-use lath_model::Timestamp;
 use lath_model::lattice::Action;
 
 use super::authorization::needs;
@@ -91,8 +90,9 @@ impl Place {
         (one.phase.to_owned(), one.reason.clone())
     }
 
-    async fn pass(&self, seconds: i64) {
-        let now = Timestamp::from_millis(Timestamp::now().as_millis() + seconds * 1000);
+    /// A pass of canaries, that many seconds later.
+    async fn pass(&self, seconds: u64) {
+        let now = self.world.hands.advance(Duration::from_secs(seconds));
         pass(&self.world.app, now).await.unwrap();
     }
 
@@ -102,7 +102,7 @@ impl Place {
             name: name.into(),
             dimensions: vec![("TargetGroup".into(), self.new.clone())],
             unit: "Count",
-            at: Timestamp::now(),
+            at: self.world.cell.now(),
             count: 1.0,
             sum: count,
             min: count,
@@ -128,9 +128,9 @@ async fn weights_move_by_the_plan_and_the_records_have_it() {
     assert_eq!(place.phase().0, "running");
     place.pass(1).await;
     assert_eq!(place.weights().await, (90, 10), "it is too early");
-    place.pass(61).await;
+    place.pass(60).await;
     assert_eq!(place.weights().await, (0, 100));
-    place.pass(62).await;
+    place.pass(1).await;
     assert_eq!(place.phase(), ("succeeded".into(), None));
     place.pass(9999).await;
     assert_eq!(place.weights().await, (0, 100));
@@ -158,7 +158,7 @@ async fn bad_answers_take_it_back_and_a_restart_forgets_nothing_of_where_it_is()
     place.pass(100).await;
     assert_eq!(place.weights().await, (90, 10), "nothing was answered yet");
     // Answers count from the second after the step began.
-    tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
+    place.world.hands.advance(Duration::from_millis(1100));
     place.answers("HTTPCode_2XX_Count", 90.0);
     place.answers("HTTPCode_5XX_Count", 10.0);
     place.pass(2).await;
@@ -194,7 +194,7 @@ async fn sessions_do_not_hold_to_a_group_that_a_roll_back_left() {
     };
     assert!(holds());
     place.pass(0).await;
-    tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
+    place.world.hands.advance(Duration::from_millis(1100));
     place.answers("HTTPCode_5XX_Count", 10.0);
     place.pass(2).await;
     assert_eq!(place.phase().0, "rolled back");

@@ -149,11 +149,7 @@ async fn what_keeps_failing_for_long_has_failed_with_the_reason() {
     world.pass().await;
     let path = format!("/servicenetworkvpcassociations/{id}");
     assert_eq!(world.get(&path).await.text("status"), "CREATE_IN_PROGRESS");
-    world
-        .reconciler
-        .age(std::time::Duration::from_secs(61))
-        .await;
-    world.pass().await;
+    world.pass_after(Duration::from_secs(61)).await;
     let failed = world.get(&path).await;
     assert_eq!(failed.text("status"), "CREATE_FAILED");
     assert_eq!(failed.text("failureMessage"), "port 80 is taken");
@@ -239,7 +235,6 @@ async fn statuses(world: &World, group: &str) -> Vec<String> {
 
 #[tokio::test]
 async fn registering_again_ends_draining_and_the_drain_time_ends_without_a_node() {
-    use crate::record::{Target, target_key};
     let world = World::new().await;
     let group = world.active_group("web").await;
     let path = format!("/targetgroups/{group}");
@@ -264,14 +259,9 @@ async fn registering_again_ends_draining_and_the_drain_time_ends_without_a_node(
         .post(&format!("{path}/deregistertargets"), one)
         .await
         .is(200, "");
-    let key = target_key(&group.parse().unwrap(), "10.0.1.10", 9090);
-    let long_ago = Timestamp::from_millis(Timestamp::now().as_millis() - 61_000);
-    world
-        .write(move |tx| {
-            tx.update::<Target>(&key, |target| target.draining_since = Some(long_ago));
-        })
-        .await;
-    world.pass().await;
+    world.pass_after(Duration::from_secs(59)).await;
+    assert_eq!(statuses(&world, &path).await, ["DRAINING"]);
+    world.pass_after(Duration::from_secs(1)).await;
     assert!(statuses(&world, &path).await.is_empty());
 }
 

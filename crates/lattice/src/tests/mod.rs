@@ -19,9 +19,11 @@ mod tls;
 mod traffic;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, StatusCode};
+use lath_clock::ManualClock;
 use lath_control::Cell;
 use lath_ec2::records::{
     CidrBlock, Instance, InstanceState, MetadataOptions, NetworkInterface, PrivateAddress,
@@ -36,7 +38,10 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 
 use crate::reconcile::Reconciler;
-use crate::{CONTRIBUTIONS, Lattice, service};
+use crate::{CONTRIBUTIONS, CanaryWatch, Lattice, service};
+
+/// When tests begin.
+const START: Timestamp = Timestamp::from_millis(1_767_225_600_000);
 
 const VPC_A: &str = "vpc-0aaaaaaaaaaaaaaaa";
 const VPC_B: &str = "vpc-0bbbbbbbbbbbbbbbb";
@@ -111,6 +116,7 @@ impl Answer {
 /// A region with two VPCs, and a node that does what it is told.
 struct World {
     cell: Cell,
+    hands: ManualClock,
     app: Arc<Lattice>,
     service: Service,
     reconciler: Reconciler,
@@ -123,15 +129,17 @@ impl World {
     }
 
     async fn with(change: impl FnOnce(&mut Cell)) -> Self {
-        let (mut cell, node) = Cell::for_test();
+        let hands = ManualClock::at(START);
+        let (mut cell, node) = Cell::for_test_at(hands.clock());
         change(&mut cell);
         let app = Arc::new(Lattice {
             cell: cell.clone(),
             records: proofs,
-            canaries: Arc::default(),
+            canaries: Arc::new(CanaryWatch::new(hands.clock())),
         });
         let world = Self {
             cell,
+            hands,
             app: Arc::clone(&app),
             service: service(&app),
             reconciler: Reconciler::new(app),
@@ -197,6 +205,12 @@ impl World {
         }
         lath_control::derive_into(&self.cell, &CONTRIBUTIONS, &view, &mut snapshot);
         snapshot
+    }
+
+    /// A pass, after that long.
+    async fn pass_after(&self, by: Duration) {
+        self.hands.advance(by);
+        self.pass().await;
     }
 
     async fn pass(&self) {
@@ -300,7 +314,7 @@ fn vpc(id: &str, cidr: &str) -> Vpc {
         dns_support: true,
         dns_hostnames: false,
         available: true,
-        created_at: Timestamp::now(),
+        created_at: Timestamp::default(),
     }
 }
 
@@ -345,7 +359,7 @@ fn instance() -> Instance {
             throughput: None,
             encrypted: false,
             snapshot: None,
-            created_at: Timestamp::now(),
+            created_at: Timestamp::default(),
         },
         volumes: Vec::new(),
         names: Default::default(),
@@ -365,7 +379,7 @@ fn instance() -> Instance {
         boot: 1,
         state_reason: None,
         transition_reason: String::new(),
-        launched_at: Timestamp::now(),
+        launched_at: Timestamp::default(),
         terminated_at: None,
         client_token: None,
         metadata: MetadataOptions {
@@ -450,7 +464,7 @@ fn observed_targets(
         },
         reason: None,
         ejection: None,
-        since: target.draining_since.unwrap_or_else(Timestamp::now),
+        since: target.draining_since.unwrap_or_default(),
         in_flight: 0,
     };
     let targets = group.targets.iter();

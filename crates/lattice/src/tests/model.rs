@@ -23,7 +23,7 @@ fn registered() -> Service {
     service(&Arc::new(Lattice {
         cell,
         records: proofs,
-        canaries: Arc::default(),
+        canaries: Arc::new(crate::CanaryWatch::new(lath_clock::Clock::system())),
     }))
 }
 

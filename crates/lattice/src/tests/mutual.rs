@@ -11,7 +11,7 @@ use crate::shape::TagResource;
 const TAG: &str = "lath:mutual-tls";
 
 async fn extended() -> World {
-    let authority = Arc::new(Authority::random().unwrap());
+    let authority = Arc::new(Authority::random(START).unwrap());
     World::with(|cell| {
         cell.mode = Mode::Extended;
         cell.authority = Some(authority);
@@ -104,7 +104,8 @@ async fn workloads_have_an_authority_in_extended_mode_only() {
     world.pass().await;
     assert_eq!(world.snapshot().workload_authority, Some(told));
     let strict =
-        World::with(|cell| cell.authority = Some(Arc::new(Authority::random().unwrap()))).await;
+        World::with(|cell| cell.authority = Some(Arc::new(Authority::random(START).unwrap())))
+            .await;
     strict.pass().await;
     assert_eq!(strict.snapshot().workload_authority, None);
 }

@@ -69,7 +69,7 @@ async fn carry(
     loop {
         let state = PeerState {
             connected: true,
-            since: Timestamp::now(),
+            since: Timestamp::default(),
             values: told.borrow_and_update().clone(),
         };
         peers.send_replace(Arc::new(BTreeMap::from([(region.to_owned(), state)])));
@@ -111,7 +111,7 @@ async fn group_with(world: &World, name: &str) -> String {
     group
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_vpc_joins_another_regions_network_with_all_its_services() {
     let Pair { east, west, _tasks } = Pair::new(Mode::Extended).await;
     let network = east.network("mesh").await;
@@ -205,7 +205,7 @@ async fn a_vpc_joins_another_regions_network_with_all_its_services() {
     assert!(west.snapshot().service_networks.is_empty());
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn another_regions_service_is_given_a_certificate_of_the_region_and_nothing_else() {
     let Pair { east, west, _tasks } = Pair::new(Mode::Extended).await;
     let body = json!({ "name": "web", "customDomainName": "web.example.test" });
@@ -238,7 +238,7 @@ async fn another_regions_service_is_given_a_certificate_of_the_region_and_nothin
         .is(404, "ResourceNotFoundException");
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn rules_forward_to_another_regions_group_which_is_kept_for_them() {
     let Pair { east, west, _tasks } = Pair::new(Mode::Extended).await;
     let far = group_with(&west, "web").await;
@@ -289,7 +289,7 @@ async fn rules_forward_to_another_regions_group_which_is_kept_for_them() {
     assert!(refused.text("message").contains("in use by"), "{refused:?}");
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_service_joins_another_regions_network() {
     let Pair { east, west, _tasks } = Pair::new(Mode::Extended).await;
     let network = east.network("mesh").await;
@@ -356,7 +356,7 @@ async fn a_service_joins_another_regions_network() {
     east.delete(&path).await.is(200, "");
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn in_strict_mode_other_regions_are_unknown() {
     let Pair { east, west, _tasks } = Pair::new(Mode::Strict).await;
     let network = east.network("mesh").await;
@@ -376,7 +376,7 @@ async fn in_strict_mode_other_regions_are_unknown() {
     assert!(told.is_empty());
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn probes_more_often_than_awss_are_asked_for_by_a_tag() {
     let config = json!({ "protocol": "HTTP", "port": 8080, "vpcIdentifier": VPC_A });
     let with = |value: &str| {

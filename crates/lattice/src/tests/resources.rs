@@ -346,8 +346,7 @@ async fn a_record_proves_a_domain_and_gives_its_names() {
         "VERIFIED",
         "not looked for yet"
     );
-    age(&world, &verification, 25).await;
-    world.pass().await;
+    world.pass_after(Duration::from_secs(25 * 3600)).await;
     assert_eq!(status(&world, &path).await, "PENDING");
     assert_eq!(name(&world), None);
     world.write(|tx| drop(tx.put(proof))).await;
@@ -361,24 +360,9 @@ async fn a_record_proves_a_domain_and_gives_its_names() {
         .post("/domainverifications", json!({ "domainName": "late.test" }))
         .await
         .id();
-    age(&world, &made, 73).await;
-    world.pass().await;
+    world.pass_after(Duration::from_secs(73 * 3600)).await;
     let path = format!("/domainverifications/{made}");
     assert_eq!(status(&world, &path).await, "VERIFICATION_TIMED_OUT");
-}
-
-/// Lets a verification have been made, and its record have been seen, so many hours earlier.
-async fn age(world: &World, id: &str, hours: u64) {
-    let long = Duration::from_secs(hours * 3600).as_millis() as i64;
-    let earlier = |at: Timestamp| Timestamp::from_millis(at.as_millis() - long);
-    world
-        .write(|tx| {
-            tx.update::<crate::resource::DomainVerification>(id, |it| {
-                it.created_at = earlier(it.created_at);
-                it.last_verified_at = it.last_verified_at.map(earlier);
-            });
-        })
-        .await;
 }
 
 /// A configuration with a name of the user's own, behind a name that the gateway's VPC knows.
@@ -520,8 +504,7 @@ async fn a_change_that_does_not_reach_its_listeners_fails() {
     refused();
     world.pass().await;
     assert_eq!(status(&world, &path).await, "UPDATE_IN_PROGRESS");
-    world.reconciler.age(Duration::from_secs(61)).await;
-    world.pass().await;
+    world.pass_after(Duration::from_secs(61)).await;
     let shown = world.get(&path).await;
     assert_eq!(shown.text("status"), "UPDATE_FAILED");
     assert_eq!(shown.text("failureReason"), "port 81 cannot be opened");

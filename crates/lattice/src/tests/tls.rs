@@ -7,7 +7,7 @@ use super::*;
 use crate::contribute;
 
 async fn secured() -> World {
-    let authority = Arc::new(Authority::random().unwrap());
+    let authority = Arc::new(Authority::random(START).unwrap());
     World::with(|cell| cell.authority = Some(authority)).await
 }
 

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
@@ -13,8 +13,8 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use lath_feed::{ClusterNodeObserved, ControlPlane, Power, Snapshot};
 use lath_kubernetes::agent::{self, Answer, Refusal};
+use lath_model::WorkloadId;
 use lath_model::id::{InstanceId, VpcId};
-use lath_model::{Timestamp, WorkloadId};
 use lath_net::{POD_IDENTITY_ADDRESS, Place};
 use lath_sigv4::{Payload, Secret, SigningKey, sign};
 use sha2::{Digest as _, Sha256};
@@ -146,7 +146,7 @@ impl Agent {
         }
         let host = headers.get(HOST).and_then(|it| it.to_str().ok());
         let authorization = headers.get(AUTHORIZATION).map(HeaderValue::as_bytes);
-        let now = Timestamp::now().as_millis() / 1000;
+        let now = self.shared.parts.clock.now().as_millis() / 1000;
         let token = agent::token(host.unwrap_or_default(), authorization, now);
         let given = match token {
             Ok(token) => self.credentials(token, now).await,
@@ -162,7 +162,7 @@ impl Agent {
                 Err(_) => response(StatusCode::INTERNAL_SERVER_ERROR, String::new()),
             },
             Err(refusal) => {
-                tracing::debug!(instance.id = %self.id, %refusal, "a pod gets no credentials");
+                tracing::debug!(instance.id = %self.id, error = %refusal, "a pod gets no credentials");
                 response(refusal.status, refusal.text + "\n")
             }
         }
@@ -186,7 +186,7 @@ impl Agent {
             &pod.service_account,
         );
         let issuer = &self.shared.parts.issuer;
-        let svid = issuer.issue(authority, &id, Timestamp::now());
+        let svid = issuer.issue(authority, &id, self.shared.parts.clock.now());
         let svid = svid.ok_or_else(|| {
             Refusal::new(
                 StatusCode::SERVICE_UNAVAILABLE,
@@ -218,7 +218,7 @@ impl Agent {
                 Ok(answer)
             }
             (Err(refusal), Some(kept)) if refusal.status.is_server_error() => {
-                tracing::debug!(instance.id = %self.id, %refusal, "a pod gets the credentials that it had");
+                tracing::debug!(instance.id = %self.id, error = %refusal, "a pod gets the credentials that it had");
                 Ok(kept.answer)
             }
             (Err(refusal), _) => Err(refusal),
@@ -312,7 +312,7 @@ impl Agent {
             headers: &headers,
             body: Payload::Bytes(body.as_bytes()),
         };
-        for (name, value) in sign(&to_sign, &by, SystemTime::now()) {
+        for (name, value) in sign(&to_sign, &by, self.shared.parts.clock.system_time()) {
             let value = HeaderValue::from_str(&value).map_err(|error| error.to_string())?;
             headers.insert(name, value);
         }

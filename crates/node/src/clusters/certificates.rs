@@ -12,7 +12,7 @@ use lath_kubernetes::node;
 use lath_kubernetes::pki::Authority;
 use lath_model::{Timestamp, WorkloadId};
 
-use super::{nodes, plane};
+use super::{Parts, nodes, plane};
 
 /// Between two looks at the files.
 const PERIOD: Duration = Duration::from_secs(20);
@@ -25,7 +25,7 @@ pub(super) struct Renewal(Option<Instant>);
 
 impl Renewal {
     /// Renews what is due, where a look is.
-    pub(super) async fn look(&mut self, instances: &Instances, snapshot: &Snapshot) {
+    pub(super) async fn look(&mut self, parts: &Parts, snapshot: &Snapshot) {
         if self.0.is_some_and(|at| at.elapsed() < PERIOD) {
             return;
         }
@@ -50,13 +50,15 @@ impl Renewal {
         for (id, certificates, keys) in needed {
             match Authority::open(keys) {
                 Ok(authority) => opened.push((id, certificates, authority)),
-                Err(error) => tracing::warn!(%id, %error, "certificates cannot be renewed"),
+                Err(error) => {
+                    tracing::warn!(workload.id = %id, %error, "certificates cannot be renewed")
+                }
             }
         }
-        let instances = instances.clone();
+        let (instances, now) = (parts.instances.clone(), parts.clock.now());
         let renewed = tokio::task::spawn_blocking(move || {
             for (id, certificates, authority) in opened {
-                renew(&instances, &id, &certificates, &authority);
+                renew(&instances, &id, &certificates, &authority, now);
             }
         });
         // A panic has been reported.
@@ -64,7 +66,13 @@ impl Renewal {
     }
 }
 
-fn renew(instances: &Instances, id: &WorkloadId, certificates: &[Needed], authority: &Authority) {
+fn renew(
+    instances: &Instances,
+    id: &WorkloadId,
+    certificates: &[Needed],
+    authority: &Authority,
+    now: Timestamp,
+) {
     let directory = Path::new(CERTIFICATES);
     // Its first boot makes the directory.
     if !instances.host_directory(id, directory).exists() {
@@ -76,24 +84,26 @@ fn renew(instances: &Instances, id: &WorkloadId, certificates: &[Needed], author
     };
     for (name, content) in authorities {
         if let Err(error) = instances.write_file(id, directory, name, content.as_bytes()) {
-            tracing::warn!(%id, name, %error, "certificates of an authority cannot be written");
+            tracing::warn!(workload.id = %id, name, %error, "certificates of an authority cannot be written");
         }
     }
     for needed in certificates {
         let name = needed.file_name();
         let there = instances.read_file(id, directory, &name, LONGEST);
-        let renewed = needed.renewed(authority, &there.unwrap_or_default(), Timestamp::now());
+        let renewed = needed.renewed(authority, &there.unwrap_or_default(), now);
         let content = match renewed {
             Ok(None) => continue,
             Ok(Some(content)) => content,
             Err(error) => {
-                tracing::warn!(%id, name, %error, "a certificate cannot be renewed");
+                tracing::warn!(workload.id = %id, name, %error, "a certificate cannot be renewed");
                 continue;
             }
         };
         match instances.write_secret(id, directory, &name, content.as_bytes()) {
-            Ok(()) => tracing::info!(%id, name, "a certificate was renewed"),
-            Err(error) => tracing::warn!(%id, name, %error, "a certificate cannot be written"),
+            Ok(()) => tracing::info!(workload.id = %id, name, "a certificate was renewed"),
+            Err(error) => {
+                tracing::warn!(workload.id = %id, name, %error, "a certificate cannot be written")
+            }
         }
     }
 }

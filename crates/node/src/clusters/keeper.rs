@@ -123,7 +123,7 @@ pub(super) async fn run(shared: Arc<Shared>, id: ManagedId, stop: CancellationTo
         keeper.say(&snapshot, wanted, outcome);
         let parts = &keeper.shared.parts;
         let decisions = keeper.knowledge.take_lines();
-        let to = (&parts.instances, &*parts.sink);
+        let to = (&parts.instances, &*parts.sink, &parts.clock);
         keeper.logs.ship(to, wanted, decisions).await;
         tokio::select! {
             () = stop.cancelled() => return,

@@ -6,12 +6,13 @@ use std::io::{Read as _, Seek as _, SeekFrom};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
+use lath_clock::Clock;
 use lath_feed::telemetry::{LogLines, Sink};
 use lath_feed::{ClusterLog, ControlPlane};
 use lath_instance::Instances;
 use lath_kubernetes::control_plane::log_name;
 use lath_kubernetes::pki;
-use lath_model::{Timestamp, WorkloadId};
+use lath_model::WorkloadId;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
@@ -68,7 +69,7 @@ impl Logs {
     /// kept how far it came ships the last second's lines again; none is lost.
     pub(super) async fn ship(
         &mut self,
-        (instances, sink): (&Instances, &dyn Sink),
+        (instances, sink, clock): (&Instances, &dyn Sink, &Clock),
         plane: &ControlPlane,
         decisions: Vec<String>,
     ) {
@@ -91,7 +92,7 @@ impl Logs {
             sink.log_lines(LogLines {
                 group: format!("/aws/eks/{}/cluster", plane.name),
                 stream: format!("{}-{}", log_name(log), suffix(plane)),
-                at: Timestamp::now(),
+                at: clock.now(),
                 lines,
             });
         }

@@ -28,6 +28,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use lath_clock::Clock;
 use lath_fabric::Fabric;
 use lath_feed::stream::Source;
 use lath_feed::telemetry::Sink;
@@ -74,6 +75,7 @@ pub(crate) struct Parts {
     pub(crate) api: Arc<dyn Api>,
     /// Certifies pods.
     pub(crate) issuer: Arc<lath_svid::Issuer>,
+    pub(crate) clock: Clock,
     /// Whether pods reach the AWS APIs.
     pub(crate) api_in_vpcs: bool,
     /// Images for nodes.
@@ -104,7 +106,7 @@ pub(crate) async fn run(parts: Parts, stop: CancellationToken) {
     let mut snapshots = parts.snapshots.clone();
     let mut networks = parts.networks.clone();
     let shared = Arc::new(Shared {
-        callers: KnownCallers::new(parts.snapshots.clone()),
+        callers: KnownCallers::new(parts.snapshots.clone(), parts.clock.clone()),
         acceptor: acceptor(),
         agents: agents::Answering::default(),
         pull_through: OnceLock::new(),
@@ -134,7 +136,7 @@ pub(crate) async fn run(parts: Parts, stop: CancellationToken) {
         agents.ensure(&shared, &snapshot).await;
         issuers.ensure(&shared, &snapshot).await;
         nodes::write_prefixes(&shared.parts.instances, &snapshot).await;
-        renewal.look(&shared.parts.instances, &snapshot).await;
+        renewal.look(&shared.parts, &snapshot).await;
         tokio::select! {
             () = stop.cancelled() => break,
             gone = snapshots.changed() => if gone.is_err() { break },

@@ -2,7 +2,6 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::SystemTime;
 
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
@@ -123,7 +122,11 @@ impl Webhook {
         let plane = plane.ok_or("the cluster is being deleted")?;
         let presigned = Presigned::parse(token).map_err(|error| error.to_string())?;
         let verified = presigned
-            .verify(&plane.name, &self.shared.callers, SystemTime::now())
+            .verify(
+                &plane.name,
+                &self.shared.callers,
+                self.shared.parts.clock.system_time(),
+            )
             .map_err(|error| error.to_string())?;
         let caller = &verified.owner;
         let (identity_arn, account) = match &caller.principal {

@@ -161,7 +161,7 @@ pub(crate) fn plane() -> ControlPlane {
         boot: 1,
         addresses: vec!["10.0.1.5".parse().unwrap()],
         service_cidr: "172.20.0.0/16".parse().unwrap(),
-        keys: pki::generate().unwrap(),
+        keys: pki::generate(lath_clock::Clock::system().now()).unwrap(),
         issuer: "https://oidc.eks.us-east-1.amazonaws.com/id/0123456789ABCDEF0123456789ABCDEF"
             .into(),
         public_endpoint: Some(PublicEndpoint {
@@ -204,6 +204,7 @@ pub(crate) fn config(directory: &Path) -> NodeConfig {
         place: Place::alone("us-east-1"),
         api_in_vpcs: false,
         authority: AuthorityConfig::default(),
+        clock: lath_clock::Clock::system(),
         orders: lath_drill::order::Orders::of(&directory.join("data")),
     }
 }

@@ -6,6 +6,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError, RwLock};
 
+use lath_clock::Clock;
 use lath_store::contain;
 use redb::{Database, Durability};
 
@@ -17,6 +18,7 @@ const CHECKED: u64 = 256 << 20;
 
 /// The file.
 pub(super) struct ArchiveFile {
+    clock: Clock,
     path: PathBuf,
     cache_bytes: usize,
     open: RwLock<Open>,
@@ -39,9 +41,10 @@ struct Trouble {
 }
 
 impl ArchiveFile {
-    pub(super) fn new(path: PathBuf, cache_bytes: usize) -> Self {
+    pub(super) fn new(path: PathBuf, cache_bytes: usize, clock: Clock) -> Self {
         Self {
             path,
+            clock,
             cache_bytes,
             open: RwLock::default(),
             trouble: Mutex::default(),
@@ -167,7 +170,7 @@ impl ArchiveFile {
     }
 
     fn set_aside(&self, reason: &str) {
-        let now = lath_model::Timestamp::now().as_millis();
+        let now = self.clock.now().as_millis();
         let aside = self
             .path
             .with_file_name(format!("archive-damaged-{now}.redb"));
@@ -284,7 +287,7 @@ mod tests {
     use nix::sched::{CloneFlags, unshare};
 
     fn open_in(directory: &Path) -> Archive {
-        Archive::open(directory, Limits::default()).unwrap()
+        Archive::open(directory, Limits::default(), Clock::system()).unwrap()
     }
 
     fn put(archive: &Archive, number: u64, length: usize) -> Result<(), ArchiveError> {
@@ -344,7 +347,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let archive = open_in(directory.path());
         put(&archive, 1, 10).unwrap();
-        assert!(Archive::open(directory.path(), Limits::default()).is_err());
+        assert!(Archive::open(directory.path(), Limits::default(), Clock::system()).is_err());
         assert_eq!(count(&archive), 1);
         drop(archive);
         assert_eq!(count(&open_in(directory.path())), 1);

@@ -1,7 +1,6 @@
 use std::collections::BTreeSet;
 
 use lath_control::{BadToken, paginate};
-use lath_model::Timestamp;
 use lath_service::operations;
 use lath_store::{Tx, View};
 use lath_wire::{ApiError, Caller, Doc};
@@ -118,7 +117,7 @@ async fn put(app: &Observe, _caller: &Caller, op: PutDashboard) -> Result<Dashbo
             tx.put(Dashboard {
                 name: op.dashboard_name,
                 body: op.dashboard_body,
-                modified_at: Timestamp::now(),
+                modified_at: tx.now(),
             });
             Ok::<_, ApiError>(())
         })

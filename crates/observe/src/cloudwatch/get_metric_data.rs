@@ -51,8 +51,8 @@ async fn get(app: &Observe, caller: &Caller, op: GetMetricData) -> Result<Metric
         .ok_or_else(|| invalid("MaxDatapoints must be between 1 and 100800."))?;
     check_zone(&op)?;
     let queries = check(&op.metric_data_queries, caller)?;
-    let archive = Arc::clone(&app.archive);
-    tokio::task::spawn_blocking(move || answer(&archive, &op, &queries, most))
+    let (archive, now) = (Arc::clone(&app.archive), app.cell.now());
+    tokio::task::spawn_blocking(move || answer(&archive, &op, &queries, most, now))
         .await
         .map_err(ApiError::internal)?
 }
@@ -241,6 +241,7 @@ fn answer(
     op: &GetMetricData,
     queries: &[Query],
     most: usize,
+    now: Timestamp,
 ) -> Result<MetricData, ApiError> {
     let series = archive.series()?;
     let (mut points, mut units) = (Vec::new(), vec![Vec::new(); queries.len()]);
@@ -249,7 +250,7 @@ fn answer(
         .enumerate()
         .filter(|(_, query)| query.returned)
     {
-        let found = read(archive, &series, op, query)?;
+        let found = read(archive, &series, op, query, now)?;
         units[index] = found.units;
         for (at, value) in found.points {
             points.push((index, at, value));
@@ -322,8 +323,9 @@ fn read(
     series: &[(SeriesId, Series)],
     op: &GetMetricData,
     query: &Query,
+    now: Timestamp,
 ) -> Result<Found, ArchiveError> {
-    let span = Span::aligned(op.start_time, op.end_time, query.period, Timestamp::now());
+    let span = Span::aligned(op.start_time, op.end_time, query.period, now);
     let matching = |(_, s): &&(SeriesId, Series)| {
         s.is(
             &query.namespace,

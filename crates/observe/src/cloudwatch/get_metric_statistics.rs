@@ -26,7 +26,7 @@ async fn get(
 ) -> Result<MetricStatistics, ApiError> {
     let (statistics, period) = check(&op)?;
     check_count(op.end_time.since(op.start_time).as_secs() / period)?;
-    let span = Span::aligned(op.start_time, op.end_time, period, Timestamp::now());
+    let span = Span::aligned(op.start_time, op.end_time, period, app.cell.now());
     let archive = Arc::clone(&app.archive);
     tokio::task::spawn_blocking(move || answer(&archive, op, &statistics, span, period))
         .await

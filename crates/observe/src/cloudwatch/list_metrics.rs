@@ -34,7 +34,7 @@ async fn list(app: &Observe, caller: &Caller, op: ListMetrics) -> Result<Metrics
     let found: BTreeMap<String, Series> = all
         .into_iter()
         .map(|(_, series)| series)
-        .filter(|series| wanted(&op, series, Timestamp::now(), &caller.account))
+        .filter(|series| wanted(&op, series, app.cell.now(), &caller.account))
         .map(|series| (identity(&series), series))
         .collect();
     let page = paginate(

@@ -27,7 +27,7 @@ const OLDEST: Duration = Duration::from_secs(14 * 24 * 3600);
 const NEWEST: Duration = Duration::from_secs(2 * 3600);
 
 async fn put(app: &Observe, _caller: &Caller, op: PutMetricData) -> Result<Empty, ApiError> {
-    let data = check(op, Timestamp::now())?;
+    let data = check(op, app.cell.now())?;
     let archive = Arc::clone(&app.archive);
     tokio::task::spawn_blocking(move || archive.put_metrics(data))
         .await

@@ -3,7 +3,6 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 use lath_control::{BadToken, paginate_from};
-use lath_model::Timestamp;
 use lath_service::{Violation, detected, operations};
 use lath_store::Tx;
 use lath_wire::{ApiError, Caller};
@@ -81,7 +80,7 @@ fn create(_app: &Observe, tx: &mut Tx, op: CreateLogGroup) -> Result<Empty, ApiE
     tx.put(LogGroup {
         name: op.log_group_name,
         uid: rand::random(),
-        created_at: Timestamp::now(),
+        created_at: tx.now(),
         retention_days: None,
         tags: op.tags.unwrap_or_default(),
         deletion_protected: op.deletion_protection_enabled.unwrap_or(false),

@@ -33,7 +33,7 @@ async fn put(app: &Observe, _caller: &Caller, op: PutLogEvents) -> Result<Events
     check_length(&op.log_stream_name)?;
     check_batch(&op.log_events)?;
     let group = find_group(app, &app.cell.db.view(), Some(&op.log_group_name), None)?;
-    let now = Timestamp::now();
+    let now = app.cell.now();
     let retention = group.retention_days.map(|days| i64::from(days) * MAX_SPAN);
     let (kept, rejected) = sort_out(op.log_events, now, retention);
     let append = Append {

@@ -1,7 +1,6 @@
 use std::sync::Arc;
 
 use lath_control::{BadToken, paginate};
-use lath_model::Timestamp;
 use lath_service::operations;
 use lath_wire::{ApiError, Caller};
 
@@ -29,7 +28,7 @@ async fn create(app: &Observe, _caller: &Caller, op: CreateLogStream) -> Result<
     check_length(&op.log_stream_name)?;
     let group = find_group(app, &app.cell.db.view(), Some(&op.log_group_name), None)?;
     let archive = Arc::clone(&app.archive);
-    let now = Timestamp::now().as_millis();
+    let now = app.cell.now().as_millis();
     let made = tokio::task::spawn_blocking(move || {
         archive.create_stream(group.uid, &op.log_stream_name, now)
     });

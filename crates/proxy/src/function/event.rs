@@ -1,12 +1,13 @@
 //! Events: how a request is described to a function.
 
 use std::collections::BTreeMap;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::UNIX_EPOCH;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::{HeaderMap, header};
+use lath_clock::Clock;
 use lath_feed::EventVersion;
 use serde_json::{Map, Value, json};
 
@@ -73,7 +74,7 @@ impl Event<'_> {
             identity["principal"] = arn.into();
         }
         let region = self.group.split(':').nth(3).unwrap_or_default();
-        let micros = SystemTime::now().duration_since(UNIX_EPOCH);
+        let micros = Clock::system().system_time().duration_since(UNIX_EPOCH);
         let micros = micros.unwrap_or_default().as_micros().to_string();
         json!({
             "version": "2.0",

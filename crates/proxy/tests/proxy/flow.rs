@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use lath_clock::Clock;
 use lath_feed::TargetHealth;
-use lath_model::Timestamp;
 use lath_model::lattice::{Action, Match, PathKind, PathMatch, WeightedTargetGroup};
 use lath_proxy::observed_targets;
 use tokio::sync::Notify;
@@ -159,7 +159,7 @@ async fn a_draining_target_finishes_what_it_has_and_gets_nothing_new() {
             &world.health,
             &observed,
             drain,
-            Timestamp::now(),
+            Clock::system().now(),
         )[&group][&key(slow.at)]
             .health
     };

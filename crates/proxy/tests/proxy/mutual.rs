@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
+use lath_clock::Clock;
 use lath_feed::{Auth, MutualTls, MutualTlsMode, Revoked};
 use lath_model::id::{ListenerId, ServiceId};
 use lath_model::lattice::ListenerProtocol;
@@ -283,7 +284,8 @@ async fn what_ends_is_refused_at_the_next_request_and_in_sessions_that_are_resum
     let own = authority("Own CA", None);
     world.listener().mutual_tls = Some(verify(&[&own]));
     let _lab = Lab::start(config(), &world).await;
-    let soon = UNIX_EPOCH.elapsed().unwrap() + Duration::from_secs(4);
+    let soon = Clock::system().system_time().duration_since(UNIX_EPOCH);
+    let soon = soon.unwrap() + Duration::from_secs(4);
     let short = id(&own, 7, |params| {
         params.not_after = rcgen::date_time_ymd(1970, 1, 1) + Duration::from_secs(soon.as_secs());
     });

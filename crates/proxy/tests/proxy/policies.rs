@@ -1,8 +1,9 @@
 //! Who may call: auth policies over real HTTP.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
+use lath_clock::Clock;
 use lath_feed::Auth;
 use lath_policy::{Context, Grammar, Kind, Policy, Principal};
 use lath_proxy::{Caller, Callers, ProxyConfig};
@@ -269,7 +270,7 @@ fn signed(secret: &str, region: &str, payload: &str) -> String {
         sign(
             request,
             &key(&Secret::new(secret), region),
-            SystemTime::now(),
+            Clock::system().system_time(),
         )
     })
 }
@@ -417,7 +418,12 @@ async fn asymmetric_and_presigned_signatures_are_believed() {
     let hers = Secret::new("hers");
     let asymmetric = |regions: &str| {
         signed_by("UNSIGNED-PAYLOAD", |request| {
-            sign_asymmetric(request, &key(&hers, ""), regions, SystemTime::now())
+            sign_asymmetric(
+                request,
+                &key(&hers, ""),
+                regions,
+                Clock::system().system_time(),
+            )
         })
     };
     let mut host = http::HeaderMap::new();
@@ -430,7 +436,7 @@ async fn asymmetric_and_presigned_signatures_are_believed() {
             headers: &host,
             body,
         };
-        let then = SystemTime::now() - Duration::from_secs(ago);
+        let then = Clock::system().system_time() - Duration::from_secs(ago);
         let minute = Some(Duration::from_secs(60));
         format!(
             "/cart?{}",

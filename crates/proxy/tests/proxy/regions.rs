@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
+use lath_clock::Clock;
 use lath_feed::{GATEWAY_PORT, PeerState, Topology};
 use lath_health::{Gateways, Regions};
 use lath_mesh::gateway::{connect, target_authority};
-use lath_model::Timestamp;
 use lath_model::id::TargetGroupId;
 use lath_model::id::VpcId;
 use lath_model::lattice::{Action, WeightedTargetGroup};
@@ -80,7 +80,7 @@ impl West {
     fn link(&self, connected: bool) {
         let state = PeerState {
             connected,
-            since: Timestamp::now(),
+            since: Clock::system().now(),
             values: lath_feed::Values::new(),
         };
         let peers = BTreeMap::from([(WEST.to_owned(), state)]);

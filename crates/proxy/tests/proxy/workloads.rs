@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use lath_ca::Authority;
+use lath_clock::Clock;
 use lath_feed::{Auth, Certificate, Hidden, WorkloadAuthority};
-use lath_model::Timestamp;
 use lath_model::id::VpcId;
 use lath_model::lattice::TargetProtocol;
 use lath_proxy::{KnowsWorkloads, ProxyConfig, Workloads};
@@ -38,7 +38,7 @@ impl KnowsWorkloads for Known {
 
     fn named(&self, spiffe_id: &str) -> Option<Arc<Svid>> {
         self.issuer
-            .issue(&self.authority, spiffe_id, Timestamp::now())
+            .issue(&self.authority, spiffe_id, Clock::system().now())
     }
 }
 
@@ -48,7 +48,11 @@ const TWO: &str = "spiffe://t/1/r/instance/i-2";
 /// Knows 127.0.0.1 and 127.0.0.2, by an authority below this root.
 fn knowing(root: &Authority) -> ProxyConfig {
     let made = root
-        .workload_authority("r", std::time::Duration::from_secs(86400))
+        .workload_authority(
+            "r",
+            std::time::Duration::from_secs(86400),
+            Clock::system().now(),
+        )
         .unwrap();
     let authority = WorkloadAuthority {
         certificate: Certificate {
@@ -81,7 +85,7 @@ async fn asked(from: &str, to: SocketAddr, more: &str) -> Answer {
 async fn a_network_takes_identified_workloads_only_and_policies_know_them() {
     let target = Target::named("shop").await;
     let (mut world, _) = World::forwarding(&[target.at]);
-    let root = Authority::random().unwrap();
+    let root = Authority::random(Clock::system().now()).unwrap();
     let lab = Lab::start(knowing(&root), &world).await;
     let lie = "X-Amzn-Mtls-Spiffe-Id: spiffe://t/boss\r\n";
     assert_eq!(asked("127.0.0.3", world.at, lie).await.status, 200);
@@ -163,7 +167,7 @@ async fn target_that_asks(root: &Authority) -> SocketAddr {
 
 #[tokio::test]
 async fn targets_under_tls_are_shown_who_calls_and_connections_serve_one_caller() {
-    let root = Authority::random().unwrap();
+    let root = Authority::random(Clock::system().now()).unwrap();
     let at = target_that_asks(&root).await;
     let (mut world, group) = World::forwarding(&[at]);
     world.target_group(&group).protocol = TargetProtocol::Https;

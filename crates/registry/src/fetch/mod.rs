@@ -438,7 +438,8 @@ mod tests {
         let left = images.unfinished().join("fetched-left");
         std::fs::write(&left, b"half").unwrap();
         let file = std::fs::File::options().write(true).open(&left).unwrap();
-        let long_ago = std::time::SystemTime::now() - std::time::Duration::from_secs(3600);
+        let long_ago =
+            lath_clock::Clock::system().system_time() - std::time::Duration::from_secs(3600);
         file.set_modified(long_ago).unwrap();
         going.as_file().set_modified(long_ago).unwrap();
         drop(file);

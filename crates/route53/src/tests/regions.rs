@@ -83,7 +83,7 @@ fn connect(world: &World, region: &str, connected: bool) {
     world.observe(|observed| {
         let seen = RegionObserved {
             connected,
-            since: Timestamp::now(),
+            since: Timestamp::default(),
         };
         observed.regions.insert(region.into(), seen);
     });
@@ -247,7 +247,7 @@ async fn join(
         before.clone_from(&values);
         let state = PeerState {
             connected: true,
-            since: Timestamp::now(),
+            since: Timestamp::default(),
             values,
         };
         to.send_replace(Arc::new(BTreeMap::from([("us-east-1".to_owned(), state)])));

@@ -22,7 +22,7 @@ impl World {
             dns_support: true,
             dns_hostnames: true,
             available: true,
-            created_at: Timestamp::now(),
+            created_at: Timestamp::default(),
         };
         let write = self.cell.db.write(|tx| {
             tx.put(vpc);

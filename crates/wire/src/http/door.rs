@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use http::request::Parts;
 use http::{Request, Response};
+use lath_clock::Clock;
 use lath_sigv4::{Claim, Credentials, Payload, SigError, Verified};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -93,6 +94,7 @@ type Internal = Arc<dyn Fn(Request<Bytes>) -> BoxFuture<'static, Response<Bytes>
 /// credential scope, never by host name.
 pub struct FrontDoor {
     credentials: Arc<dyn Credentials<Owner = KeyOwner>>,
+    clock: Clock,
     judge: Option<Arc<dyn Authorize>>,
     home: Option<String>,
     regions: BTreeMap<String, Vec<Service>>,
@@ -113,6 +115,7 @@ impl FrontDoor {
     pub fn new(credentials: Arc<dyn Credentials<Owner = KeyOwner>>) -> Self {
         Self {
             credentials,
+            clock: Clock::system(),
             judge: None,
             home: None,
             regions: BTreeMap::new(),
@@ -129,6 +132,13 @@ impl FrontDoor {
     #[must_use]
     pub fn with_judge(mut self, judge: Arc<dyn Authorize>) -> Self {
         self.judge = Some(judge);
+        self
+    }
+
+    /// Judges the time of signatures by this clock; without one, by the system's.
+    #[must_use]
+    pub fn with_clock(mut self, clock: Clock) -> Self {
+        self.clock = clock;
         self
     }
 
@@ -323,7 +333,7 @@ impl FrontDoor {
 
     fn verified(&self, request: &Request<Bytes>) -> Result<Verified<KeyOwner>, SigError> {
         let signed = signed_parts(request);
-        lath_sigv4::verify(&signed, self.credentials.as_ref(), SystemTime::now())
+        lath_sigv4::verify(&signed, self.credentials.as_ref(), self.clock.system_time())
     }
 
     fn find(&self, claim: &Claim) -> Result<&Service, String> {

@@ -1,5 +1,7 @@
 //! How instances start, change and end.
 
+use std::time::Duration;
+
 use super::*;
 
 #[tokio::test]
@@ -46,6 +48,44 @@ async fn an_instance_lives_and_dies_as_its_node_says() {
     assert_eq!(gone.instance_state.code, 48);
     assert_eq!((gone.private_ip_address, gone.subnet_id), (None, None));
     assert_eq!(lab.interfaces(), 0);
+}
+
+#[tokio::test]
+async fn what_was_terminated_is_shown_for_an_hour() {
+    let mut lab = Lab::new().await;
+    let shown = lab.run(lab.request()).await;
+    let id = shown.instance_id.as_str();
+    lab.call(TerminateInstances::of(id)).await.unwrap();
+    lab.node_says(id, None).await;
+    lab.hands.advance(Duration::from_secs(3599));
+    lab.node_says(id, None).await;
+    assert_eq!(lab.state(id), "terminated");
+    lab.hands.advance(Duration::from_secs(1));
+    lab.node_says(id, None).await;
+    let asked = DescribeInstances {
+        ids: vec![id.into()],
+        ..DescribeInstances::default()
+    };
+    assert_eq!(lab.refusal(asked).await, "InvalidInstanceID.NotFound 400");
+}
+
+#[tokio::test]
+async fn an_instance_carries_the_time_of_its_launch() {
+    let mut lab = Lab::new().await;
+    let begin = lab.hands.now();
+    let shown = lab.run(lab.request()).await;
+    let id = shown.instance_id.as_str();
+    let record = lab.record(id);
+    assert_eq!(record.launched_at, begin);
+    assert_eq!(record.root_volume.created_at, begin);
+    lab.node_says(id, Some(InstancePhase::Running)).await;
+    lab.call(StopInstances::of(id)).await.unwrap();
+    lab.node_says(id, Some(InstancePhase::Stopped)).await;
+    let later = lab.hands.advance(Duration::from_secs(60));
+    lab.call(StartInstances::of(id)).await.unwrap();
+    let record = lab.record(id);
+    assert_eq!(record.launched_at, later);
+    assert_eq!(record.root_volume.created_at, begin);
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use lath_clock::ManualClock;
 use lath_control::Cell;
 use lath_feed::{InstanceObserved, InstancePhase, Observed, Power, RootSource, Snapshot};
 use lath_model::Timestamp;
@@ -34,6 +35,7 @@ use crate::tags::{TagInput, TagSpecification};
 
 struct Lab {
     app: Arc<Ec2>,
+    hands: ManualClock,
     observe: watch::Sender<Arc<Observed>>,
     seen: Observed,
     subnet: SubnetId,
@@ -59,9 +61,11 @@ fn caller() -> Caller {
 
 impl Lab {
     async fn new() -> Self {
-        let (cell, observe) = Cell::for_test();
+        let hands = ManualClock::at(Timestamp::from_millis(1_767_225_600_000));
+        let (cell, observe) = Cell::for_test_at(hands.clock());
         let lab = Self {
             app: Arc::new(Ec2 { cell }),
+            hands,
             observe,
             seen: Observed::default(),
             subnet: SubnetId::random(),
@@ -94,7 +98,7 @@ impl Lab {
                 dns_support: true,
                 dns_hostnames: false,
                 available: true,
-                created_at: Timestamp::now(),
+                created_at: tx.now(),
             });
             tx.put(Subnet {
                 id: self.subnet.clone(),
@@ -164,7 +168,7 @@ impl Lab {
             None => drop(self.seen.instances.remove(&key)),
             Some(state) => {
                 let boot = self.record(id).boot;
-                let since = Timestamp::now();
+                let since = self.app.cell.now();
                 let observed = InstanceObserved { state, boot, since };
                 self.seen.instances.insert(key, observed);
             }
@@ -222,7 +226,7 @@ pub(super) fn an_instance() -> Instance {
             throughput: None,
             encrypted: false,
             snapshot: None,
-            created_at: Timestamp::now(),
+            created_at: Timestamp::default(),
         },
         volumes: Vec::new(),
         architecture: "x86_64".into(),
@@ -240,7 +244,7 @@ pub(super) fn an_instance() -> Instance {
         boot: 1,
         state_reason: None,
         transition_reason: String::new(),
-        launched_at: Timestamp::now(),
+        launched_at: Timestamp::default(),
         terminated_at: None,
         client_token: None,
         metadata: MetadataOptions {

@@ -66,7 +66,7 @@ impl Lab {
                 max_session: 3600,
                 policies: Default::default(),
                 tags: Default::default(),
-                created_at: Timestamp::now(),
+                created_at: tx.now(),
             });
             tx.put(Profile {
                 name: "p".into(),
@@ -74,7 +74,7 @@ impl Lab {
                 path: "/".into(),
                 role: Some("worker".into()),
                 tags: Default::default(),
-                created_at: Timestamp::now(),
+                created_at: tx.now(),
             });
             Ok(())
         });

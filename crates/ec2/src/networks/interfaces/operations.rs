@@ -5,7 +5,6 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use lath_control::Mode;
-use lath_model::Timestamp;
 use lath_model::id::{AttachmentId, NetworkInterfaceId, SecurityGroupId};
 use lath_service::{Refuses, operations};
 use lath_store::{Tx, View};
@@ -261,7 +260,7 @@ fn attach(
         instance: instance.id.clone(),
         device_index: index,
         delete_on_termination: false,
-        attached_at: Timestamp::now(),
+        attached_at: tx.now(),
     };
     let attachment_id = attachment.id.to_string();
     tx.update::<NetworkInterface>(interface.id.as_str(), |it| it.attachment = Some(attachment));

@@ -200,7 +200,7 @@ fn create(
         propagation_default: None,
         cidr_blocks,
         life: life.clone(),
-        created_at: Timestamp::now(),
+        created_at: tx.now(),
     };
     if options.associates || options.propagates {
         let table = default_table(tx, &gateway, life);
@@ -404,18 +404,18 @@ fn delete(
         return Err(incorrect(&op.transit_gateway_id, "deleting"));
     }
     refuse_attached(tx.view(), &gateway)?;
-    let after = tx.view().revision();
+    let (after, now) = (tx.view().revision(), tx.now());
     let tables: Vec<_> = tx
         .list::<TransitRouteTable>()
         .filter(|it| it.gateway == gateway.id && it.life.state.lives())
         .collect();
     for table in tables {
         tx.update::<TransitRouteTable>(table.id.as_str(), |it| {
-            it.life.enter(LifeState::Deleting, after);
+            it.life.enter(LifeState::Deleting, after, now);
         });
     }
     let deleted = tx.update::<TransitGateway>(gateway.id.as_str(), |it| {
-        it.life.enter(LifeState::Deleting, after);
+        it.life.enter(LifeState::Deleting, after, now);
     });
     Ok(DeleteTransitGatewayResult {
         transit_gateway: item(app, tx.view(), deleted.as_ref().unwrap_or(&gateway)),

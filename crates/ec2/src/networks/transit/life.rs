@@ -53,8 +53,8 @@ fn advance_gateways(tx: &mut Tx, observed: &Observed) {
             LifeState::Deleting if gone => LifeState::Deleted,
             _ => continue,
         };
-        let after = tx.view().revision();
-        tx.update::<TransitGateway>(gateway.id.as_str(), |it| it.life.enter(next, after));
+        let (after, now) = (tx.view().revision(), tx.now());
+        tx.update::<TransitGateway>(gateway.id.as_str(), |it| it.life.enter(next, after, now));
     }
 }
 
@@ -69,8 +69,8 @@ fn advance_tables(tx: &mut Tx, observed: &Observed) {
             LifeState::Deleting if made || over => LifeState::Deleted,
             _ => continue,
         };
-        let after = tx.view().revision();
-        tx.update::<TransitRouteTable>(table.id.as_str(), |it| it.life.enter(next, after));
+        let (after, now) = (tx.view().revision(), tx.now());
+        tx.update::<TransitRouteTable>(table.id.as_str(), |it| it.life.enter(next, after, now));
     }
 }
 
@@ -100,14 +100,7 @@ fn take_requests(cell: &Cell, tx: &mut Tx) {
             };
             let state = AttachmentState::PendingAcceptance;
             let gateway = request.peer_gateway.clone();
-            tx.put(peering::attachment(
-                cell,
-                tx.view(),
-                id,
-                gateway,
-                end,
-                state,
-            ));
+            tx.put(peering::attachment(cell, tx, id, gateway, end, state));
         }
     }
 }
@@ -165,9 +158,9 @@ fn enter(
     state: AttachmentState,
     failure: Option<&str>,
 ) {
-    let after = tx.view().revision();
+    let (after, now) = (tx.view().revision(), tx.now());
     tx.update::<TransitAttachment>(attachment.id.as_str(), |it| {
-        it.enter(state, after);
+        it.enter(state, after, now);
         if let Some(end) = it.peering_mut()
             && failure.is_some()
         {

@@ -216,7 +216,7 @@ fn create(
         let initiating = AttachmentState::InitiatingRequest;
         tx.put(attachment(
             &app.cell,
-            tx.view(),
+            tx,
             id,
             gateway.id.clone(),
             end,
@@ -302,26 +302,19 @@ fn within_region(
     let (cell, theirs) = (&app.cell, end.attachment.clone());
     tx.put(attachment(
         cell,
-        tx.view(),
+        tx,
         theirs,
         peer.id.clone(),
         other,
         waiting,
     ));
-    Ok(tx.put(attachment(
-        cell,
-        tx.view(),
-        id,
-        gateway.id.clone(),
-        end,
-        waiting,
-    )))
+    Ok(tx.put(attachment(cell, tx, id, gateway.id.clone(), end, waiting)))
 }
 
 /// A peering attachment that begins in this state.
 pub(super) fn attachment(
     cell: &Cell,
-    view: &View,
+    tx: &Tx,
     id: TransitGatewayAttachmentId,
     gateway: TransitGatewayId,
     end: PeeringEnd,
@@ -335,8 +328,8 @@ pub(super) fn attachment(
         association: None,
         propagations: Vec::new(),
         state,
-        after: view.revision(),
-        created_at: Timestamp::now(),
+        after: tx.view().revision(),
+        created_at: tx.now(),
         ended_at: None,
     }
 }
@@ -404,7 +397,7 @@ fn accept(
 /// An accepted attachment begins to work, and joins the default table.
 pub(super) fn begin(tx: &mut Tx, known: &TransitAttachment) -> Arc<TransitAttachment> {
     let mut attachment = known.clone();
-    attachment.enter(AttachmentState::Pending, tx.view().revision());
+    attachment.enter(AttachmentState::Pending, tx.view().revision(), tx.now());
     if let Some(gateway) = tx.get::<TransitGateway>(known.gateway.as_str()) {
         join_defaults(tx, &gateway, &mut attachment);
     }
@@ -417,9 +410,9 @@ fn reject(
     op: RejectTransitGatewayPeeringAttachment,
 ) -> Result<RejectTransitGatewayPeeringAttachmentResult, ApiError> {
     let known = accepting(tx.view(), &op.transit_gateway_attachment_id, "reject")?;
-    let after = tx.view().revision();
+    let (after, now) = (tx.view().revision(), tx.now());
     let mut attachment = TransitAttachment::clone(&known);
-    attachment.enter(AttachmentState::Rejected, after);
+    attachment.enter(AttachmentState::Rejected, after, now);
     let attachment = tx.put(attachment);
     Ok(RejectTransitGatewayPeeringAttachmentResult {
         transit_gateway_peering_attachment: shown(app, tx.view(), &attachment)?,
@@ -435,9 +428,9 @@ fn delete(
     if known.state == AttachmentState::Deleting {
         return Err(incorrect(known.id.as_str(), "deleting"));
     }
-    let after = tx.view().revision();
+    let (after, now) = (tx.view().revision(), tx.now());
     let mut attachment = TransitAttachment::clone(&known);
-    attachment.enter(AttachmentState::Deleting, after);
+    attachment.enter(AttachmentState::Deleting, after, now);
     let attachment = tx.put(attachment);
     Ok(DeleteTransitGatewayPeeringAttachmentResult {
         transit_gateway_peering_attachment: shown(app, tx.view(), &attachment)?,

@@ -117,7 +117,7 @@ fn create(
         routes: Default::default(),
         references: Default::default(),
         life: Life::begin(tx.view().revision()),
-        created_at: Timestamp::now(),
+        created_at: tx.now(),
     });
     tags::put(tx, table.id.as_str(), tags);
     Ok(CreateTransitGatewayRouteTableResult {
@@ -136,10 +136,10 @@ fn delete(
         return Err(incorrect(id, "deleting"));
     }
     refuse_used(tx.view(), &table)?;
-    let after = tx.view().revision();
+    let (after, now) = (tx.view().revision(), tx.now());
     detach_propagations(tx, &table);
     let deleted = tx.update::<TransitRouteTable>(id, |it| {
-        it.life.enter(LifeState::Deleting, after);
+        it.life.enter(LifeState::Deleting, after, now);
     });
     Ok(DeleteTransitGatewayRouteTableResult {
         transit_gateway_route_table: item(tx.view(), deleted.as_ref().unwrap_or(&table)),

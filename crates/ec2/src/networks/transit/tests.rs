@@ -71,7 +71,7 @@ async fn a_peering_within_a_region_is_of_both_its_sides() {
     let waiting = AttachmentState::PendingAcceptance;
     let written = lath_service::run::change(&app, None, |tx| {
         let gateway = TransitGatewayId::random();
-        let record = attachment(&app.cell, tx.view(), ours.clone(), gateway, end, waiting);
+        let record = attachment(&app.cell, tx, ours.clone(), gateway, end, waiting);
         tx.put(record);
         Ok(())
     });
@@ -153,7 +153,7 @@ fn gateway_with(dns: bool) -> TransitGateway {
             after: 0,
             ended_at: None,
         },
-        created_at: Timestamp::now(),
+        created_at: Timestamp::default(),
     }
 }
 
@@ -178,7 +178,7 @@ fn attached(
         propagations: Vec::new(),
         state,
         after: 0,
-        created_at: Timestamp::now(),
+        created_at: Timestamp::default(),
         ended_at: None,
     }
 }

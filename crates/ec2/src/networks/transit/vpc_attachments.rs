@@ -194,7 +194,7 @@ fn create(
         propagations: Vec::new(),
         state: AttachmentState::Pending,
         after: tx.view().revision(),
-        created_at: Timestamp::now(),
+        created_at: tx.now(),
         ended_at: None,
     };
     join_defaults(tx, &gateway, &mut attachment);
@@ -333,12 +333,12 @@ fn modify(
         &op.add_subnet_ids,
         &op.remove_subnet_ids,
     )?;
-    let after = tx.view().revision();
+    let (after, now) = (tx.view().revision(), tx.now());
     let changed = old.vpc().map(|it| &it.subnets) != Some(&end.subnets);
     let mut attachment = TransitAttachment::clone(&old);
     attachment.to = AttachedTo::Vpc(end);
     if changed {
-        attachment.enter(AttachmentState::Modifying, after);
+        attachment.enter(AttachmentState::Modifying, after, now);
     }
     let attachment = tx.put(attachment);
     Ok(ModifyTransitGatewayVpcAttachmentResult {
@@ -397,9 +397,9 @@ fn delete(
     if !old.state.is_up() {
         return Err(incorrect(old.id.as_str(), old.state.name()));
     }
-    let after = tx.view().revision();
+    let (after, now) = (tx.view().revision(), tx.now());
     let mut attachment = TransitAttachment::clone(&old);
-    attachment.enter(AttachmentState::Deleting, after);
+    attachment.enter(AttachmentState::Deleting, after, now);
     let attachment = tx.put(attachment);
     Ok(DeleteTransitGatewayVpcAttachmentResult {
         transit_gateway_vpc_attachment: required(tx.view(), &attachment)?,

@@ -114,7 +114,7 @@ fn create(
             resources: None,
             failure: None,
             life: Life::begin(tx.view().revision()),
-            created_at: Timestamp::now(),
+            created_at: tx.now(),
         };
         make(app, tx, endpoint, &op.subnet_ids)?;
         tags::put(tx, id.as_str(), tags);
@@ -308,9 +308,9 @@ fn delete(
         match find(tx.view(), &id) {
             Ok(endpoint) if endpoint.life.state == LifeState::Deleting => {}
             Ok(endpoint) => {
-                let after = tx.view().revision();
+                let (after, now) = (tx.view().revision(), tx.now());
                 tx.update::<VpcEndpoint>(endpoint.id.as_str(), |it| {
-                    it.life.enter(LifeState::Deleting, after);
+                    it.life.enter(LifeState::Deleting, after, now);
                 });
             }
             Err(error) => unsuccessful.push(UnsuccessfulItem {
@@ -338,7 +338,7 @@ pub(crate) fn advance(tx: &mut Tx, observed: &Observed, now: Timestamp) {
         match endpoint.life.state {
             LifeState::Pending if works && known => {
                 tx.update::<VpcEndpoint>(endpoint.id.as_str(), |it| {
-                    it.life.enter(LifeState::Available, after);
+                    it.life.enter(LifeState::Available, after, now);
                 });
             }
             LifeState::Deleting if gone => end(tx, &endpoint, after),
@@ -359,8 +359,9 @@ fn end(tx: &mut Tx, endpoint: &VpcEndpoint, after: u64) {
         holder: endpoint.id.to_string(),
     };
     tx.delete::<Claim>(&lath_store::Record::id(&claim));
+    let now = tx.now();
     tx.update::<VpcEndpoint>(endpoint.id.as_str(), |it| {
-        it.life.enter(LifeState::Deleted, after);
+        it.life.enter(LifeState::Deleted, after, now);
         it.resources = None;
     });
 }

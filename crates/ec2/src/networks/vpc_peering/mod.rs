@@ -11,7 +11,6 @@ use std::time::Duration;
 
 use ipnet::Ipv4Net;
 use lath_authz::Scope;
-use lath_model::Timestamp;
 use lath_model::id::{VpcId, VpcPeeringConnectionId};
 use lath_service::{IdForm, Quota, Refuses, operations};
 use lath_store::{Tx, View};
@@ -151,7 +150,7 @@ fn create(
     let requester = side(&requester);
     check_pair(app, tx.view(), &requester, &accepter)?;
     let fails = accepter.cidrs.is_empty() || overlap(&requester.cidrs, &accepter.cidrs);
-    let now = Timestamp::now();
+    let now = tx.now();
     let peering = tx.put(VpcPeering {
         id: VpcPeeringConnectionId::random(),
         requester,
@@ -261,11 +260,11 @@ fn accept(
         blocks(&peering.accepter.vpc),
     );
     let fails = overlap(&one, &other);
-    let after = tx.view().revision();
+    let (after, now) = (tx.view().revision(), tx.now());
     let peering = tx.update::<VpcPeering>(peering.id.as_str(), |peering| {
         peering.after = after;
         peering.state = if fails {
-            peering.ended_at = Some(Timestamp::now());
+            peering.ended_at = Some(now);
             PeeringState::Failed
         } else {
             PeeringState::Provisioning
@@ -300,9 +299,10 @@ fn delete(_app: &Ec2, tx: &mut Tx, op: DeleteVpcPeeringConnection) -> Result<Don
 }
 
 fn end(tx: &mut Tx, peering: &VpcPeering, state: PeeringState) {
+    let now = tx.now();
     tx.update::<VpcPeering>(peering.id.as_str(), |peering| {
         peering.state = state;
-        peering.ended_at = Some(Timestamp::now());
+        peering.ended_at = Some(now);
     });
 }
 

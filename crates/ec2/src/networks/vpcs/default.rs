@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use ipnet::{IpNet, Ipv4Net};
 use lath_control::Cell;
-use lath_model::Timestamp;
 use lath_model::id::{InternetGatewayId, NetworkAclId, VpcId};
 use lath_store::{Tx, View};
 use lath_wire::ApiError;
@@ -75,7 +74,7 @@ fn make(cell: &Cell, tx: &mut Tx) -> Arc<Vpc> {
         dns_support: true,
         dns_hostnames: true,
         available: false,
-        created_at: Timestamp::now(),
+        created_at: tx.now(),
     };
     let gateway = InternetGateway {
         id: InternetGatewayId::random(),

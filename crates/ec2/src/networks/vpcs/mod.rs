@@ -10,7 +10,6 @@ mod tests;
 
 use lath_control::claims_on;
 use lath_feed::Observed;
-use lath_model::Timestamp;
 use lath_model::id::{NetworkAclId, RouteTableAssociationId, RouteTableId, VpcId};
 use lath_service::{IdForm, Quota, Refuses, operations};
 use lath_store::{Tx, View};
@@ -85,7 +84,7 @@ fn create(app: &Ec2, tx: &mut Tx, op: CreateVpc) -> Result<CreateVpcResult, ApiE
         dns_support: true,
         dns_hostnames: false,
         available: false,
-        created_at: Timestamp::now(),
+        created_at: tx.now(),
     };
     tx.put(main_table(&vpc));
     tx.put(NetworkAcl::default_of(&vpc));

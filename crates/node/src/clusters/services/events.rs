@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use http::StatusCode;
+use lath_clock::Clock;
 use lath_kubernetes::{Client, ClientError};
-use lath_model::Timestamp;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
@@ -97,7 +97,7 @@ fn name(about: &About, said: &Said) -> String {
 }
 
 fn event(name: &str, about: &About, said: &Said) -> Value {
-    let now = Timestamp::now().iso8601_seconds();
+    let now = Clock::system().now().iso8601_seconds();
     json!({
         "apiVersion": "v1", "kind": "Event",
         "metadata": {"name": name, "namespace": about.namespace},

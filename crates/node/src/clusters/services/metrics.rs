@@ -12,11 +12,11 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use lath_clock::Clock;
 use lath_feed::{Power, Snapshot};
 use lath_kubernetes::metrics::{self, Asked, History, Named, Sample};
 use lath_kubernetes::services::{METRICS_NAME, METRICS_USER};
 use lath_kubernetes::{Client, ClientError, METRICS_PORT, serving};
-use lath_model::Timestamp;
 use lath_model::id::InstanceId;
 use lath_net::accept::Watched;
 use lath_net::listen;
@@ -177,7 +177,7 @@ impl State {
                 let said = kubelet.client.text(KUBELET_PATH, metrics::LARGEST).await;
                 let sample = match said {
                     Ok(said) => {
-                        let parsed = move || Sample::parse(&said, Timestamp::now());
+                        let parsed = move || Sample::parse(&said, Clock::system().now());
                         tokio::task::spawn_blocking(parsed).await.ok()
                     }
                     Err(error) => {

@@ -5,9 +5,9 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use lath_clock::Clock;
 use lath_feed::*;
 use lath_health::{HealthView, TargetState};
-use lath_model::Timestamp;
 use lath_model::id::*;
 use lath_model::lattice::*;
 
@@ -186,7 +186,7 @@ impl World {
 
     pub(crate) fn drain(&mut self, group: &TargetGroupId, at: SocketAddr) {
         let target = self.target_group(group).targets.get_mut(&key(at)).unwrap();
-        target.draining_since = Some(Timestamp::now());
+        target.draining_since = Some(Clock::system().now());
     }
 
     pub(crate) fn set_health(
@@ -200,7 +200,7 @@ impl World {
             health,
             reason: None,
             detail: None,
-            since: Timestamp::now(),
+            since: Clock::system().now(),
         };
         Arc::make_mut(groups).insert(key(at), state);
     }
