@@ -130,7 +130,7 @@ fn tunnel(api: &Api, gateway: &str, id: &str) -> lath_feed::PeeringTunnel {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_peering_is_requested_accepted_used_and_deleted() {
     let mut pair = Pair::new();
     let (mine, theirs) = (pair.east.transit().await, pair.west.transit().await);
@@ -177,7 +177,7 @@ async fn a_peering_is_requested_accepted_used_and_deleted() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_peering_is_rejected_or_fails() {
     let mut pair = Pair::new();
     let (mine, theirs) = (pair.east.transit().await, pair.west.transit().await);
@@ -192,7 +192,7 @@ async fn a_peering_is_rejected_or_fails() {
     pair.states(&id, "rejected", "rejected").await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_region_that_is_cut_off_delays_and_loses_nothing() {
     let mut pair = Pair::new();
     let (mine, theirs) = (pair.east.transit().await, pair.west.transit().await);

@@ -193,7 +193,7 @@ mod tests {
 
     use tokio::sync::watch;
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn a_snapshot_that_could_not_be_written_is_written_once_it_can_be() {
         let directory = tempfile::tempdir().unwrap();
         let later = directory.path().join("later");
@@ -219,7 +219,7 @@ mod tests {
         task.await.unwrap();
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn what_a_node_has_of_the_same_version_is_written_when_it_is_another_thing() {
         let directory = tempfile::tempdir().unwrap();
         let kept = Kept::at(&directory.path().join("snapshot.cbor"));

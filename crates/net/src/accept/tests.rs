@@ -47,7 +47,7 @@ fn hold(slot: Slot) -> tokio::task::JoinHandle<()> {
     tokio::spawn(async move { slot.ended().await })
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_source_with_its_share_gives_up_its_oldest_idle_connection() {
     let acceptor = acceptor(10, 10, 2);
     let first = hold(admit(&acceptor, 1).await.unwrap());
@@ -222,7 +222,7 @@ async fn silent_connections_do_not_keep_others_out() {
     server.abort();
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn who_waits_without_end_gets_the_next_slot() {
     let acceptor = acceptor(1, 1, 1);
     let held = admit(&acceptor, 1).await.unwrap();
