@@ -5,6 +5,8 @@ mod constraints;
 mod deps;
 mod instance_types;
 #[cfg(test)]
+mod log_fields;
+#[cfg(test)]
 mod specification;
 
 use std::process::Command;

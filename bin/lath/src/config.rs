@@ -290,13 +290,13 @@ impl Config {
         );
         if !self.listen.ip().is_loopback() {
             tracing::warn!(
-                listen = %self.listen,
+                listener.addr = %self.listen,
                 "the AWS APIs listen beyond loopback without TLS: requests are signed, but anyone on the path can read them"
             );
         }
         if !self.registry_listen.ip().is_loopback() {
             tracing::warn!(
-                listen = %self.registry_listen,
+                listener.addr = %self.registry_listen,
                 "the image registry listens beyond loopback without TLS: anyone on the path can read its passwords"
             );
         }

@@ -7,6 +7,7 @@ use imbl::ordmap::DiffItem;
 use lath_feed::{Mesh, PeerState, Values, section_of};
 use lath_store::{Tx, View};
 use lath_wire::ApiError;
+use tracing::Instrument as _;
 
 use crate::{Cell, Derive, Derived};
 
@@ -182,12 +183,16 @@ fn whole(section: &str, values: &Values) -> Told {
 
 /// Whether it was taken; what could not be is tried again with the next change.
 async fn take(cell: &Cell, section: &Section, region: &str, told: &Told) -> bool {
-    let import = cell
-        .db
-        .write(|tx| (section.import)(cell, tx, region, told))
-        .await;
-    if let Err(error) = &import {
-        tracing::error!(region, section = section.name, %error, cause = ?error.cause, "another region's state could not be taken");
-    }
-    import.is_ok()
+    let span = tracing::error_span!("exchange", peer = region, section = section.name);
+    let taking = async {
+        let import = cell
+            .db
+            .write(|tx| (section.import)(cell, tx, region, told))
+            .await;
+        if let Err(error) = &import {
+            tracing::error!(%error, cause = ?error.cause, "another region's state could not be taken");
+        }
+        import.is_ok()
+    };
+    taking.instrument(span).await
 }

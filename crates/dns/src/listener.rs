@@ -198,6 +198,6 @@ async fn serve_udp(socket: Arc<UdpSocket>, resolver: Arc<Resolver>) {
 
 async fn send(socket: &UdpSocket, client: SocketAddr, reply: &[u8]) {
     if let Err(error) = socket.send_to(reply, client).await {
-        tracing::debug!(%client, %error, "a reply was not sent");
+        tracing::debug!(client.addr = %client, %error, "a reply was not sent");
     }
 }

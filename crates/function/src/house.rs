@@ -168,7 +168,7 @@ async fn remove(instances: &Instances, id: &WorkloadId) {
         match killed.and(instances.ensure_absent(id).await) {
             Ok(()) => return,
             Err(error) => {
-                tracing::warn!(environment = %id, %error, "an environment does not go");
+                tracing::warn!(environment.id = %id, %error, "an environment does not go");
                 tokio::time::sleep(std::time::Duration::from_secs(1)).await;
             }
         }

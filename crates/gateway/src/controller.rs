@@ -207,8 +207,8 @@ impl App {
                 Err(undone) => {
                     let waits = undone.longest() == WAIT;
                     match waits {
-                        true => tracing::debug!(%key, %undone, "not done yet"),
-                        false => tracing::warn!(%key, %undone, "not done"),
+                        true => tracing::debug!(%key, error = %undone, "not done yet"),
+                        false => tracing::warn!(%key, error = %undone, "not done"),
                     }
                     let result = if waits { "waits" } else { "failed" };
                     self.metrics.worked(key.kind(), result, begun.elapsed());

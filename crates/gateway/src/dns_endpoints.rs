@@ -75,7 +75,7 @@ impl App {
         match result {
             Ok(()) => drop(self.endpoints().insert(at, wanted)),
             Err(why) => {
-                tracing::warn!(%name, why, "the route's DNSEndpoint is not as it should be")
+                tracing::warn!(%name, error = why, "the route's DNSEndpoint is not as it should be")
             }
         }
     }

@@ -215,7 +215,7 @@ async fn lead(app: &Arc<App>, others: Vec<(String, Lattice)>) {
             // The VPC's place in it is Lattice's business once it is asked for.
             let guards = |target: &guards::Target| app.guard(target);
             while let Err(fault) = app.lattice.ensure_network(&network, true, &guards).await {
-                tracing::info!(network, %fault, "the default service network is not there yet");
+                tracing::info!(service_network = network, error = %fault, "the default service network is not there yet");
                 tokio::time::sleep(Duration::from_secs(2)).await;
             }
             std::future::pending::<()>().await;

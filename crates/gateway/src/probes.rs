@@ -61,7 +61,7 @@ pub(crate) async fn listen(wanted: Option<&str>) -> anyhow::Result<Option<TcpLis
         Ok(listener) => Ok(Some(listener)),
         // The user did not ask for this port: another program may have it on this host.
         Err(error) if wanted.is_none() => {
-            tracing::warn!(%address, %error, "there are no metrics and probes: --metrics-bind-address gives them another port");
+            tracing::warn!(listener.addr = %address, %error, "there are no metrics and probes: --metrics-bind-address gives them another port");
             Ok(None)
         }
         Err(error) => Err(error).with_context(|| {

@@ -58,7 +58,7 @@ impl App {
         }
         if let Err(fault) = self.know_certificates().await {
             // Who may not ask ACM has imported nothing.
-            tracing::debug!(%name, %fault, "certificates of ACM are not known");
+            tracing::debug!(%name, error = %fault, "certificates of ACM are not known");
         }
         if let Some(why) = held.then(|| self.unheard(name, &route)).flatten() {
             // What clusters of that region serve must not be taken out of the rules. The pods of the route's own groups end nevertheless.
@@ -201,7 +201,7 @@ impl App {
         let groups = plan.service.as_ref().map_or(&[][..], |it| &it.groups);
         for made in self.lattice.ensure_groups(groups).await {
             if let Err(fault) = made {
-                tracing::warn!(%name, %fault, "a group is not as it should be");
+                tracing::warn!(%name, error = %fault, "a group is not as it should be");
             }
         }
     }

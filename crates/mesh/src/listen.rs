@@ -55,7 +55,7 @@ pub(crate) async fn accept(
             return (stream, cell, slot);
         }
         if let Some(times) = STRANGERS.due() {
-            tracing::warn!(%from, times, "a stranger was hung up on");
+            tracing::warn!(client.addr = %from, times, "a stranger was hung up on");
         }
     }
 }

@@ -247,7 +247,7 @@ impl FaultKeeper {
         };
         for address in addresses {
             if let Err(error) = faults.end(&Fault::Address(address)) {
-                tracing::warn!(%address, %error, "a drill's fault lasts until its time is over");
+                tracing::warn!(target.addr = %address, %error, "a drill's fault lasts until its time is over");
             }
         }
     }

@@ -129,7 +129,7 @@ impl Trouble {
             Word::Nothing => {}
             Word::Broken => {
                 let text = Vec::from_iter(self.reasons.iter().map(String::as_str)).join(" | ");
-                tracing::warn!(reasons = %text, "parts of the network do not work");
+                tracing::warn!(reason = %text, "parts of the network do not work");
             }
             Word::Over => tracing::info!("all parts of the network work again"),
         }

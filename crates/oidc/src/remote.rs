@@ -176,7 +176,7 @@ impl Reader {
         let (failure, keys) = match outcome {
             Ok(keys) => (None, Some((now, Arc::new(keys)))),
             Err(failure) => {
-                tracing::warn!(issuer, %failure, "keys of an issuer cannot be read");
+                tracing::warn!(issuer, error = %failure, "keys of an issuer cannot be read");
                 (Some(failure), before.and_then(|it| it.keys))
             }
         };

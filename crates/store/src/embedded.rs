@@ -314,7 +314,7 @@ impl Shared {
             changed
         });
         match condition.trouble() {
-            Some(trouble) if changed => tracing::error!(trouble, "the state has a problem"),
+            Some(trouble) if changed => tracing::error!(error = trouble, "the state has a problem"),
             None if changed => tracing::info!("the state works again"),
             _ => {}
         }

@@ -115,7 +115,7 @@ impl Issuer {
         let made = (not_after > now).then(|| sign(signer, spiffe_id, now, not_after));
         let Some(made) = made.flatten().map(Arc::new) else {
             tracing::error!(
-                spiffe_id,
+                spiffe.id = spiffe_id,
                 "a workload cannot be given a certificate: its region's authority has ended or cannot sign"
             );
             return None;

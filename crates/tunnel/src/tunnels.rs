@@ -144,7 +144,7 @@ impl Tunnels {
                 _ => Ok(()),
             };
             if let Err(error) = result {
-                tracing::warn!(attachment = %id, %error, "the device of a deleted peering could not be removed");
+                tracing::warn!(attachment.id = %id, %error, "the device of a deleted peering could not be removed");
                 self.swept.remove(&managed.wanted.gateway);
             }
         }
@@ -170,7 +170,7 @@ impl Tunnels {
         let mut all_gone = true;
         for name in stale {
             if let Err(error) = remove_device(netns.as_fd(), name) {
-                tracing::warn!(%gateway, device = name, %error, "a stale peering device could not be removed");
+                tracing::warn!(gateway.id = %gateway, device = name, %error, "a stale peering device could not be removed");
                 all_gone = false;
             }
         }

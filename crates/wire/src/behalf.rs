@@ -2,6 +2,8 @@
 
 use std::future::Future;
 
+use tracing::Instrument as _;
+
 use crate::bound::{Input, Judging};
 use crate::decode::Typing;
 use crate::encode::Shaping;
@@ -74,8 +76,17 @@ impl Service {
             is_valid_first: self.is_valid_first,
         };
         let call = registered.call.call(Some(judging), caller, input);
+        let span = tracing::error_span!(
+            "call",
+            request.id = caller.request_id,
+            service = self.info().signing_name,
+            region = caller.region,
+            principal.arn = caller.principal.arn,
+            operation = registered.name,
+        );
         let output = behalf
             .calling(call)
+            .instrument(span)
             .await
             .map_err(|refusal| self.errors.error(refusal, protocol))?;
         Ok(output.doc)

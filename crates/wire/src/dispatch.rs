@@ -2,6 +2,8 @@
 
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response};
+use tracing::field::Empty;
+use tracing::{Instrument as _, Span};
 
 use crate::bound::{Input, Judging, Registered, joined};
 use crate::decode::Typing;
@@ -29,13 +31,25 @@ impl Service {
         caller: &Caller,
     ) -> Response<Bytes> {
         let envelope = self.envelope(request, &caller.request_id);
-        match self.call(judge, request, caller, &envelope).await {
-            Ok(response) => response,
-            Err(error) => {
-                self.log(caller, &error);
-                envelope.failure(&error)
+        // Of the level of errors, so that no filter takes from an error which call it is of.
+        let span = tracing::error_span!(
+            "call",
+            request.id = caller.request_id,
+            service = self.info().signing_name,
+            region = caller.region,
+            principal.arn = caller.principal.arn,
+            operation = Empty,
+        );
+        let answer = async {
+            match self.call(judge, request, caller, &envelope).await {
+                Ok(response) => response,
+                Err(error) => {
+                    log(&error);
+                    envelope.failure(&error)
+                }
             }
-        }
+        };
+        answer.instrument(span).await
     }
 
     async fn call(
@@ -46,6 +60,7 @@ impl Service {
         envelope: &Envelope,
     ) -> Result<Response<Bytes>, ApiError> {
         let (operation, doc) = self.read(request, envelope.protocol)?;
+        Span::current().record("operation", operation.name);
         if judge.is_some()
             && envelope.protocol == Protocol::Ec2Query
             && doc.values() > MAX_EC2_VALUES
@@ -77,26 +92,6 @@ impl Service {
             response.extensions_mut().insert(Unsettled);
         }
         Ok(response)
-    }
-
-    fn log(&self, caller: &Caller, error: &ApiError) {
-        let service = self.info().signing_name;
-        let request_id = caller.request_id.as_str();
-        match &error.cause {
-            Some(cause) if error.status >= 500 => {
-                let chain = chain(cause.as_ref());
-                tracing::error!(
-                    request.id = request_id,
-                    service,
-                    cause = chain,
-                    "a call failed"
-                );
-            }
-            _ => {
-                let code = error.code.as_ref();
-                tracing::debug!(request.id = request_id, service, code, "a call was refused");
-            }
-        }
     }
 
     /// How this service would answer the request.
@@ -234,6 +229,16 @@ impl Service {
         let operation = operation.ok_or_else(|| unknown_operation(404))?;
         let doc = cbor::read(request.body()).map_err(|e| self.malformed(e))?;
         Ok((operation, doc))
+    }
+}
+
+/// In the span of the call.
+fn log(error: &ApiError) {
+    match &error.cause {
+        Some(cause) if error.status >= 500 => {
+            tracing::error!(cause = chain(cause.as_ref()), "a call failed");
+        }
+        _ => tracing::debug!(code = error.code.as_ref(), "a call was refused"),
     }
 }
 

@@ -118,8 +118,8 @@ impl ProcessSupervisor {
             tracing::warn!(
                 region = self.name,
                 role = self.role.name(),
-                pid = process.pid,
-                how,
+                process.id = process.pid,
+                reason = how,
                 error = failure,
                 "a process died: restarting it"
             );
@@ -215,7 +215,7 @@ impl ProcessSupervisor {
                     tracing::info!(
                         region = self.name,
                         role = self.role.name(),
-                        pid = process.pid,
+                        process.id = process.pid,
                         "adopted a running process"
                     );
                     return Some(process);
@@ -224,7 +224,7 @@ impl ProcessSupervisor {
                     tracing::info!(
                         region = self.name,
                         role = self.role.name(),
-                        pid = process.pid,
+                        process.id = process.pid,
                         "replacing a process of another build or configuration"
                     );
                     self.replace(process).await;
@@ -291,7 +291,7 @@ impl ProcessSupervisor {
             tracing::error!(
                 region = self.name,
                 role = self.role.name(),
-                how,
+                reason = how,
                 "a process did not end cleanly"
             );
         }

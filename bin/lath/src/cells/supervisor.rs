@@ -127,7 +127,7 @@ pub(crate) async fn supervise(
         regions = running.regions.join(","),
         home = topology.home,
         data_dir = %supervisor.layout.installation().display(),
-        started_ms = began.elapsed().as_millis(),
+        duration_ms = began.elapsed().as_millis(),
         "Lath serves; `eval \"$(lath env)\"` points the aws CLI at it"
     );
     Ok(supervisor)

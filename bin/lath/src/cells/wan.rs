@@ -70,7 +70,7 @@ impl Wan {
             if reasons != reported
                 && let Some(reasons) = &reasons
             {
-                tracing::warn!(reasons, "parts of the WAN do not work");
+                tracing::warn!(reason = reasons, "parts of the WAN do not work");
             }
             if reasons.is_none() && reported.is_some() {
                 tracing::info!("all parts of the WAN work again");

@@ -106,9 +106,11 @@ pub(crate) async fn run(
 fn report(served: &Served) {
     for ((place, at), result) in served {
         match result {
-            Ok(()) => tracing::info!(?place, %at, "the authoritative server listens"),
+            Ok(()) => {
+                tracing::info!(?place, listener.addr = %at, "the authoritative server listens")
+            }
             Err(reason) => {
-                tracing::warn!(?place, %at, %reason, "the authoritative server does not listen");
+                tracing::warn!(?place, listener.addr = %at, %reason, "the authoritative server does not listen");
             }
         }
     }

@@ -406,7 +406,7 @@ impl End {
             connected.insert(node.clone(), (number, asks));
         });
         lock(&self.said).come(&node);
-        tracing::debug!(region, %node, "a node is connected");
+        tracing::debug!(region, node.id = %node, "a node is connected");
         let pending = Pending::default();
         let taken = Notify::new();
         let ended = tokio::select! {
@@ -416,9 +416,11 @@ impl End {
         };
         match ended {
             Err(error) if is_too_long(&error) => {
-                tracing::error!(region, %node, %error, "a message between control and a node is too long to be sent");
+                tracing::error!(region, node.id = %node, %error, "a message between control and a node is too long to be sent");
             }
-            Err(error) => tracing::info!(region, %node, %error, "a node's connection ended"),
+            Err(error) => {
+                tracing::info!(region, node.id = %node, %error, "a node's connection ended")
+            }
             Ok(()) => {}
         }
     }

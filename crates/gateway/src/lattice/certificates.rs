@@ -85,7 +85,7 @@ impl Lattice {
             let tags = self.acm.add_tags_to_certificate().certificate_arn(&arn);
             tags.tags(tag(SECRET_HASH, &secret.hash)?).send().await?;
         }
-        tracing::info!(secret = %name, certificate = arn, "certificate imported");
+        tracing::info!(secret = %name, certificate.arn = arn, "certificate imported");
         let it = KnownCertificate {
             arn: arn.clone(),
             hash: secret.hash.clone(),
@@ -161,7 +161,7 @@ impl Lattice {
         for (name, arn) in gone {
             let delete = self.acm.delete_certificate().certificate_arn(&arn);
             match delete.send().await {
-                Ok(_) => tracing::info!(secret = %name, certificate = arn, "certificate goes"),
+                Ok(_) => tracing::info!(secret = %name, certificate.arn = arn, "certificate goes"),
                 Err(error) => {
                     let in_use = error
                         .as_service_error()

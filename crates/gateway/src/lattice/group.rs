@@ -212,7 +212,7 @@ impl Lattice {
             Ok(former) => former,
             // The group itself is tried again, and these with it.
             Err(fault) => {
-                tracing::warn!(name = desired.name, %fault, "groups that may serve still cannot be looked up");
+                tracing::warn!(name = desired.name, error = %fault, "groups that may serve still cannot be looked up");
                 return;
             }
         };
@@ -225,7 +225,7 @@ impl Lattice {
             match result {
                 Err(Fault::NotFound(_)) => self.forget_group(&name).await,
                 Err(fault) => {
-                    tracing::warn!(name, %fault, "a group that serves still is not as it should be");
+                    tracing::warn!(name, error = %fault, "a group that serves still is not as it should be");
                     self.remember_group(&name, known).await;
                 }
                 Ok(()) => self.remember_group(&name, known).await,
@@ -572,7 +572,7 @@ impl Lattice {
     }
 
     async fn delete_group(&self, group: &KnownGroup) -> Result<(), Fault> {
-        tracing::info!(group = group.arn, "target group goes");
+        tracing::info!(target_group.arn = group.arn, "target group goes");
         let there = self.registered(&group.id).await?;
         self.deregister(&group.id, &there.iter().collect::<Vec<_>>())
             .await?;

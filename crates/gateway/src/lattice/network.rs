@@ -208,10 +208,13 @@ impl Lattice {
             )));
         }
         if !made || others {
-            tracing::info!(network = network.arn, "service network stays for others");
+            tracing::info!(
+                service_network.arn = network.arn,
+                "service network stays for others"
+            );
             return Ok(());
         }
-        tracing::info!(network = network.arn, "service network goes");
+        tracing::info!(service_network.arn = network.arn, "service network goes");
         match self
             .client
             .delete_service_network()

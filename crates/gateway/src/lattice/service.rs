@@ -187,8 +187,8 @@ impl Lattice {
             )));
         }
         tracing::info!(
-            service = known.arn,
-            from = owner(tags),
+            service.arn = known.arn,
+            owner = owner(tags),
             "a service is taken over"
         );
         let from = tags.get(&key(MANAGED_BY));
@@ -571,7 +571,7 @@ impl Lattice {
                     "service {name} still leaves its networks"
                 )));
             }
-            tracing::info!(service = known.arn, "service goes");
+            tracing::info!(service.arn = known.arn, "service goes");
             self.client
                 .delete_service()
                 .service_identifier(&known.id)

@@ -91,7 +91,7 @@ async fn follow_region(app: Arc<App>, region: String, lattice: Option<Lattice>) 
             }
             // What it said last goes on to count: its data plane does not need its control plane.
             Err(fault) if !said => {
-                tracing::warn!(region, %fault, "what clusters of a region export is not known anew");
+                tracing::warn!(region, error = %fault, "what clusters of a region export is not known anew");
                 said = true;
             }
             Err(_) => {}

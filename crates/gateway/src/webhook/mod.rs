@@ -267,7 +267,7 @@ impl Webhook {
                 tokio::select! {
                     () = webhook.connection(stream, &guest, peer) => {}
                     () = guest.has_to_leave() => {
-                        tracing::debug!(%peer, "a connection of the webhook is closed for another one");
+                        tracing::debug!(client.addr = %peer, "a connection of the webhook is closed for another one");
                     }
                 }
             });

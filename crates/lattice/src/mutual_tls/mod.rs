@@ -151,7 +151,7 @@ pub(crate) fn in_feed(cell: &Cell, view: &View, record: &Listener) -> Option<fee
         let found = lath_acm::trusted(cell, view, arn);
         let told = found.inspect_err(|reason| {
             let listener = &record.id;
-            tracing::error!(%listener, authority = arn, %reason, "a listener's clients cannot be trusted by an authority");
+            tracing::error!(listener.id = %listener, authority.arn = arn, %reason, "a listener's clients cannot be trusted by an authority");
         });
         told.ok()
     });

@@ -57,9 +57,9 @@ async fn accept(topology: Arc<Topology>, network: Arc<dyn Network>, snapshots: S
         connections.spawn(async move {
             tokio::select! {
                 outcome = gateway.converse(stream, &slot) => if let Err(error) = outcome {
-                    tracing::debug!(cell, %error, "a connection through the gateway ended");
+                    tracing::debug!(peer = cell, %error, "a connection through the gateway ended");
                 },
-                () = slot.ended() => tracing::debug!(cell, "a connection through the gateway was ended"),
+                () = slot.ended() => tracing::debug!(peer = cell, "a connection through the gateway was ended"),
             }
         });
     }

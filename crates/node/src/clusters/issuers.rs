@@ -70,7 +70,7 @@ impl Issuers {
                 Ok(guard) => drop(self.serving.insert(vpc.clone(), guard)),
                 // The address is there once the fabric has made it.
                 Err(error) => {
-                    tracing::debug!(vpc = vpc.as_str(), %error, "a VPC has no issuers yet");
+                    tracing::debug!(vpc.id = vpc.as_str(), %error, "a VPC has no issuers yet");
                 }
             }
         }

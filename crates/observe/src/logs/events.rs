@@ -258,7 +258,7 @@ impl Archive {
         }
         tracing::warn!(
             held,
-            bound = self.limits.log_bytes,
+            limit = self.limits.log_bytes,
             "log events go beyond the bound: the oldest are dropped"
         );
         // A tenth more than is needed, so that this does not run at every event.

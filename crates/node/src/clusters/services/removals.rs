@@ -96,7 +96,7 @@ impl Removals {
                 Ok(names) => names,
                 Err(error) => {
                     let instance = instance.to_string();
-                    tracing::warn!(instance, %error, "what is aside on a node is not known yet");
+                    tracing::warn!(instance.id = instance, %error, "what is aside on a node is not known yet");
                     all = false;
                     continue;
                 }
