@@ -27,7 +27,7 @@ async fn lab_at(hands: &ManualClock) -> Acm {
     let kinds = lath_control::kinds(crate::kinds(Kinds::default()));
     let db = Db::open(Arc::new(Memory::new()), kinds).await.unwrap();
     cell.db = db.with_clock(hands.clock());
-    cell.authority = Some(Arc::new(Authority::random(hands().now()).unwrap()));
+    cell.authority = Some(Arc::new(Authority::random(hands.now()).unwrap()));
     Acm {
         cell,
         // Zones of tests are claims.
@@ -341,8 +341,7 @@ async fn what_is_in_use_is_renewed_before_its_end_and_is_not_deleted() {
         (before.serial.clone(), Some(CertificateStatus::Issued))
     );
     put(&app, proof).await;
-    // The authority says until when it signs by the clock, which did not move: one pass only.
-    issue::pass(&app, soon).await.unwrap();
+    settle(&app).await;
     let renewed = describe(&app, &arn).await;
     assert_ne!(renewed.serial, before.serial);
     assert_eq!(

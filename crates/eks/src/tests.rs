@@ -286,10 +286,6 @@ impl Lab {
         self.pass().await;
     }
 
-    pub(crate) fn reconciler(&self) -> &Reconciler {
-        &self.reconciler
-    }
-
     pub(crate) fn observe(&self, observed: Observed) {
         self.observed.send_replace(Arc::new(observed));
     }

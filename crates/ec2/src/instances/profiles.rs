@@ -552,7 +552,9 @@ mod tests {
         assert_eq!(first.role.as_deref(), Some("Web"));
         let keys = &first.session.as_ref().unwrap().keys;
         let open = lath_session::Sessions::default();
-        let session = open.open(&lab.key, &keys.id, &keys.token.0).unwrap();
+        let session = open
+            .open(&lab.key, &keys.id, &keys.token.0, lab.cell.now())
+            .unwrap();
         let Holder::Role {
             name,
             unique_id,

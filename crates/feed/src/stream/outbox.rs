@@ -170,7 +170,7 @@ mod tests {
         LogLines {
             group: "/aws/eks/blue/cluster".into(),
             stream: stream.into(),
-            at: Timestamp::default(),
+            at: lath_model::Timestamp::default(),
             lines: vec!["x".repeat(bytes)],
         }
     }
