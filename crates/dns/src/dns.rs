@@ -18,7 +18,7 @@ use crate::forward::Forwarder;
 use crate::listener::{Listening, Resolver};
 use crate::lookup::Lookup;
 use crate::shares::Shares;
-use crate::truth::Truth;
+use crate::zone_state::ZoneState;
 
 /// The resolver's link-local address, the same in every VPC
 /// (<https://docs.aws.amazon.com/vpc/latest/userguide/AmazonDNS-concepts.html>).
@@ -45,7 +45,7 @@ pub struct Dns {
     shares: Arc<Shares>,
     addresses: Addresses,
     bound: watch::Sender<Bound>,
-    truth: Truth,
+    zone_state: ZoneState,
     authority: AuthorityConfig,
     served: watch::Sender<Served>,
 }
@@ -63,7 +63,7 @@ impl Dns {
             forwarder: Arc::new(Forwarder::new(Arc::clone(&network), upstreams)),
             shares: Arc::new(Shares::new()),
             network,
-            truth: Truth::new(&snapshots),
+            zone_state: ZoneState::new(&snapshots),
             snapshots,
             addresses: Box::new(usual_addresses),
             bound: watch::Sender::default(),
@@ -80,7 +80,7 @@ impl Dns {
         verdicts: watch::Receiver<Arc<HealthVerdicts>>,
         targets: HealthReceiver,
     ) -> Self {
-        self.truth = self.truth.with_health(verdicts, targets);
+        self.zone_state = self.zone_state.with_health(verdicts, targets);
         self
     }
 
@@ -96,15 +96,15 @@ impl Dns {
         Lookup {
             snapshots: self.snapshots.clone(),
             forwarder: Arc::clone(&self.forwarder),
-            truth: self.truth.clone(),
+            zone_state: self.zone_state.clone(),
             shares: Arc::clone(&self.shares),
-            kept: Arc::default(),
+            cache: Arc::default(),
         }
     }
 
     /// The newest snapshot version whose zones everything that listens answers from; 0 at first.
     pub fn version(&self) -> watch::Receiver<u64> {
-        self.truth.version()
+        self.zone_state.version()
     }
 
     /// Tells where the authoritative server listens, and wakes when that changes.
@@ -131,12 +131,12 @@ impl Dns {
     /// stop coming, the last one stays in force.
     pub async fn run(mut self, stop: CancellationToken) {
         let mut beside = JoinSet::new();
-        let truth = self.truth.clone();
-        beside.spawn(truth.follow(self.snapshots.clone(), stop.clone()));
+        let zone_state = self.zone_state.clone();
+        beside.spawn(zone_state.follow(self.snapshots.clone(), stop.clone()));
         beside.spawn(authority::run(
             Arc::clone(&self.network),
             self.authority.clone(),
-            self.truth.clone(),
+            self.zone_state.clone(),
             self.served.clone(),
             stop.clone(),
         ));
@@ -210,7 +210,7 @@ impl Dns {
             vpc: vpc.clone(),
             snapshots: self.snapshots.clone(),
             forwarder: Arc::clone(&self.forwarder),
-            truth: self.truth.clone(),
+            zone_state: self.zone_state.clone(),
             shares: Arc::clone(&self.shares),
         });
         let listening = Listening::start(&self.network, addresses, resolver).await?;

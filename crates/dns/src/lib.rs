@@ -12,12 +12,12 @@
 //! - [`Dns`] listens in every VPC that wants a resolver, and says in which it does.
 
 mod answer;
+mod answer_cache;
 mod authority;
 mod dns;
 mod forward;
 #[doc(hidden)]
 pub mod fuzzing;
-mod kept;
 mod listener;
 mod lookup;
 mod query;
@@ -27,8 +27,8 @@ mod shares;
 mod tcp;
 #[cfg(test)]
 mod testing;
-mod truth;
 mod upstreams;
+mod zone_state;
 mod zones;
 
 pub use answer::{Answer, answer};

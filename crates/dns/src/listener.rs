@@ -18,7 +18,7 @@ use crate::forward::Forwarder;
 use crate::query::{MAX_QUERY, Query};
 use crate::resolve::{Resolution, resolve};
 use crate::shares::{self, Shares};
-use crate::truth::Truth;
+use crate::zone_state::ZoneState;
 use crate::{decode_query, reply, tcp};
 
 /// How many questions that came to one socket are worked on at once. The shares of VPCs and instances
@@ -86,7 +86,7 @@ pub(crate) struct Resolver {
     pub(crate) vpc: VpcId,
     pub(crate) snapshots: SnapshotReceiver,
     pub(crate) forwarder: Arc<Forwarder>,
-    pub(crate) truth: Truth,
+    pub(crate) zone_state: ZoneState,
     pub(crate) shares: Arc<Shares>,
 }
 
@@ -113,7 +113,7 @@ impl Resolver {
             Err(reason) => return reply::refusal(&reason).map_or(Next::Silence, Next::Reply),
         };
         let snapshot = Arc::clone(&self.snapshots.borrow());
-        let (zones, health) = (self.truth.zones(), self.truth.health());
+        let (zones, health) = (self.zone_state.zones(), self.zone_state.health());
         let mut random = Random::new(rand::random());
         let found = resolve(&snapshot, &zones, &health, &self.vpc, &query, &mut random);
         match found.ask {

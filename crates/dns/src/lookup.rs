@@ -14,21 +14,21 @@ use lath_net::accept::Source;
 use lath_zones::Random;
 
 use crate::Query;
+use crate::answer_cache::AnswerCache;
 use crate::forward::Forwarder;
-use crate::kept::Kept;
 use crate::resolve::{resolve, resolve_public};
 use crate::shares::Shares;
-use crate::truth::Truth;
+use crate::zone_state::ZoneState;
 
 /// Answers without sockets, from what the resolvers answer from.
 #[derive(Clone)]
 pub struct Lookup {
     pub(crate) snapshots: SnapshotReceiver,
     pub(crate) forwarder: Arc<Forwarder>,
-    pub(crate) truth: Truth,
+    pub(crate) zone_state: ZoneState,
     pub(crate) shares: Arc<Shares>,
     /// What other resolvers said: they know no VPCs.
-    pub(crate) kept: Arc<Kept>,
+    pub(crate) cache: Arc<AnswerCache>,
 }
 
 impl Lookup {
@@ -52,7 +52,7 @@ impl Lookup {
         };
         let found = {
             let snapshot = Arc::clone(&self.snapshots.borrow());
-            let (zones, health) = (self.truth.zones(), self.truth.health());
+            let (zones, health) = (self.zone_state.zones(), self.zone_state.health());
             let mut random = Random::new(rand::random());
             match vpc {
                 Some(vpc) => {
@@ -68,13 +68,13 @@ impl Lookup {
         let Some(name) = found.ask else {
             return addresses(found.code, &found.answers);
         };
-        if let Some(known) = self.kept.fresh(&name, Instant::now()) {
+        if let Some(known) = self.cache.fresh(&name, Instant::now()) {
             return Ok(known);
         }
         let query = Query { name, ..query };
         match self.ask(vpc, &query).await {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                let known = self.kept.stale(&query.name, Instant::now());
+                let known = self.cache.stale(&query.name, Instant::now());
                 known.ok_or(error)
             }
             answered => answered,
@@ -94,7 +94,7 @@ impl Lookup {
         let ttl = reply.answers.iter().map(|record| record.ttl).min();
         let keep = |known: &[Ipv4Addr]| {
             let ttl = ttl.unwrap_or(0);
-            self.kept.keep(&query.name, known, ttl, Instant::now());
+            self.cache.keep(&query.name, known, ttl, Instant::now());
         };
         match &found {
             Ok(found) => keep(found),

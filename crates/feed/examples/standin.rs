@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use lath_feed::stream::{Address, Follower, Kept, Outbox, Source};
+use lath_feed::stream::{Address, Follower, Outbox, SnapshotFile, Source};
 use lath_feed::{Condition, NoNode, NodeId, Observed, Snapshot};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -50,7 +50,7 @@ async fn main() {
         control: Address::Socket(socket.into()),
         region,
         node: NodeId::default(),
-        kept: Kept::at(std::path::Path::new("/nonexistent/snapshot")),
+        kept: SnapshotFile::at(std::path::Path::new("/nonexistent/snapshot")),
         snapshots: snapshots_tx,
         source,
         observed,

@@ -34,7 +34,7 @@ const GATHER: Duration = Duration::from_millis(200);
 const QUIET: Duration = Duration::from_millis(2);
 const LONGEST_QUIET: Duration = Duration::from_millis(100);
 
-/// What an environment tells its keeper.
+/// What an environment tells its supervisor.
 #[derive(Debug)]
 pub(crate) enum Told {
     /// It may have another invocation.
@@ -45,7 +45,7 @@ pub(crate) enum Told {
     Gone(Option<Asked>),
 }
 
-/// Tells the keeper.
+/// Tells the supervisor.
 pub(crate) type Tell = Box<dyn Fn(Told) + Send + Sync>;
 
 /// What an environment is made of.

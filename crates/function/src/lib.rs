@@ -1,6 +1,6 @@
 //! Functions on a node: execution environments, the Runtime API that programs in them speak, and invocations.
 //!
-//! [`Functions`] is a handle that runs invocations; [`Keeper`] is the one task that knows which environments there are. An
+//! [`Functions`] is a handle that runs invocations; [`Supervisor`] is the one task that knows which environments there are. An
 //! environment is a workload of [`lath_instance`] with a network of its own in which there is the Runtime API and nothing
 //! else; it runs one invocation at a time, waits for the next one for a while, and is used up when it fails. Environments
 //! end with the process that made them: what an earlier one left is removed before anything else happens.
@@ -11,10 +11,10 @@
 mod environment;
 mod failure;
 mod house;
-mod keeper;
 mod log;
 mod runtime;
 mod runtime_api;
+mod supervisor;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -27,7 +27,7 @@ use lath_feed::{FUNCTION_ARCHIVES, FunctionObserved, Invocation, Invoke, Invoked
 use lath_instance::{Instances, InstancesConfig};
 use tokio::sync::{mpsc, oneshot, watch};
 
-pub use keeper::Keeper;
+pub use supervisor::Supervisor;
 
 /// Functions as a node sees them, by their names.
 pub type FunctionsObserved = Arc<BTreeMap<String, FunctionObserved>>;
@@ -44,7 +44,7 @@ pub struct FunctionsConfig {
 /// Invocations that wait to be looked at.
 const QUEUE: usize = 1024;
 
-/// A handle: runs functions by the keeper.
+/// A handle: runs functions by the supervisor.
 #[derive(Debug, Clone)]
 pub struct Functions(mpsc::Sender<Asked>);
 
@@ -56,11 +56,11 @@ pub(crate) struct Asked {
 }
 
 impl Functions {
-    /// Removes what an earlier process left of environments. The keeper must be run for anything to happen.
+    /// Removes what an earlier process left of environments. The supervisor must be run for anything to happen.
     ///
     /// # Errors
     /// When a directory cannot be used.
-    pub async fn open(config: FunctionsConfig) -> anyhow::Result<(Self, Keeper)> {
+    pub async fn open(config: FunctionsConfig) -> anyhow::Result<(Self, Supervisor)> {
         let data = config.data_dir.join("functions");
         let mut own = InstancesConfig::new(&data, config.run_dir.join("functions"));
         // Nothing in them is worth finding again.
@@ -85,8 +85,8 @@ impl Functions {
         }
         let (asked, queue) = mpsc::channel(QUEUE);
         let archives = Archives::at(config.data_dir.join(FUNCTION_ARCHIVES));
-        let keeper = Keeper::new(instances, archives, unpacked, queue);
-        Ok((Self(asked), keeper))
+        let supervisor = Supervisor::new(instances, archives, unpacked, queue);
+        Ok((Self(asked), supervisor))
     }
 }
 
@@ -113,7 +113,7 @@ pub(crate) fn not_ready(reason: impl Into<String>) -> Invoked {
     }
 }
 
-/// What the keeper tells of functions.
+/// What the supervisor tells of functions.
 pub(crate) fn observed() -> (
     watch::Sender<FunctionsObserved>,
     watch::Receiver<FunctionsObserved>,

@@ -69,7 +69,7 @@ use crate::lease::{Election, Term};
 use crate::probes::Probes;
 pub use crate::settings::{AWS_CONTROLLER, OWN_CONTROLLER, Settings};
 use crate::webhook::Webhook;
-use crate::webhook::certificate::{Keeper, Served};
+use crate::webhook::certificate::{Renewer, Served};
 
 /// How often everything is looked at again, for changes that others made in VPC Lattice.
 const RESYNC: Duration = Duration::from_secs(600);
@@ -195,9 +195,9 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
 fn serve_webhook(app: &Arc<App>, read: &Arc<AtomicBool>, listener: TcpListener) -> Arc<Served> {
     let served = Arc::<Served>::default();
     let name = app.settings.webhook_configuration.clone();
-    let keeper = Keeper::new(Arc::clone(app), Arc::clone(&served), name);
+    let renewer = Renewer::new(Arc::clone(app), Arc::clone(&served), name);
     let webhook = Webhook::new(Arc::clone(app), Arc::clone(read), Arc::clone(&served));
-    tokio::spawn(keeper.keep());
+    tokio::spawn(renewer.keep());
     tokio::spawn(webhook.serve(listener));
     served
 }

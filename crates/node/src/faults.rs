@@ -37,7 +37,7 @@ struct Lasting {
     draining: Draining,
 }
 
-pub(crate) struct FaultKeeper {
+pub(crate) struct FaultInjector {
     orders: Orders,
     /// Where routers are pinned.
     pins: PathBuf,
@@ -58,7 +58,7 @@ enum Injected {
     Refused,
 }
 
-impl FaultKeeper {
+impl FaultInjector {
     pub(crate) fn new(
         orders: Orders,
         pins: PathBuf,
@@ -73,7 +73,7 @@ impl FaultKeeper {
         };
         let (down, say_down) = watch::channel(lasting.down);
         let (draining, say_draining) = watch::channel(lasting.draining);
-        let keeper = Self {
+        let injector = Self {
             orders,
             pins,
             instances,
@@ -83,7 +83,7 @@ impl FaultKeeper {
             draining,
             standing: BTreeMap::new(),
         };
-        (keeper, say_down, say_draining)
+        (injector, say_down, say_draining)
     }
 
     pub(crate) async fn run(mut self, stop: CancellationToken) {

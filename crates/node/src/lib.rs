@@ -46,7 +46,7 @@ use tokio::sync::watch;
 pub use crate::api::Api;
 use crate::callers::KnownCallers;
 pub use crate::cells::Place;
-use crate::faults::FaultKeeper;
+use crate::faults::FaultInjector;
 use crate::leaving::Leaving;
 use crate::network::NetworkObserved;
 
@@ -106,7 +106,7 @@ pub struct Host {
     fabric: Fabric,
     instances: Instances,
     functions: Functions,
-    keeper: lath_function::Keeper,
+    supervisor: lath_function::Supervisor,
 }
 
 impl Host {
@@ -137,7 +137,7 @@ impl Host {
             data_dir: config.data_dir.clone(),
             run_dir: config.run_dir.clone(),
         };
-        let (functions, keeper) = Functions::open(own)
+        let (functions, supervisor) = Functions::open(own)
             .await
             .context("functions cannot be run")?;
         Ok(Self {
@@ -147,7 +147,7 @@ impl Host {
             fabric,
             instances,
             functions,
-            keeper,
+            supervisor,
         })
     }
 
@@ -197,7 +197,7 @@ impl Node {
             fabric,
             instances,
             functions,
-            keeper,
+            supervisor,
         } = host;
         let fabric = Arc::new(fabric);
         let network: Arc<dyn Network> = Arc::new(fabric.network());
@@ -267,8 +267,8 @@ impl Node {
             group.spawn("the API in VPCs", serving);
         }
 
-        let functions = keeper.observed();
-        let keeping = keeper.run(snapshots.clone(), Arc::clone(&sink), group.token());
+        let functions = supervisor.observed();
+        let keeping = supervisor.run(snapshots.clone(), Arc::clone(&sink), group.token());
         group.spawn("functions", keeping);
         let (say_clusters, clusters) = watch::channel(clusters::ClustersObserved::default());
         let (say_network, networks) = watch::channel(NetworkObserved::default());
@@ -300,7 +300,7 @@ impl Node {
         );
         group.spawn("the network", networking);
         let pins = config.run_dir.join("netns");
-        let (faults, down, draining) = FaultKeeper::new(
+        let (faults, down, draining) = FaultInjector::new(
             config.orders,
             pins,
             instances.clone(),

@@ -7,19 +7,19 @@ use bytes::Bytes;
 use http::{HeaderValue, Request, Response, StatusCode, header};
 
 use crate::connection::Connection;
+use crate::context::RequestContext;
 use crate::core::Core;
 use crate::engine::Source;
-use crate::flight::Flight;
 use crate::forward::{Outbound, Refused, forward};
 use crate::function::Call;
-use crate::head::{self, Survey};
+use crate::head::{self, HeaderScan};
 use crate::meter::Meter;
 use crate::refusal::Refusal;
 use crate::relay::Body;
 use crate::routing::route;
 use crate::upload::use_up;
 
-/// Answers one request, and says how it gets on. What is counted and logged of it is in its [`Flight`], whatever
+/// Answers one request, and says how it gets on. What is counted and logged of it is in its [`RequestContext`], whatever
 /// happens.
 ///
 /// Everything up to the target is done before the future is made, and what the future carries is boxed: it is
@@ -51,7 +51,7 @@ pub(crate) fn exchange(
                 Err(refused)
             }
         };
-        Ok(answered.unwrap_or_else(|(refusal, mut flight)| refuse(refusal, &mut flight)))
+        Ok(answered.unwrap_or_else(|(refusal, mut context)| refuse(refusal, &mut context)))
     };
     (meter, answer)
 }
@@ -68,46 +68,46 @@ fn decide(
     connection: &Rc<Connection>,
     request: Request<Source>,
 ) -> Result<Onward, (Refused, Option<Source>)> {
-    let survey = Survey::of(request.headers());
-    let mut flight = Flight::begin(core, connection, &request, &survey);
+    let scan = HeaderScan::of(request.headers());
+    let mut context = RequestContext::begin(core, connection, &request, &scan);
     let vpc = connection.listening.vpc(&core.state);
-    match route(core, connection, &vpc, &request, &mut flight) {
+    match route(core, connection, &vpc, &request, &mut context) {
         Ok(route) => {
             if let Some(group) = route.function() {
-                let call = Call::new(connection, &vpc, (route, group), request, flight);
+                let call = Call::new(connection, &vpc, (route, group), request, context);
                 let call = call.map(|call| Onward::Function(Box::new(call)));
                 return call.map_err(|refused| (refused, None));
             }
-            let outbound = Outbound::new(connection, &vpc, route, request, flight);
+            let outbound = Outbound::new(connection, &vpc, route, request, context);
             let outbound = outbound.map(Onward::Target);
             outbound.map_err(|refused| (refused, None))
         }
         Err(refusal) => {
             // Asking a client that waits for 100 (Continue) for its body would be a lie.
-            let wanted = flight.meter().unread.get() && !flight.survey.expect && !refusal.close;
-            let unread = (wanted && !flight.is_http2()).then(|| request.into_body());
-            Err(((refusal, flight), unread))
+            let wanted = context.meter().unread.get() && !context.scan.expect && !refusal.close;
+            let unread = (wanted && !context.is_http2()).then(|| request.into_body());
+            Err(((refusal, context), unread))
         }
     }
 }
 
-fn refuse(refusal: Refusal, flight: &mut Flight) -> Response<Body> {
-    flight.refused(refusal.status, refusal.failure);
+fn refuse(refusal: Refusal, context: &mut RequestContext) -> Response<Body> {
+    context.refused(refusal.status, refusal.failure);
     let close = refusal.close;
     let mut response = response(refusal.status, refusal.body);
     let headers = response.headers_mut();
     if let Some(own) = refusal.headers {
         headers.extend(*own);
     }
-    headers.insert(head::REQUEST_ID, flight.request_id().clone());
-    flight.close_if(close, headers);
-    flight.sent(
+    headers.insert(head::REQUEST_ID, context.request_id().clone());
+    context.close_if(close, headers);
+    context.sent(
         http_body::Body::size_hint(response.body())
             .exact()
             .unwrap_or(0),
     );
-    flight.sent_head(response.headers());
-    flight.finish();
+    context.sent_head(response.headers());
+    context.finish();
     debug_assert_ne!(response.status(), StatusCode::SWITCHING_PROTOCOLS);
     response
 }

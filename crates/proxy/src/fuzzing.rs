@@ -6,7 +6,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Request};
 use lath_feed::{MutualTls, MutualTlsMode};
 
 use crate::fields::Field;
-use crate::head::{Provenance, Survey, check, host, towards_target};
+use crate::head::{HeaderScan, Provenance, check, host, towards_target};
 use crate::tls::{Presented, Trust};
 
 /// What Lath says of a request's origin, here always the same.
@@ -14,9 +14,9 @@ pub const SAID: &str = "said-by-lath";
 
 /// The host that a client names and the head that a target gets; `None` when the request is refused.
 pub fn to_target(request: Request<()>, to_http2: bool) -> Option<(Vec<u8>, http::request::Parts)> {
-    let survey = Survey::of(request.headers());
-    check(&request, &survey, false).ok()?;
-    let host = host(&request, &survey).ok()?.to_vec();
+    let scan = HeaderScan::of(request.headers());
+    check(&request, &scan, false).ok()?;
+    let host = host(&request, &scan).ok()?.to_vec();
     let said = &HeaderValue::from_static(SAID);
     let from = Provenance {
         client: &Field::forwarded_for(SAID),
@@ -28,12 +28,12 @@ pub fn to_target(request: Request<()>, to_http2: bool) -> Option<(Vec<u8>, http:
         request_id: said,
     };
     let (mut head, ()) = request.into_parts();
-    towards_target(&mut head, said, to_http2, &survey);
+    towards_target(&mut head, said, to_http2, &scan);
     if to_http2 {
-        from.add_to(&mut head.headers, &survey);
+        from.add_to(&mut head.headers, &scan);
     } else {
         let mut lines = Vec::new();
-        from.write_to(&mut lines, &survey);
+        from.write_to(&mut lines, &scan);
         for line in lines
             .split(|byte| *byte == b'\n')
             .filter(|line| !line.is_empty())

@@ -15,10 +15,10 @@ use tokio::sync::oneshot;
 
 use crate::breaker::Limit;
 use crate::connection::Connection;
+use crate::context::RequestContext;
 use crate::core::Core;
 use crate::counters::Count;
 use crate::ejection;
-use crate::flight::Flight;
 use crate::framing::Interim;
 use crate::head::{self, Provenance};
 use crate::meter::Meter;
@@ -43,7 +43,7 @@ pub(crate) fn send(
     parts: &request::Parts,
     body: &mut RequestBody,
     provenance: &Provenance<'_>,
-    flight: &Flight,
+    context: &RequestContext,
 ) {
     let Some(group) = &choice.group else { return };
     if core.copies.get() >= MOST {
@@ -59,17 +59,17 @@ pub(crate) fn send(
     let mut lines = Vec::new();
     let to_http2 = group.version != ProtocolVersion::Http1;
     head::respeak(&mut parts, to_http2, group.secure);
-    provenance.remove_from(&mut parts.headers, &flight.survey);
+    provenance.remove_from(&mut parts.headers, &context.scan);
     match to_http2 {
-        true => provenance.add_to(&mut parts.headers, &flight.survey),
-        false => provenance.write_to(&mut lines, &flight.survey),
+        true => provenance.add_to(&mut parts.headers, &context.scan),
+        false => provenance.write_to(&mut lines, &context.scan),
     }
     let copy = Copy {
         _place: Place::taken(core),
         core: Rc::clone(core),
-        connection: Rc::clone(flight.connection()),
+        connection: Rc::clone(context.connection()),
         group: Arc::clone(group),
-        caller: flight.shown().filter(|_| group.secure),
+        caller: context.shown().filter(|_| group.secure),
         parts,
         lines,
     };

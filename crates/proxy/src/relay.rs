@@ -10,9 +10,9 @@ use bytes::{Buf, Bytes};
 use http::HeaderMap;
 use http_body::{Body as _, Frame, SizeHint};
 
+use crate::context::RequestContext;
 use crate::engine::{Ended, Reset, Source};
 use crate::fields;
-use crate::flight::Flight;
 use crate::interim;
 use crate::meter::Side;
 use crate::payload::Payload;
@@ -37,7 +37,7 @@ pub(crate) struct Relay {
     first: Ahead,
     ending: Option<Ending>,
     lease: Option<Lease>,
-    flight: Box<Flight>,
+    context: Box<RequestContext>,
     /// How the target ended its stream of HTTP/2, if it did before the end.
     reset: Option<Reset>,
 }
@@ -116,15 +116,15 @@ impl Body {
     pub(crate) async fn relay(
         incoming: Source,
         lease: Lease,
-        flight: Box<Flight>,
+        context: Box<RequestContext>,
         short_wait: Duration,
-    ) -> Result<(Self, bool), (Failure, Box<Flight>)> {
+    ) -> Result<(Self, bool), (Failure, Box<RequestContext>)> {
         let mut relay = Box::new(Relay {
             incoming,
             first: Ahead::default(),
             ending: None,
             lease: Some(lease),
-            flight,
+            context,
             reset: None,
         });
         if relay.incoming.is_end_stream() {
@@ -137,7 +137,7 @@ impl Body {
             seen = tokio::time::timeout(short_wait, rest).await.ok().flatten();
         }
         match seen {
-            Some(failure) if relay.first.is_empty() => Err((failure, relay.flight)),
+            Some(failure) if relay.first.is_empty() => Err((failure, relay.context)),
             Some(failure) => {
                 relay.break_off(failure);
                 Ok((Self::Relay(relay), true))
@@ -193,8 +193,8 @@ impl Relay {
             return self.pass(frame, cx);
         }
         if let Some(ending) = &mut self.ending {
-            let http1 = !self.flight.is_http2();
-            let seam = http1.then_some(&self.flight.connection().seam);
+            let http1 = !self.context.is_http2();
+            let seam = http1.then_some(&self.context.connection().seam);
             ready!(ending.pause.poll(seam, cx));
             return Poll::Ready(self.ended());
         }
@@ -276,7 +276,7 @@ impl Relay {
         let Some(lease) = &mut self.lease else {
             return Poll::Ready(None);
         };
-        let meter = Rc::clone(self.flight.meter());
+        let meter = Rc::clone(self.context.meter());
         if meter.is_late() {
             return Poll::Ready(Some(Err(Cause::Timeout)));
         }
@@ -285,7 +285,7 @@ impl Relay {
         if let Some(Ok(frame)) = &polled
             && let Some(data) = frame.data_ref()
         {
-            self.flight.sent(data.len() as u64);
+            self.context.sent(data.len() as u64);
         }
         let charged = |frame: Frame<Bytes>| frame.map_data(|data| Payload::charged(data, &meter));
         Poll::Ready(polled.map(|frame| frame.map(charged)))
@@ -299,7 +299,7 @@ impl Relay {
         }
         match cause {
             Cause::Protocol => Failure::TargetProtocolError,
-            _ if self.flight.meter().expired.get() => Failure::TargetDataTimeout,
+            _ if self.context.meter().expired.get() => Failure::TargetDataTimeout,
             _ => Failure::TargetConnectionClosed,
         }
     }
@@ -311,11 +311,11 @@ impl Relay {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Payload>, BrokenOff>>> {
         fields::clean_response_trailers(&mut trailers);
-        self.flight.note_grpc_status(&trailers);
+        self.context.note_grpc_status(&trailers);
         self.end();
         match () {
             () if trailers.is_empty() => Poll::Ready(None),
-            () if self.flight.is_http2() => Poll::Ready(Some(Ok(Frame::trailers(trailers)))),
+            () if self.context.is_http2() => Poll::Ready(Some(Ok(Frame::trailers(trailers)))),
             () => {
                 self.pause_before(How::Trailers(trailers));
                 self.poll(cx)
@@ -330,8 +330,8 @@ impl Relay {
     }
 
     fn break_off(&mut self, failure: Failure) {
-        self.flight.fail(failure);
-        self.flight.finish();
+        self.context.fail(failure);
+        self.context.finish();
         let broken = BrokenOff(self.reset.map(Reset::into_error));
         self.pause_before(How::BrokenOff(broken));
     }
@@ -340,7 +340,7 @@ impl Relay {
         match self.ending.take()?.how {
             How::BrokenOff(broken) => Some(Err(broken)),
             How::Trailers(trailers) => {
-                let seam = &self.flight.connection().seam;
+                let seam = &self.context.connection().seam;
                 seam.end_with(interim::lines(&trailers));
                 None
             }
@@ -352,7 +352,7 @@ impl Relay {
         if let Some(lease) = self.lease.take() {
             lease.release();
         }
-        self.flight.finish();
+        self.context.finish();
     }
 
     fn is_over(&self) -> bool {

@@ -11,11 +11,11 @@ use lath_svid::Svid;
 
 use crate::auth::Call;
 use crate::connection::Connection;
+use crate::context::RequestContext;
 use crate::core::Core;
 use crate::cors::Said;
 use crate::counters::Count;
 use crate::engine::Source;
-use crate::flight::Flight;
 use crate::head::{self, Seen};
 use crate::rate::{Limiter, Place, Reading};
 use crate::refusal::Refusal;
@@ -55,16 +55,16 @@ pub(crate) fn route(
     connection: &Connection,
     vpc: &Arc<VpcState>,
     request: &Request<Source>,
-    flight: &mut Flight,
+    context: &mut RequestContext,
 ) -> Result<Route, Refusal> {
-    flight.entered(vpc, request);
-    if flight.meter().is_overloaded() {
+    context.entered(vpc, request);
+    if context.meter().is_overloaded() {
         core.clients.refused();
         return Err(Refusal::overloaded());
     }
     let secure = connection.secured().is_some();
-    head::check(request, &flight.survey, secure)?;
-    let host = head::host(request, &flight.survey)?;
+    head::check(request, &context.scan, secure)?;
+    let host = head::host(request, &context.scan)?;
     let at = connection.listening.at();
     // The host decides, whichever name the client asked for in its handshake.
     let spoken = match secure {
@@ -82,13 +82,13 @@ pub(crate) fn route(
                 gateway,
                 lower,
                 (&gateway.entry, request),
-                flight,
+                context,
             )?;
             let own = (&gateway.entry, gateway.listener, None);
             gateway.choose(lower, &Seen(request)).unwrap_or(own)
         }
     };
-    flight.found(entry, request);
+    context.found(entry, request);
     let chosen = &entry.listeners[listener];
     let (mut client, mut asking) = (None, None);
     // Whom a gateway's listener asks it judges, and so does the service's own listener: neither is gone around.
@@ -96,7 +96,7 @@ pub(crate) fn route(
         Meant::Gateway(gateway) => Some(&gateway.entry.listeners[gateway.listener]),
         Meant::Service(..) => None,
     };
-    flight.gateway = entrance.and_then(|it| it.shown.clone());
+    context.gateway = entrance.and_then(|it| it.shown.clone());
     for listener in entrance.into_iter().chain([chosen]) {
         if let Some(mutual) = &listener.mutual {
             client = admit(core, connection, mutual, host)?;
@@ -104,12 +104,12 @@ pub(crate) fn route(
         }
     }
     if entry.workloads_only {
-        flight.workload = Some(identify(core, connection, vpc, client)?);
+        context.workload = Some(identify(core, connection, vpc, client)?);
     }
-    authorise(core, connection, vpc, (entry, client), request, flight)?;
+    authorise(core, connection, vpc, (entry, client), request, context)?;
     let rule = rule.or_else(|| chosen.router.choose(&Seen(request)));
     let (id, outcome) = chosen.outcome(rule);
-    flight.decided(&chosen.id, id);
+    context.decided(&chosen.id, id);
     match outcome {
         Outcome::Fixed(status) => Err(Refusal::fixed(*status)),
         Outcome::Answer(answer) => {
@@ -117,7 +117,7 @@ pub(crate) fn route(
                 ListenerProtocol::Http => Scheme::Http,
                 ListenerProtocol::Https | ListenerProtocol::TlsPassthrough => Scheme::Https,
             };
-            let rate = limited(core, connection, vpc, &answer.limits, request, flight)?;
+            let rate = limited(core, connection, vpc, &answer.limits, request, context)?;
             let mut headers = answer.headers(request.uri(), host, (scheme, chosen.port));
             if let Some(rate) = rate {
                 rate.add_to(&mut headers);
@@ -140,7 +140,7 @@ pub(crate) fn route(
                     }
                     cors = Some(Box::new(own.said(request.headers())));
                 }
-                rate = limited(core, connection, vpc, &traffic.limits, request, flight)?;
+                rate = limited(core, connection, vpc, &traffic.limits, request, context)?;
                 let sessions = traffic.sessions.as_ref();
                 session = sessions.and_then(|it| it.of_request(request.headers()));
             }
@@ -190,7 +190,7 @@ fn limited(
     vpc: &VpcState,
     limits: &[Arc<Limiter>],
     request: &Request<Source>,
-    flight: &Flight,
+    context: &RequestContext,
 ) -> Result<Option<Reading>, Refusal> {
     let mut tightest: Option<Reading> = None;
     let mut places = [Place::default(); MOST_LIMITS];
@@ -200,7 +200,7 @@ fn limited(
             RateKey::All => limit.place(()),
             RateKey::SourceAddress => limit.place((&vpc.id, connection.remote().ip())),
             RateKey::Principal => {
-                let proved = flight.sender.proved();
+                let proved = context.sender.proved();
                 limit.place(proved.map(|it| it.principal.arn()))
             }
             RateKey::Header(name) => {
@@ -337,7 +337,7 @@ fn check_directed(
     gateway: &GatewayState,
     host: &[u8],
     (entry, request): (&Arc<Entry>, &Request<Source>),
-    flight: &mut Flight,
+    context: &mut RequestContext,
 ) -> Result<(), Refusal> {
     let name = connection
         .secured()
@@ -350,7 +350,7 @@ fn check_directed(
     match named == Some(meant) {
         true => Ok(()),
         false => {
-            flight.found(entry, request);
+            context.found(entry, request);
             Err(Refusal::misdirected())
         }
     }
@@ -418,7 +418,7 @@ fn authorise(
     vpc: &VpcState,
     (entry, certificate): (&Entry, Option<&Presented>),
     request: &Request<Source>,
-    flight: &mut Flight,
+    context: &mut RequestContext,
 ) -> Result<(), Refusal> {
     let network = vpc.network.as_ref();
     let call = Call {
@@ -430,14 +430,14 @@ fn authorise(
         client: &connection.client_header().value,
         secure: connection.secured().is_some(),
         certificate,
-        workload: flight.workload.as_deref(),
+        workload: context.workload.as_deref(),
         request,
     };
     let (sender, judged) = call.authorize();
-    flight.sender = sender;
+    context.sender = sender;
     judged.map_err(|(refusal, level)| {
         if let Some(level) = level {
-            flight.denied(level);
+            context.denied(level);
         }
         refusal
     })

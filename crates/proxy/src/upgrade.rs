@@ -10,7 +10,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Version, header}
 use http_body::Body;
 
 use crate::connection::{Onwards, Order};
-use crate::flight::Flight;
+use crate::context::RequestContext;
 use crate::lane::{Broken, Lane};
 use crate::refusal::Failure;
 use crate::stream::Stream;
@@ -55,21 +55,21 @@ pub(crate) fn say(headers: &mut HeaderMap) {
 /// A target's connection that speaks another protocol by now, and the request that led there.
 pub(crate) struct Tunnel {
     target: Switched,
-    flight: Box<Flight>,
+    context: Box<RequestContext>,
 }
 
 impl Tunnel {
-    pub(crate) fn new(target: Switched, flight: Box<Flight>) -> Self {
+    pub(crate) fn new(target: Switched, context: Box<RequestContext>) -> Self {
         // What follows takes as long as it takes; silence ends it.
-        flight.meter().end_at(None);
-        Self { target, flight }
+        context.meter().end_at(None);
+        Self { target, context }
     }
 
     async fn join(mut self, mut client: Stream, came: Vec<u8>) {
         let read = self.target.read.to_vec();
         let (mut onwards, mut back) = (Lane::after(came), Lane::after(read));
-        let meter = Rc::clone(self.flight.meter());
-        let connection = Rc::clone(self.flight.connection());
+        let meter = Rc::clone(self.context.meter());
+        let connection = Rc::clone(self.context.connection());
         meter.renew();
         let carried = || meter.touch();
         let socket = Rc::clone(&self.target.socket);
@@ -93,11 +93,11 @@ impl Tunnel {
         });
         let joined = joined.await;
         meter.received(onwards.carried);
-        self.flight.sent(back.carried);
+        self.context.sent(back.carried);
         if let Err(failure) = joined {
-            self.flight.fail(failure);
+            self.context.fail(failure);
         }
-        self.flight.finish();
+        self.context.finish();
     }
 }
 

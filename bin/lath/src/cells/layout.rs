@@ -177,7 +177,7 @@ pub(crate) fn check_files(installation: &Path) -> Vec<(PathBuf, anyhow::Result<(
             files.push((key, link_key(&layout.cell(name)).map(drop)));
         }
         if snapshot.exists() {
-            let look = lath_feed::stream::Kept::at(&snapshot).look(name);
+            let look = lath_feed::stream::SnapshotFile::at(&snapshot).look(name);
             let check = look.map(drop).map_err(|reason| {
                 anyhow::anyhow!("it is damaged ({reason}): it is not used, and written anew")
             });

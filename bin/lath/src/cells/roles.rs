@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use lath_checks::Witness;
-use lath_feed::stream::{self, Address, Follower, Kept, Listener, Outbox, RemoteNodes, Source};
+use lath_feed::stream::{
+    self, Address, Follower, Listener, Outbox, RemoteNodes, SnapshotFile, Source,
+};
 use lath_feed::{CONTROL_PORT, Mesh, NodeId, Observed, Placement, Snapshot};
 use lath_mesh::Underlay;
 use lath_net::Network;
@@ -240,7 +242,7 @@ async fn run_node(cell: CellFile) -> anyhow::Result<()> {
     let (metrics_tx, metrics) = watch::channel(None);
     let (outbox, kept) = (
         Arc::new(Outbox::default()),
-        Kept::at(&layout.snapshot_file(&region)),
+        SnapshotFile::at(&layout.snapshot_file(&region)),
     );
     let follower = Follower {
         control: Address::Socket(layout.feed_socket(&region)),

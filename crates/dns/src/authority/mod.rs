@@ -19,7 +19,7 @@ pub use rate::RateLimit;
 pub(crate) use rate::truncate;
 pub(crate) use respond::{Responder, respond};
 
-use crate::truth::Truth;
+use crate::zone_state::ZoneState;
 
 /// Where the server listens.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -48,17 +48,17 @@ impl Server {
         place: &Place,
         at: SocketAddr,
         config: &AuthorityConfig,
-        truth: &Truth,
+        zone_state: &ZoneState,
     ) -> Result<Self, String> {
         let tcp = lath_net::listen(network, place, at).await;
         let tcp = tcp
             .and_then(tokio::net::TcpListener::from_std)
             .map_err(|error| format!("{at} (TCP): {error}"))?;
-        let udp = udp::Threads::start(network, place, at, config, truth)
+        let udp = udp::Threads::start(network, place, at, config, zone_state)
             .await
             .map_err(|error| format!("{at} (UDP): {error}"))?;
         let mut tasks = tokio::task::JoinSet::new();
-        tasks.spawn(tcp::serve(tcp, place.clone(), truth.clone()));
+        tasks.spawn(tcp::serve(tcp, place.clone(), zone_state.clone()));
         Ok(Self {
             _udp: udp,
             _tcp: tasks,
@@ -70,7 +70,7 @@ impl Server {
 pub(crate) async fn run(
     network: Arc<dyn Network>,
     config: AuthorityConfig,
-    truth: Truth,
+    zone_state: ZoneState,
     say: watch::Sender<Served>,
     stop: CancellationToken,
 ) {
@@ -80,7 +80,7 @@ pub(crate) async fn run(
         for key in &config.listen {
             let result = match running.contains_key(key) {
                 true => Ok(()),
-                false => Server::start(&network, &key.0, key.1, &config, &truth)
+                false => Server::start(&network, &key.0, key.1, &config, &zone_state)
                     .await
                     .map(|server| drop(running.insert(key.clone(), server))),
             };

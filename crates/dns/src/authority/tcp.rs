@@ -13,7 +13,7 @@ use super::{Responder, respond};
 use crate::query::MAX_QUERY;
 use crate::shares::IDLE;
 use crate::tcp::{accept, read_message, write_message};
-use crate::truth::Truth;
+use crate::zone_state::ZoneState;
 
 /// How many connections an address may hold open.
 const CONNECTIONS: usize = 1024;
@@ -22,7 +22,7 @@ const CONNECTIONS: usize = 1024;
 const PER_CLIENT: usize = 32;
 
 /// Accepts connections for ever.
-pub(crate) async fn serve(listener: TcpListener, place: Place, truth: Truth) {
+pub(crate) async fn serve(listener: TcpListener, place: Place, zone_state: ZoneState) {
     let total = Purpose::Authority.share(CONNECTIONS);
     let limits = ConnectionLimits {
         total,
@@ -36,15 +36,15 @@ pub(crate) async fn serve(listener: TcpListener, place: Place, truth: Truth) {
         &acceptor,
         &place,
         Source::of,
-        |stream, from, _| converse(stream, from, truth.clone()),
+        |stream, from, _| converse(stream, from, zone_state.clone()),
     )
     .await;
 }
 
-async fn converse(mut stream: TcpStream, from: SocketAddr, truth: Truth) {
+async fn converse(mut stream: TcpStream, from: SocketAddr, zone_state: ZoneState) {
     let mut reply = Vec::new();
     while let Ok(Ok(query)) = timeout(IDLE, read_message(&mut stream, MAX_QUERY)).await {
-        if !answer(&truth, &query, from, &mut reply) {
+        if !answer(&zone_state, &query, from, &mut reply) {
             return;
         }
         let written = timeout(IDLE, write_message(&mut stream, &reply)).await;
@@ -54,8 +54,8 @@ async fn converse(mut stream: TcpStream, from: SocketAddr, truth: Truth) {
     }
 }
 
-fn answer(truth: &Truth, query: &[u8], from: SocketAddr, reply: &mut Vec<u8>) -> bool {
-    let (zones, health) = (truth.zones(), truth.health());
+fn answer(zone_state: &ZoneState, query: &[u8], from: SocketAddr, reply: &mut Vec<u8>) -> bool {
+    let (zones, health) = (zone_state.zones(), zone_state.health());
     let mut random = Random::new(rand::random());
     let mut responder = Responder {
         zones: &zones,

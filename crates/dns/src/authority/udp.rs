@@ -16,7 +16,7 @@ use socket2::{Domain, Socket};
 use super::rate::{Limiter, Outcome};
 use super::{AuthorityConfig, Responder, respond, truncate};
 use crate::query::MAX_QUERY;
-use crate::truth::Truth;
+use crate::zone_state::ZoneState;
 
 /// How many datagrams are read at once.
 const BATCH: usize = 32;
@@ -54,7 +54,7 @@ impl Threads {
         place: &Place,
         at: SocketAddr,
         config: &AuthorityConfig,
-        truth: &Truth,
+        zone_state: &ZoneState,
     ) -> io::Result<Self> {
         let cores = || std::thread::available_parallelism().map_or(1, usize::from);
         let count = match config.threads {
@@ -74,10 +74,10 @@ impl Threads {
         }
         for socket in &all.sockets {
             let (socket, stop) = (Arc::clone(socket), Arc::clone(&all.stop));
-            let (truth, limiter) = (truth.clone(), limiter.clone());
+            let (zone_state, limiter) = (zone_state.clone(), limiter.clone());
             std::thread::Builder::new()
                 .name("lath-dns-udp".to_owned())
-                .spawn(move || serve(&socket, &truth, limiter.as_deref(), &stop))?;
+                .spawn(move || serve(&socket, &zone_state, limiter.as_deref(), &stop))?;
         }
         Ok(all)
     }
@@ -96,11 +96,11 @@ async fn bind(network: &Arc<dyn Network>, place: &Place, at: SocketAddr) -> io::
     Ok(socket)
 }
 
-fn serve(socket: &Socket, truth: &Truth, limiter: Option<&Limiter>, stop: &AtomicBool) {
+fn serve(socket: &Socket, zone_state: &ZoneState, limiter: Option<&Limiter>, stop: &AtomicBool) {
     let mut batch = Batch::new();
     while !stop.load(Ordering::Acquire) {
         match batch.receive(socket) {
-            Ok(()) => batch.answer(truth, limiter),
+            Ok(()) => batch.answer(zone_state, limiter),
             Err(Errno::EAGAIN | Errno::EINTR) => continue,
             Err(error) => {
                 tracing::debug!(%error, "datagrams were not read");
@@ -156,9 +156,9 @@ impl Batch {
         Ok(())
     }
 
-    fn answer(&mut self, truth: &Truth, limiter: Option<&Limiter>) {
+    fn answer(&mut self, zone_state: &ZoneState, limiter: Option<&Limiter>) {
         let limiter = limiter.map(|limiter| (limiter, limiter.now()));
-        let (zones, health) = (truth.zones(), truth.health());
+        let (zones, health) = (zone_state.zones(), zone_state.health());
         let mut responder = Responder {
             zones: &zones,
             health: &health,

@@ -9,7 +9,7 @@ use super::launch::{on_shutdown, user_data};
 use super::network::check_number;
 use super::options::not_optimized;
 use super::request::{MetadataOptionsInput, Structure};
-use super::shown::{
+use super::response::{
     BlockDeviceItem, GroupIdentifier, MetadataOptionsItem, ProductCode, ROOT_DEVICE, Showing,
     block_devices,
 };
@@ -38,7 +38,7 @@ pub(crate) struct InstanceAttribute {
     block_device_mapping: Option<Vec<BlockDeviceItem>>,
     disable_api_termination: Option<BooleanValue>,
     ena_support: Option<BooleanValue>,
-    enclave_options: Option<super::shown::EnclaveItem>,
+    enclave_options: Option<super::response::EnclaveItem>,
     ebs_optimized: Option<BooleanValue>,
     instance_id: String,
     instance_initiated_shutdown_behavior: Option<TextValue>,

@@ -8,7 +8,7 @@ use lath_store::View;
 use lath_wire::{ApiError, Caller};
 use serde::{Deserialize, Serialize};
 
-use super::shown::{InstanceItem, InterfaceItem, Reservation, Showing};
+use super::response::{InstanceItem, InterfaceItem, Reservation, Showing};
 use crate::Ec2;
 use crate::errors::combination;
 use crate::filter::{Field, Filter, Member};
@@ -161,7 +161,7 @@ fn interfaces(it: &Entry, of: fn(&InterfaceItem) -> String) -> Vec<String> {
 }
 
 /// One value per interface that has a public address.
-fn public(it: &Entry, of: fn(&super::shown::AssociationItem) -> String) -> Vec<String> {
+fn public(it: &Entry, of: fn(&super::response::AssociationItem) -> String) -> Vec<String> {
     let interfaces = it.item.network_interface_set.iter();
     interfaces
         .filter_map(|interface| interface.association.as_ref().map(of))
@@ -557,14 +557,14 @@ impl Listed for Entry {
     }
 }
 
-fn addresses(it: &Entry, of: fn(&super::shown::PrivateAddressItem) -> String) -> Vec<String> {
+fn addresses(it: &Entry, of: fn(&super::response::PrivateAddressItem) -> String) -> Vec<String> {
     let interfaces = it.item.network_interface_set.iter();
     interfaces
         .flat_map(|interface| interface.private_ip_addresses_set.iter().map(of))
         .collect()
 }
 
-fn groups(it: &Entry, of: fn(&super::shown::GroupIdentifier) -> String) -> Vec<String> {
+fn groups(it: &Entry, of: fn(&super::response::GroupIdentifier) -> String) -> Vec<String> {
     let interfaces = it.item.network_interface_set.iter();
     interfaces
         .flat_map(|interface| interface.group_set.iter().map(of))

@@ -12,7 +12,7 @@ use lath_service::Refuses;
 use lath_wire::ApiError;
 
 use super::request::{BlockDevice, EbsDevice, RunInstances};
-use super::shown::ROOT_DEVICE;
+use super::response::ROOT_DEVICE;
 use super::types::InstanceType;
 use crate::errors::{client, combination, invalid_parameter, invalid_value, missing, unsupported};
 use crate::images::{self, Image};

@@ -11,7 +11,7 @@ use lath_store::View;
 
 use super::options::cores_and_threads;
 use super::profiles;
-use super::shown::names;
+use super::response::names;
 use super::types;
 use crate::records::{Instance, InstanceState, ProfileAssociation};
 use crate::tags;

@@ -18,7 +18,7 @@ use super::network::{Network, refuse_of_interface};
 use super::request::{
     CpuOptions, EbsDevice, InterfaceSpecification, Placement, PrivateDnsNameOptions, RunInstances,
 };
-use super::shown::{Reservation, Showing};
+use super::response::{Reservation, Showing};
 use super::types::{self, InstanceType};
 use super::{disks, options, profiles};
 use crate::Ec2;

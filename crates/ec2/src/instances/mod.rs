@@ -15,7 +15,7 @@ mod profile_access;
 mod profiles;
 mod reconcile;
 mod request;
-mod shown;
+mod response;
 mod status;
 #[cfg(test)]
 mod tests;
@@ -42,7 +42,7 @@ pub(crate) use options::{changed_names, names_at_launch};
 pub(crate) use profiles::{associate_role, of as profile_of, reconcile as reconcile_profiles};
 pub(crate) use reconcile::reconcile;
 pub(crate) use request::{BlockDevice, EbsDevice, LaunchTemplateSpecification, RunInstances};
-pub(crate) use shown::{
+pub(crate) use response::{
     MetadataOptionsItem, PrivateDnsNameOptionsItem, ROOT_DEVICE, Showing, names,
 };
 pub(crate) use volumes::owner;

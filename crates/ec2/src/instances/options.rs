@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::named;
 use super::request::{CapacityReservation, CpuOptions, PrivateDnsNameOptions, RunInstances};
-use super::shown::MonitoringItem;
+use super::response::MonitoringItem;
 use super::types::{self, InstanceType};
 use crate::Ec2;
 use crate::errors::{client, combination, invalid_parameter, invalid_value, missing};

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::launch::check_quota;
 use super::named;
 use super::options::cores_and_threads;
-use super::shown::StateItem;
+use super::response::StateItem;
 use crate::Ec2;
 use crate::errors::client;
 use crate::messages::Nothing;

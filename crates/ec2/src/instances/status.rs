@@ -12,7 +12,7 @@ use lath_wire::{ApiError, Caller};
 use serde::{Deserialize, Serialize};
 
 use super::describe::settled;
-use super::shown::StateItem;
+use super::response::StateItem;
 use crate::Ec2;
 use crate::errors::combination;
 use crate::filter::{Field, Filter, Member};

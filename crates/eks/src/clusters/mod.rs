@@ -3,7 +3,7 @@
 pub(crate) mod connected;
 pub(crate) mod create;
 mod network;
-mod shown;
+mod response;
 pub(crate) mod update;
 
 use std::sync::Arc;
@@ -21,7 +21,7 @@ use crate::shape::*;
 use crate::{Eks, fault, page};
 
 pub(crate) use network::subnets;
-pub(crate) use shown::{arn, issuer, item, minor};
+pub(crate) use response::{arn, issuer, item, minor};
 
 operations! {
     for Eks as "eks";

@@ -16,7 +16,7 @@ use super::frame;
 use super::message::{Answer, Question, UpRef};
 use super::outbox::Batch;
 use super::report::MOST_CHANGED;
-use super::{Down, Kept, Outbox, Report, Up};
+use super::{Down, Outbox, Report, SnapshotFile, Up};
 use crate::{NodeId, NodeQueries, Observed, ObservedReceiver, Snapshot};
 
 /// Between two tries to reach control, at first.
@@ -57,7 +57,7 @@ pub struct Follower {
     /// Which of its nodes.
     pub node: NodeId,
     /// The last snapshot of a predecessor.
-    pub kept: Kept,
+    pub kept: SnapshotFile,
     /// Gets the snapshots. What it holds before there is a source must not be obeyed.
     pub snapshots: watch::Sender<Arc<Snapshot>>,
     /// Says where the newest snapshot is from.

@@ -110,7 +110,7 @@ fn a_kept_snapshot_is_read_back_or_not_at_all() {
     use std::os::unix::fs::PermissionsExt as _;
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("snapshot-of-local");
-    let kept = Kept::at(&path);
+    let kept = SnapshotFile::at(&path);
     assert_eq!(kept.load("us-east-1"), None, "absent");
     let told = snapshot(7, &[(ONE, "a")]);
     kept.save(&told).unwrap();
@@ -336,7 +336,7 @@ impl NodeEnd {
         let follower = Follower {
             control,
             region: "us-east-1".into(),
-            kept: Kept::at(&directory.join(format!("snapshot-of-{node}"))),
+            kept: SnapshotFile::at(&directory.join(format!("snapshot-of-{node}"))),
             node,
             snapshots: say,
             source: say_source,
@@ -455,7 +455,7 @@ async fn either_end_may_die_and_come_back() {
 #[tokio::test]
 async fn a_node_starts_from_disk_only_when_control_does_not_come() {
     let directory = tempfile::tempdir().unwrap();
-    Kept::at(&directory.path().join("snapshot-of-local"))
+    SnapshotFile::at(&directory.path().join("snapshot-of-local"))
         .save(&snapshot(3, &[(ONE, "kept")]))
         .unwrap();
     let mut node = NodeEnd::start(directory.path());

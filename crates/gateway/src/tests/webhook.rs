@@ -21,7 +21,7 @@ use crate::controller::App;
 use crate::gates::GATE;
 use crate::kinds::{RouteKind, ServiceExport};
 use crate::lattice::Lattice;
-use crate::webhook::certificate::{Keeper, Served};
+use crate::webhook::certificate::{Renewer, Served};
 use crate::webhook::{CONNECTIONS, LARGEST, Webhook};
 use crate::world::{Name, Service};
 
@@ -33,7 +33,7 @@ struct Place {
     served: Arc<Served>,
     read: Arc<AtomicBool>,
     address: std::net::SocketAddr,
-    keeper: Keeper,
+    renewer: Renewer,
     _server: Server,
 }
 
@@ -87,14 +87,14 @@ async fn place() -> Place {
     let address = listener.local_addr().unwrap();
     let webhook = Webhook::new(Arc::clone(&app), Arc::clone(&read), Arc::clone(&served));
     tokio::spawn(webhook.serve(listener));
-    let keeper = Keeper::new(Arc::clone(&app), Arc::clone(&served), "hook".into());
+    let renewer = Renewer::new(Arc::clone(&app), Arc::clone(&served), "hook".into());
     Place {
         app,
         configuration,
         served,
         read,
         address,
-        keeper,
+        renewer,
         _server: server,
     }
 }
@@ -158,10 +158,10 @@ impl Place {
 async fn pods_that_will_be_targets_get_the_gate_and_no_others() {
     let mut place = place().await;
     assert!(!place.served.is_ready());
-    assert!(!place.keeper.look().await.unwrap());
+    assert!(!place.renewer.look().await.unwrap());
     // It is served when the configuration was seen with it.
     assert!(place.served.config().is_none());
-    assert!(place.keeper.look().await.unwrap() && place.served.is_ready());
+    assert!(place.renewer.look().await.unwrap() && place.served.is_ready());
     assert!(place.gets_gate("default", "web").await);
     assert!(place.gets_gate("default", "export").await);
     assert!(!place.gets_gate("default", "unused").await);
@@ -174,7 +174,7 @@ async fn pods_that_will_be_targets_get_the_gate_and_no_others() {
 #[tokio::test]
 async fn a_question_is_bounded_and_waits_for_the_picture() {
     let mut place = place().await;
-    while !place.keeper.look().await.unwrap() {}
+    while !place.renewer.look().await.unwrap() {}
     assert_eq!(place.ask(b"{}".to_vec()).await.0, 400);
     assert_eq!(place.ask(vec![b' '; LARGEST + 1]).await.0, 413);
     place.read.store(false, Ordering::Release);
@@ -184,22 +184,22 @@ async fn a_question_is_bounded_and_waits_for_the_picture() {
 #[tokio::test]
 async fn a_certificate_that_somebody_removed_comes_back_and_replicas_keep_each_others() {
     let mut place = place().await;
-    while !place.keeper.look().await.unwrap() {}
+    while !place.renewer.look().await.unwrap() {}
     let served = Arc::<Served>::default();
-    let mut other = Keeper::new(Arc::clone(&place.app), served, "hook".into());
+    let mut other = Renewer::new(Arc::clone(&place.app), served, "hook".into());
     while !other.look().await.unwrap() {}
     assert_eq!(place.bundle().len(), 2);
     assert!(place.gets_gate("default", "web").await);
     let empty = json!({"service": {"name": "webhook-service", "namespace": "system", "path": "/mutate-pod"}});
     place.configuration.lock().unwrap()["webhooks"][0]["clientConfig"] = empty;
-    while !place.keeper.look().await.unwrap() {}
+    while !place.renewer.look().await.unwrap() {}
     assert!(place.gets_gate("default", "web").await);
 }
 
 #[tokio::test]
 async fn a_pod_that_takes_all_connections_does_not_keep_the_api_server_out() {
     let mut place = place().await;
-    while !place.keeper.look().await.unwrap() {}
+    while !place.renewer.look().await.unwrap() {}
     let mut held = Vec::new();
     for _ in 0..CONNECTIONS + 8 {
         let socket = tokio::net::TcpSocket::new_v4().unwrap();

@@ -163,7 +163,7 @@ fn extended(bundle: &str, own: &str, former: Option<&str>) -> Option<String> {
 }
 
 /// Keeps a certificate in the configuration, and served.
-pub(crate) struct Keeper {
+pub(crate) struct Renewer {
     pub(crate) app: Arc<App>,
     pub(crate) served: Arc<Served>,
     /// The configuration's name.
@@ -172,7 +172,7 @@ pub(crate) struct Keeper {
     next: Option<Own>,
 }
 
-impl Keeper {
+impl Renewer {
     pub(crate) fn new(app: Arc<App>, served: Arc<Served>, name: String) -> Self {
         Self {
             app,

@@ -52,7 +52,7 @@ fn told(world: &World, group: &str) -> Option<TargetTls> {
 
 #[tokio::test]
 async fn a_group_verifies_as_its_tag_says() {
-    let authority = Arc::new(Authority::random().unwrap());
+    let authority = Arc::new(Authority::random(START).unwrap());
     let world = extended(&authority).await;
     let root = authority.root_pem();
     let text = format!(
@@ -110,7 +110,7 @@ async fn a_group_verifies_as_its_tag_says() {
 
 #[tokio::test]
 async fn the_tag_is_a_change_of_a_group_and_of_nothing_else() {
-    let authority = Arc::new(Authority::random().unwrap());
+    let authority = Arc::new(Authority::random(START).unwrap());
     let world = extended(&authority).await;
     let group = world.active_group("web").await;
     let text = r#"{"hostname":"a","wellKnownCACertificates":"System"}"#;

@@ -78,7 +78,7 @@ impl Agents {
     async fn ensure_one(&mut self, shared: &Arc<Shared>, id: &InstanceId) -> Result<(), String> {
         let workload = WorkloadId::from(id.clone());
         let netns = shared.parts.fabric.workload_netns(&workload);
-        let netns = netns.and_then(|it| super::keeper::inode(&it));
+        let netns = netns.and_then(|it| super::supervisor::inode(&it));
         let netns = netns.map_err(|error| {
             self.serving.remove(id);
             error.to_string()

@@ -14,7 +14,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::objects::{self, Work};
-use super::{keeper, plane};
+use super::{plane, supervisor};
 use crate::faults::Down;
 
 /// A node may change while it is being cordoned.
@@ -192,7 +192,7 @@ fn encoded(text: &str) -> String {
 
 fn client(network: &Arc<dyn Network>, plane: &ControlPlane) -> Result<Client, String> {
     let authority = Authority::open(&plane.keys).map_err(|error| error.to_string())?;
-    let address = keeper::address(plane).ok_or("its cluster has no address")?;
+    let address = supervisor::address(plane).ok_or("its cluster has no address")?;
     let place = Place::Workload(plane::workload(plane));
     let client = Client::new(&authority, Arc::clone(network), place, address);
     client.map_err(|error| error.to_string())

@@ -12,14 +12,14 @@ pub(crate) mod drills;
 mod endpoint;
 mod injection;
 mod issuers;
-mod keeper;
-mod kept;
 mod logs;
+mod managed_objects;
 mod nodes;
 mod objects;
 mod plane;
 mod pods;
 mod services;
+mod supervisor;
 mod waiting;
 mod webhook;
 
@@ -84,7 +84,7 @@ pub(crate) struct Parts {
     pub(crate) say: watch::Sender<ClustersObserved>,
 }
 
-/// What the keepers of all clusters share.
+/// What the supervisors of all clusters share.
 struct Shared {
     parts: Parts,
     callers: KnownCallers,
@@ -112,7 +112,7 @@ pub(crate) async fn run(parts: Parts, stop: CancellationToken) {
         pull_through: OnceLock::new(),
         parts,
     });
-    let mut keepers = Keepers::default();
+    let mut supervisors = Supervisors::default();
     let mut registries = nodes::Registries::default();
     let mut agents = agents::Agents::default();
     let mut issuers = issuers::Issuers::default();
@@ -121,16 +121,16 @@ pub(crate) async fn run(parts: Parts, stop: CancellationToken) {
     loop {
         let snapshot = Arc::clone(&snapshots.borrow_and_update());
         networks.borrow_and_update();
-        keepers.retain(&snapshot);
+        supervisors.retain(&snapshot);
         let leaving = leaving(&shared.parts.instances, &snapshot);
-        tell(&shared.parts.say, &keepers, &leaving);
+        tell(&shared.parts.say, &supervisors, &leaving);
         let has_clusters = !snapshot.control_planes.is_empty() || nodes::any(&snapshot);
         if !are_limits_raised && has_clusters {
             nodes::raise_limits();
             are_limits_raised = true;
         }
         for id in snapshot.control_planes.keys() {
-            keepers.begin(&shared, id, &stop);
+            supervisors.begin(&shared, id, &stop);
         }
         registries.ensure(&shared, &snapshot).await;
         agents.ensure(&shared, &snapshot).await;
@@ -142,11 +142,11 @@ pub(crate) async fn run(parts: Parts, stop: CancellationToken) {
             gone = snapshots.changed() => if gone.is_err() { break },
             // A node's directory appears with its first boot, and certificates age.
             () = tokio::time::sleep(PERIOD), if nodes::any(&snapshot) || !snapshot.control_planes.is_empty() || !leaving.is_empty() => {}
-            () = keepers.one_ended() => {}
+            () = supervisors.one_ended() => {}
         }
     }
-    drop(keepers.running);
-    keepers.tasks.join_all().await;
+    drop(supervisors.running);
+    supervisors.tasks.join_all().await;
 }
 
 /// Control planes that are not wanted, and of which there are processes or files: until they are gone, a cluster of the
@@ -169,11 +169,15 @@ fn leaving(instances: &Instances, snapshot: &Snapshot) -> BTreeSet<ManagedId> {
         .collect()
 }
 
-/// Reports clusters without a keeper: they are leaving, or are not there.
-fn tell(say: &watch::Sender<ClustersObserved>, keepers: &Keepers, leaving: &BTreeSet<ManagedId>) {
+/// Reports clusters without a supervisor: they are leaving, or are not there.
+fn tell(
+    say: &watch::Sender<ClustersObserved>,
+    supervisors: &Supervisors,
+    leaving: &BTreeSet<ManagedId>,
+) {
     say.send_if_modified(|known| {
         let mut now = (**known).clone();
-        now.retain(|id, _| keepers.running.contains_key(id));
+        now.retain(|id, _| supervisors.running.contains_key(id));
         now.extend(leaving.iter().map(|id| (id.clone(), being_removed())));
         let differs = **known != now;
         if differs {
@@ -200,14 +204,14 @@ fn being_removed() -> ClusterObserved {
 
 /// The tasks that keep clusters.
 #[derive(Default)]
-struct Keepers {
+struct Supervisors {
     /// With the number of the task, which is not that of a later one for a cluster of the same name.
     running: BTreeMap<ManagedId, (u64, DropGuard)>,
     tasks: JoinSet<(ManagedId, u64)>,
     begun: u64,
 }
 
-impl Keepers {
+impl Supervisors {
     fn retain(&mut self, snapshot: &Snapshot) {
         let is_wanted = |id: &ManagedId| snapshot.control_planes.contains_key(id);
         self.running.retain(|id, _| is_wanted(id));
@@ -215,7 +219,7 @@ impl Keepers {
 
     fn begin(&mut self, shared: &Arc<Shared>, id: &ManagedId, stop: &CancellationToken) {
         self.begin_with(id, stop, |stop| {
-            keeper::run(Arc::clone(shared), id.clone(), stop)
+            supervisor::run(Arc::clone(shared), id.clone(), stop)
         });
     }
 
@@ -279,27 +283,27 @@ mod tests {
     #[tokio::test]
     async fn a_keeper_that_ended_may_be_begun_again_and_a_later_one_stays() {
         let stop = CancellationToken::new();
-        let mut keepers = Keepers::default();
-        keepers.begin_with(&id(), &stop, |_| async {});
-        keepers.one_ended().await;
-        assert!(keepers.running.is_empty());
-        keepers.begin_with(&id(), &stop, |stop| async move { stop.cancelled().await });
-        // The cluster went and came back before the end of its first keeper was seen.
-        keepers.retain(&Snapshot::default());
-        keepers.begin_with(&id(), &stop, |stop| async move { stop.cancelled().await });
-        keepers.one_ended().await;
-        assert!(keepers.running.contains_key(&id()));
+        let mut supervisors = Supervisors::default();
+        supervisors.begin_with(&id(), &stop, |_| async {});
+        supervisors.one_ended().await;
+        assert!(supervisors.running.is_empty());
+        supervisors.begin_with(&id(), &stop, |stop| async move { stop.cancelled().await });
+        // The cluster went and came back before the end of its first supervisor was seen.
+        supervisors.retain(&Snapshot::default());
+        supervisors.begin_with(&id(), &stop, |stop| async move { stop.cancelled().await });
+        supervisors.one_ended().await;
+        assert!(supervisors.running.contains_key(&id()));
     }
 
     #[test]
     fn a_control_plane_that_leaves_is_told_of_until_it_is_gone() {
         let say = watch::Sender::new(ClustersObserved::default());
-        let keepers = Keepers::default();
-        tell(&say, &keepers, &BTreeSet::from([id()]));
+        let supervisors = Supervisors::default();
+        tell(&say, &supervisors, &BTreeSet::from([id()]));
         let reason = "it is being removed".to_owned();
         let failed = Condition::Failed { reason };
         assert_eq!(say.borrow()[&id()].condition, failed);
-        tell(&say, &keepers, &BTreeSet::new());
+        tell(&say, &supervisors, &BTreeSet::new());
         assert!(say.borrow().is_empty());
     }
 }

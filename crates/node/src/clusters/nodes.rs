@@ -212,7 +212,7 @@ impl Registries {
                 self.serving.remove(id);
                 continue;
             };
-            let Ok(netns) = super::keeper::inode(&netns) else {
+            let Ok(netns) = super::supervisor::inode(&netns) else {
                 continue;
             };
             if self.serving.get(id).is_some_and(|(of, _)| *of == netns) {

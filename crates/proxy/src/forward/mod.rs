@@ -11,10 +11,10 @@ use lath_model::lattice::ProtocolVersion;
 
 use crate::breaker::Limit;
 use crate::connection::Connection;
+use crate::context::RequestContext;
 use crate::core::Core;
 use crate::ejection;
 use crate::engine::Source;
-use crate::flight::Flight;
 use crate::framing::Interim;
 use crate::head::{self, Provenance};
 use crate::meter::Meter;
@@ -32,8 +32,8 @@ use crate::upgrade::{self, Tunnel};
 use crate::upload::RequestBody;
 use crate::upstream::{Cause, Exchange, Lease, NotSent};
 
-/// A refusal and the flight that ends with it.
-pub(crate) type Refused = (Refusal, Box<Flight>);
+/// A refusal and the context that ends with it.
+pub(crate) type Refused = (Refusal, Box<RequestContext>);
 
 /// A request as the target gets to see it.
 pub(crate) struct Outbound {
@@ -45,7 +45,7 @@ pub(crate) struct Outbound {
     tried: Vec<u64>,
     /// Whether the target may switch to WebSockets.
     switches: bool,
-    flight: Box<Flight>,
+    context: Box<RequestContext>,
 }
 
 impl Outbound {
@@ -58,40 +58,40 @@ impl Outbound {
         vpc: &VpcState,
         route: Route,
         request: Request<Source>,
-        mut flight: Box<Flight>,
+        mut context: Box<RequestContext>,
     ) -> Result<Self, Refused> {
         let choice = route.choice();
         let Some((choice, group)) = choice.and_then(|c| c.group.as_ref().map(|group| (c, group)))
         else {
-            return Err((Refusal::no_target(), flight));
+            return Err((Refusal::no_target(), context));
         };
-        flight.grouped(group);
+        context.grouped(group);
         let over_http1 = group.version == ProtocolVersion::Http1;
         let switches = route.by_gateway && over_http1 && upgrade::is_asked(&request);
         let (mut parts, body) = request.into_parts();
         let to_http2 = group.version != ProtocolVersion::Http1;
         let client = &connection.client_header().value;
-        head::towards_target(&mut parts, client, to_http2, &flight.survey);
+        head::towards_target(&mut parts, client, to_http2, &context.scan);
         let traffic = route.traffic();
         if traffic.is_some_and(|it| it.prepare(&mut parts).is_err()) {
-            return Err((Refusal::path_too_long(), flight));
+            return Err((Refusal::path_too_long(), context));
         }
         if let Some(filters) = &choice.filters
             && filters.heads.prepare(&mut parts).is_err()
         {
-            return Err((Refusal::path_too_long(), flight));
+            return Err((Refusal::path_too_long(), context));
         }
         if to_http2 {
             head::name_scheme(&mut parts, group.secure);
-            let provenance = provenance(&route, choice, vpc, &flight);
-            provenance.add_to(&mut parts.headers, &flight.survey);
+            let provenance = provenance(&route, choice, vpc, &context);
+            provenance.add_to(&mut parts.headers, &context.scan);
         } else {
-            head::frame_body(&mut parts.headers, &body, &flight.survey);
+            head::frame_body(&mut parts.headers, &body, &context.scan);
         }
-        if let Some(identity) = flight.sender.header() {
+        if let Some(identity) = context.sender.header() {
             parts.headers.insert(head::LATTICE_IDENTITY, identity);
         }
-        if let Some(workload) = &flight.workload
+        if let Some(workload) = &context.workload
             && let Ok(id) = HeaderValue::from_str(&workload.spiffe_id)
         {
             parts.headers.insert(head::SPIFFE_ID, id);
@@ -101,12 +101,19 @@ impl Outbound {
         {
             client.write_to(&mutual.trust, &mut parts.headers);
         }
-        let mut body = RequestBody::new(body, Rc::clone(flight.meter()));
+        let mut body = RequestBody::new(body, Rc::clone(context.meter()));
         if traffic.is_some() {
-            let index = flight.core().index;
+            let index = context.core().index;
             for copy in route.mirrors(index) {
-                let provenance = provenance(&route, copy, vpc, &flight);
-                mirror::send(flight.core(), copy, &parts, &mut body, &provenance, &flight);
+                let provenance = provenance(&route, copy, vpc, &context);
+                mirror::send(
+                    context.core(),
+                    copy,
+                    &parts,
+                    &mut body,
+                    &provenance,
+                    &context,
+                );
             }
         }
         if switches {
@@ -120,7 +127,7 @@ impl Outbound {
             request: Some(Box::new(Request::from_parts(parts, body))),
             route,
             group,
-            flight,
+            context,
         })
     }
 }
@@ -130,49 +137,49 @@ pub(crate) fn provenance<'a>(
     route: &'a Route,
     choice: &'a Choice,
     vpc: &'a VpcState,
-    flight: &'a Flight,
+    context: &'a RequestContext,
 ) -> Provenance<'a> {
     Provenance {
-        client: flight.connection().client_header(),
+        client: context.connection().client_header(),
         port: &route.listener().port_header,
         proto: &route.listener().proto_header,
         network: &vpc.network_header,
         vpc: &vpc.vpc_header,
         target: &choice.header,
-        request_id: flight.request_id(),
+        request_id: context.request_id(),
     }
 }
 
 /// A request that is being sent.
 struct Sending<'a> {
     route: &'a Route,
-    flight: &'a Flight,
+    context: &'a RequestContext,
 }
 
 impl Exchange for Sending<'_> {
     fn meter(&self) -> &Rc<Meter> {
-        self.flight.meter()
+        self.context.meter()
     }
 
     fn goes_over_http1(&self, request: &Request<RequestBody>, lines: &mut Vec<u8>) {
-        let flight = self.flight;
+        let context = self.context;
         // A body for which the client waits to be asked is held back.
-        if flight.survey.expect && head::expects_continue(request.headers()) {
-            flight.meter().expect_continue();
+        if context.scan.expect && head::expects_continue(request.headers()) {
+            context.meter().expect_continue();
         }
-        if let (Some(choice), Some(vpc)) = (self.route.choice(), flight.vpc()) {
-            provenance(self.route, choice, vpc, flight).write_to(lines, &flight.survey);
+        if let (Some(choice), Some(vpc)) = (self.route.choice(), context.vpc()) {
+            provenance(self.route, choice, vpc, context).write_to(lines, &context.scan);
         }
     }
 
     fn pass_on(&self, interim: Vec<Interim>) -> bool {
-        self.flight.pass_on(interim)
+        self.context.pass_on(interim)
     }
 }
 
 impl Outbound {
     pub(crate) fn meter(&self) -> &Rc<Meter> {
-        self.flight.meter()
+        self.context.meter()
     }
 }
 
@@ -181,7 +188,7 @@ impl Outbound {
 /// # Errors
 /// What is answered instead.
 pub(crate) async fn forward(mut outbound: Outbound) -> Result<Response<Body>, Refused> {
-    let core = Rc::clone(outbound.flight.core());
+    let core = Rc::clone(outbound.context.core());
     let traffic = outbound.route.traffic();
     let delivered = match traffic.map(Arc::clone) {
         None => deliver(&core, &mut outbound).await,
@@ -192,7 +199,7 @@ pub(crate) async fn forward(mut outbound: Outbound) -> Result<Response<Body>, Re
         Ok((lease, response)) => answer(&core, response, lease, outbound).await,
         Err(refusal) => {
             let refusal = refusal.towards(outbound.group.version);
-            Err((refusal, outbound.flight))
+            Err((refusal, outbound.context))
         }
     }
 }
@@ -216,17 +223,17 @@ async fn deliver(
         };
         let Outbound {
             group,
-            flight,
+            context,
             route,
             ..
         } = outbound;
-        flight.picked(&target);
+        context.picked(&target);
         let note = |group: &GroupSlot, outcome| {
             if let Some(policy) = policy {
                 ejection::note(group, &members, policy, &target, outcome);
             }
         };
-        let shown = flight.shown().filter(|_| group.secure);
+        let shown = context.shown().filter(|_| group.secure);
         let opened = open(core, group, (&target, shown.as_ref()), wanted, policy);
         let Some(mut lease) = opened.await? else {
             note(group, Outcome::Gateway);
@@ -236,17 +243,20 @@ async fn deliver(
             }
             continue;
         };
-        flight.meter().touch();
+        context.meter().touch();
         let request = outbound.request.take().ok_or_else(Refusal::no_target)?;
         let keeps = may_be_lost(core, &request, &lease);
-        match lease.send(request, keeps, &Sending { route, flight }).await {
+        match lease
+            .send(request, keeps, &Sending { route, context })
+            .await
+        {
             Ok(response) => {
                 target.proved();
                 note(group, Outcome::of(response.status()));
                 return Ok((lease, response));
             }
             Err(failed) => {
-                if failed.speaks_against_target(lease.reused, flight.meter()) {
+                if failed.speaks_against_target(lease.reused, context.meter()) {
                     note(group, Outcome::Gateway);
                 }
                 let NotSent {
@@ -259,13 +269,13 @@ async fn deliver(
                     target.eject(core.config.ejection);
                 }
                 let written = lease.is_written();
-                let next = retriable(cause, recovered, spare, written, flight);
+                let next = retriable(cause, recovered, spare, written, context);
                 let left = match unseen {
                     true => &mut unseen_again,
                     false => &mut again,
                 };
                 let Some(next) = next.filter(|_| *left > 0) else {
-                    return Err(give_up(cause, flight));
+                    return Err(give_up(cause, context));
                 };
                 *left -= 1;
                 outbound.request = Some(next);
@@ -332,14 +342,14 @@ impl Outbound {
         (!has_failed && !target.is_ejected() && is_routable()).then(|| Arc::clone(target))
     }
 
-    /// As of [`Flight::admit`], where the group has a policy.
+    /// As of [`RequestContext::admit`], where the group has a policy.
     fn admit(&mut self, members: &Members) -> Result<(), Refusal> {
         match &members.policy {
             None => {
-                self.flight.leave_place();
+                self.context.leave_place();
                 Ok(())
             }
-            Some(policy) => self.flight.admit(policy),
+            Some(policy) => self.context.admit(policy),
         }
     }
 
@@ -347,7 +357,7 @@ impl Outbound {
     /// yet and may have waited for one, nor where it waits for the client's body itself.
     fn gave_none(&self) {
         let members = self.group.members.load();
-        let (Some(policy), Some(target)) = (&members.policy, self.flight.target()) else {
+        let (Some(policy), Some(target)) = (&members.policy, self.context.target()) else {
             return;
         };
         let may_have_waited = self.request.is_some() && policy.most(Limit::Connections).is_some();
@@ -370,7 +380,7 @@ impl Outbound {
             headers.insert(choice.header.name.clone(), choice.header.value.clone());
         }
         self.group = Arc::clone(group);
-        self.flight.grouped(group);
+        self.context.grouped(group);
         true
     }
 }
@@ -389,9 +399,9 @@ fn retriable(
     recovered: Option<Box<Request<RequestBody>>>,
     spare: Option<Box<Request<()>>>,
     written: bool,
-    flight: &Flight,
+    context: &RequestContext,
 ) -> Option<Box<Request<RequestBody>>> {
-    if flight.meter().client_failed.get() {
+    if context.meter().client_failed.get() {
         return None;
     }
     if let Some(request) = recovered {
@@ -399,12 +409,12 @@ fn retriable(
     }
     let lost = matches!(cause, Cause::Closed | Cause::Unreachable);
     let spare = spare.filter(|spare| lost && (!written || spare::is_safe(spare.method())))?;
-    let body = RequestBody::empty(Rc::clone(flight.meter()));
+    let body = RequestBody::empty(Rc::clone(context.meter()));
     Some(Box::new(spare.map(|()| body)))
 }
 
-fn give_up(cause: Cause, flight: &Flight) -> Refusal {
-    if flight.meter().client_failed.get() {
+fn give_up(cause: Cause, context: &RequestContext) -> Refusal {
+    if context.meter().client_failed.get() {
         let failure = Some(Failure::ClientConnectionClosed);
         return Refusal {
             failure,
@@ -423,16 +433,16 @@ fn told(
     traffic: &Traffic,
     route: &Route,
     group: &GroupSlot,
-    flight: &Flight,
+    context: &RequestContext,
     headers: &mut HeaderMap,
 ) {
     if let Some(rate) = route.rate {
         rate.add_to(headers);
     }
-    let (Some(sessions), Some(target)) = (&traffic.sessions, flight.target()) else {
+    let (Some(sessions), Some(target)) = (&traffic.sessions, context.target()) else {
         return;
     };
-    let secure = flight.connection().secured().is_some();
+    let secure = context.connection().secured().is_some();
     let before = route.session.as_deref();
     if let Some((name, value)) = sessions.of_response(before, &group.id, &target.key, secure) {
         match sessions.replaces() {
@@ -453,7 +463,7 @@ async fn answer(
     outbound: Outbound,
 ) -> Result<Response<Body>, Refused> {
     let Outbound {
-        flight,
+        context,
         mut route,
         group,
         switches,
@@ -468,38 +478,38 @@ async fn answer(
         let agreed = switches && upgrade::is_agreed(&head.headers);
         switched = lease.take().filter(|_| agreed).and_then(Lease::switched);
         if switched.is_none() {
-            return Err((Refusal::bad_gateway(Failure::TargetProtocolError), flight));
+            return Err((Refusal::bad_gateway(Failure::TargetProtocolError), context));
         }
     }
     let mut headers = std::mem::take(&mut head.headers);
-    head::towards_client(&mut headers, status, flight.request_id());
+    head::towards_client(&mut headers, status, context.request_id());
     if let Some(traffic) = route.traffic() {
         traffic.response.apply(&mut headers);
         if let Some(filters) = route.choice().and_then(|it| it.filters.as_ref()) {
             filters.response.apply(&mut headers);
         }
-        told(traffic, &route, &group, &flight, &mut headers);
+        told(traffic, &route, &group, &context, &mut headers);
     }
     if let Some(cors) = route.cors.take() {
         cors.add_to(&mut headers);
     }
-    flight.close_if(false, &mut headers);
-    let mut flight = flight;
-    flight.answered(status);
-    flight.sent_head(&headers);
-    flight.note_grpc_status(&headers);
+    context.close_if(false, &mut headers);
+    let mut context = context;
+    context.answered(status);
+    context.sent_head(&headers);
+    context.note_grpc_status(&headers);
     head.headers = headers;
     head.version = http::Version::default();
     let Some(lease) = lease else {
         upgrade::say(&mut head.headers);
         if let Some(target) = switched {
-            let connection = Rc::clone(flight.connection());
-            connection.switch_to(Box::new(Tunnel::new(target, flight)));
+            let connection = Rc::clone(context.connection());
+            connection.switch_to(Box::new(Tunnel::new(target, context)));
         }
         return Ok(Response::from_parts(head, Body::full(bytes::Bytes::new())));
     };
-    let http2 = flight.is_http2();
-    match Body::relay(incoming, lease, flight, core.config.short_body_wait).await {
+    let http2 = context.is_http2();
+    match Body::relay(incoming, lease, context, core.config.short_body_wait).await {
         Ok((body, breaks)) => {
             if breaks && !http2 {
                 let close = HeaderValue::from_static("close");
@@ -507,9 +517,9 @@ async fn answer(
             }
             Ok(Response::from_parts(head, body))
         }
-        Err((failure, mut flight)) => {
-            flight.unsend();
-            Err((Refusal::bad_gateway(failure), flight))
+        Err((failure, mut context)) => {
+            context.unsend();
+            Err((Refusal::bad_gateway(failure), context))
         }
     }
 }

@@ -41,7 +41,7 @@ pub(super) async fn deliver(
         // What a target may take in all, it may take in silence.
         meter.limit.set(meter.limit.get().max(longest));
     }
-    let end = timeouts.request.map(|it| outbound.flight.started() + it);
+    let end = timeouts.request.map(|it| outbound.context.started() + it);
     let retry = traffic.retry.as_ref();
     let mut again = retry.and_then(|it| Again::of(it, outbound, core));
     let mut _retrying = None;
@@ -121,7 +121,7 @@ impl<'a> Again<'a> {
             Ok((_, response)) => self.retry.is_on(response.status()),
             Err(refusal) => refusal.is_targets(),
         };
-        let is_over = outbound.flight.has_informed() || outbound.meter().client_failed.get();
+        let is_over = outbound.context.has_informed() || outbound.meter().client_failed.get();
         if !failed || is_over || self.done >= self.retry.attempts {
             return None;
         }
@@ -136,7 +136,7 @@ impl<'a> Again<'a> {
 
     /// Makes the request ready for another try.
     fn prepare(&self, outbound: &mut Outbound) {
-        let failed = outbound.flight.target().map(|it| it.serial);
+        let failed = outbound.context.target().map(|it| it.serial);
         outbound.tried.extend(failed);
         let mut request = Box::new(spare::head_of(&self.head).map(|()| {
             let meter = Rc::clone(outbound.meter());

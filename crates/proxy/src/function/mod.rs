@@ -18,8 +18,8 @@ use lath_feed::{EventVersion, FunctionGroup, Hidden, Invocation, Invoked};
 use uuid::Uuid;
 
 use crate::connection::Connection;
+use crate::context::RequestContext;
 use crate::engine::Source;
-use crate::flight::Flight;
 use crate::forward::{Refused, provenance};
 use crate::head;
 use crate::payload::Payload;
@@ -41,7 +41,7 @@ pub(crate) struct Call {
     route: Route,
     group: Arc<FunctionGroup>,
     vpc: Arc<VpcState>,
-    flight: Box<Flight>,
+    context: Box<RequestContext>,
 }
 
 impl Call {
@@ -54,36 +54,36 @@ impl Call {
         vpc: &Arc<VpcState>,
         (route, group): (Route, Arc<FunctionGroup>),
         request: Request<Source>,
-        mut flight: Box<Flight>,
+        mut context: Box<RequestContext>,
     ) -> Result<Self, Refused> {
         let choice = route.choice();
         let Some((choice, slot)) = choice.and_then(|c| c.group.as_ref().map(|slot| (c, slot)))
         else {
-            return Err((Refusal::no_target(), flight));
+            return Err((Refusal::no_target(), context));
         };
-        flight.grouped(slot);
+        context.grouped(slot);
         let (mut parts, body) = request.into_parts();
         let client = &connection.client_header().value;
-        head::towards_target(&mut parts, client, false, &flight.survey);
+        head::towards_target(&mut parts, client, false, &context.scan);
         parts.headers.remove(http::header::EXPECT);
         if route
             .traffic()
             .is_some_and(|it| it.prepare(&mut parts).is_err())
         {
-            return Err((Refusal::path_too_long(), flight));
+            return Err((Refusal::path_too_long(), context));
         }
         if let Some(filters) = &choice.filters
             && filters.heads.prepare(&mut parts).is_err()
         {
-            return Err((Refusal::path_too_long(), flight));
+            return Err((Refusal::path_too_long(), context));
         }
-        provenance(&route, choice, vpc, &flight).add_to(&mut parts.headers, &flight.survey);
+        provenance(&route, choice, vpc, &context).add_to(&mut parts.headers, &context.scan);
         if group.events == EventVersion::V1
-            && let Some(identity) = flight.sender.header()
+            && let Some(identity) = context.sender.header()
         {
             parts.headers.insert(head::LATTICE_IDENTITY, identity);
         }
-        if let Some(workload) = &flight.workload
+        if let Some(workload) = &context.workload
             && let Ok(id) = HeaderValue::from_str(&workload.spiffe_id)
         {
             parts.headers.insert(head::SPIFFE_ID, id);
@@ -93,19 +93,19 @@ impl Call {
         {
             client.write_to(&mutual.trust, &mut parts.headers);
         }
-        let body = RequestBody::new(body, Rc::clone(flight.meter()));
+        let body = RequestBody::new(body, Rc::clone(context.meter()));
         Ok(Self {
             parts,
             body,
             route,
             group,
             vpc: Arc::clone(vpc),
-            flight,
+            context,
         })
     }
 
     pub(crate) fn meter(&self) -> &Rc<crate::meter::Meter> {
-        self.flight.meter()
+        self.context.meter()
     }
 
     /// Runs the function, and gives the client what it answers.
@@ -115,7 +115,7 @@ impl Call {
     pub(crate) async fn run(mut self) -> Result<Response<Body>, Refused> {
         match self.answer().await {
             Ok(reply) => Ok(self.respond(reply)),
-            Err(refusal) => Err((refusal, self.flight)),
+            Err(refusal) => Err((refusal, self.context)),
         }
     }
 
@@ -126,7 +126,7 @@ impl Call {
         if !target.permitted {
             return Err(Refusal::not_connected());
         }
-        let core = Rc::clone(self.flight.core());
+        let core = Rc::clone(self.context.core());
         let functions = core.config.functions.as_ref();
         let functions = functions.ok_or_else(Refusal::no_target)?;
         let payload = self.event(&body);
@@ -181,13 +181,13 @@ impl Call {
             };
             let piece = upload.bytes().clone();
             drop(upload);
-            self.flight.meter().touch();
+            self.context.meter().touch();
             if whole.len() + piece.remaining() > PAYLOAD {
                 return Err(Refusal::too_large());
             }
             whole.extend_from_slice(&piece);
-            charged.push(Payload::charged(piece, self.flight.meter()));
-            if self.flight.meter().is_overloaded() {
+            charged.push(Payload::charged(piece, self.context.meter()));
+            if self.context.meter().is_overloaded() {
                 return Err(Refusal::overloaded());
             }
         }
@@ -204,7 +204,7 @@ impl Call {
             service: &self.route.entry.source.arn,
             group: target.map_or("", |it| &it.arn),
             source_vpc: &self.vpc.arn,
-            sender: &self.flight.sender,
+            sender: &self.context.sender,
         }
         .text(self.group.events)
     }
@@ -213,7 +213,7 @@ impl Call {
         let Self {
             parts,
             mut route,
-            mut flight,
+            mut context,
             ..
         } = self;
         let Reply {
@@ -221,7 +221,7 @@ impl Call {
             mut headers,
             body,
         } = reply;
-        head::towards_client(&mut headers, status, flight.request_id());
+        head::towards_client(&mut headers, status, context.request_id());
         if let Some(traffic) = route.traffic() {
             traffic.response.apply(&mut headers);
         }
@@ -244,14 +244,14 @@ impl Call {
             true => Bytes::new(),
             false => body,
         };
-        flight.close_if(false, &mut headers);
-        flight.answered(status);
-        flight.sent(body.len() as u64);
-        flight.sent_head(&headers);
-        let mut response = Response::new(Body::answer(Payload::charged(body, flight.meter())));
+        context.close_if(false, &mut headers);
+        context.answered(status);
+        context.sent(body.len() as u64);
+        context.sent_head(&headers);
+        let mut response = Response::new(Body::answer(Payload::charged(body, context.meter())));
         *response.status_mut() = status;
         *response.headers_mut() = headers;
-        flight.finish();
+        context.finish();
         response
     }
 }

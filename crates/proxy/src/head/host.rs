@@ -3,7 +3,7 @@
 use http::header::HeaderValue;
 use http::{Request, Version, header};
 
-use super::Survey;
+use super::HeaderScan;
 use crate::refusal::Refusal;
 
 /// The host that the client names, without the port: `:authority` or the absolute form first (RFC 9112 section
@@ -11,8 +11,8 @@ use crate::refusal::Refusal;
 ///
 /// # Errors
 /// Host is absent, repeated or malformed, or contradicts `:authority`.
-pub(crate) fn host<'a, B>(request: &'a Request<B>, survey: &Survey) -> Result<&'a [u8], Refusal> {
-    let header = match survey.hosts {
+pub(crate) fn host<'a, B>(request: &'a Request<B>, scan: &HeaderScan) -> Result<&'a [u8], Refusal> {
+    let header = match scan.hosts {
         0 => None,
         1 => request.headers().get(header::HOST),
         _ => return Err(Refusal::bad_request("Host is repeated\n")),
@@ -99,9 +99,9 @@ mod tests {
             request = request.header("host", *host);
         }
         let request = request.body(()).unwrap();
-        let survey = Survey::of(request.headers());
-        check(&request, &survey, false).ok()?;
-        let host = host(&request, &survey).ok()?;
+        let scan = HeaderScan::of(request.headers());
+        check(&request, &scan, false).ok()?;
+        let host = host(&request, &scan).ok()?;
         Some(String::from_utf8(host.to_vec()).unwrap())
     }
 

@@ -55,7 +55,7 @@ impl<B> Head for Seen<'_, B> {
 /// What one look over a request's headers finds out, so that nearly all later looks can be left out: each
 /// look-up by name hashes the name.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Survey {
+pub(crate) struct HeaderScan {
     /// As HTTP/1.1 would write the headers, with the empty line, in bytes.
     headers_size: u64,
     hosts: usize,
@@ -75,7 +75,7 @@ pub(crate) struct Survey {
     pub(crate) request_id: bool,
 }
 
-impl Survey {
+impl HeaderScan {
     pub(crate) fn of(headers: &HeaderMap) -> Self {
         let mut seen = Self {
             headers_size: 2,
@@ -122,7 +122,11 @@ impl Survey {
 ///
 /// # Errors
 /// The refusal, always a 400.
-pub(crate) fn check<B>(request: &Request<B>, survey: &Survey, secure: bool) -> Result<(), Refusal> {
+pub(crate) fn check<B>(
+    request: &Request<B>,
+    scan: &HeaderScan,
+    secure: bool,
+) -> Result<(), Refusal> {
     let headers = request.headers();
     if request.method() == Method::CONNECT {
         return Err(Refusal::bad_request("CONNECT is not supported\n"));
@@ -133,18 +137,18 @@ pub(crate) fn check<B>(request: &Request<B>, survey: &Survey, secure: bool) -> R
     }
     check_target(request, secure)?;
     if request.version() == Version::HTTP_2 {
-        check_http2_fields(survey)?;
+        check_http2_fields(scan)?;
     }
     // An authority alone is a target for CONNECT only (RFC 9112 section 3.2.3).
     if request.uri().path_and_query().is_none() {
         return Err(Refusal::bad_request("The request's target has no path\n"));
     }
-    if headers.len() > MAX_HEADERS || survey.headers_size > MAX_HEADER_BYTES {
+    if headers.len() > MAX_HEADERS || scan.headers_size > MAX_HEADER_BYTES {
         return Err(Refusal::bad_request(
             "The request has too many or too large headers\n",
         ));
     }
-    if survey.transfer_encoding
+    if scan.transfer_encoding
         && let Some(coding) = headers.get(header::TRANSFER_ENCODING)
         && !coding.as_bytes().eq_ignore_ascii_case(b"chunked")
     {
@@ -171,12 +175,10 @@ fn check_target<B>(request: &Request<B>, secure: bool) -> Result<(), Refusal> {
 
 /// RFC 9113 sections 8.1.1 and 8.2.1, as far as h2 does not see to it. In HTTP/1.1 the first is the guard's to
 /// find, and the second cannot be.
-fn check_http2_fields(survey: &Survey) -> Result<(), Refusal> {
+fn check_http2_fields(scan: &HeaderScan) -> Result<(), Refusal> {
     match () {
-        () if survey.content_lengths > 1 => {
-            Err(Refusal::bad_request("Content-Length is repeated\n"))
-        }
-        () if survey.padded => Err(Refusal::bad_request(
+        () if scan.content_lengths > 1 => Err(Refusal::bad_request("Content-Length is repeated\n")),
+        () if scan.padded => Err(Refusal::bad_request(
             "A header's value begins or ends with white space\n",
         )),
         () => Ok(()),
@@ -201,32 +203,32 @@ pub(crate) struct Provenance<'a> {
 
 impl Provenance<'_> {
     /// Without the client where the request names others before it: then it is at the end of that chain.
-    fn fields(&self, survey: &Survey) -> impl Iterator<Item = &Field> {
-        let client = (!survey.forwarded_for).then_some(self.client);
+    fn fields(&self, scan: &HeaderScan) -> impl Iterator<Item = &Field> {
+        let client = (!scan.forwarded_for).then_some(self.client);
         let others = [self.port, self.proto, self.network, self.target, self.vpc];
         client.into_iter().chain(others)
     }
 
     /// Takes what another says of the same request out of a head.
-    pub(crate) fn remove_from(&self, headers: &mut HeaderMap, survey: &Survey) {
-        for field in self.fields(survey) {
+    pub(crate) fn remove_from(&self, headers: &mut HeaderMap, scan: &HeaderScan) {
+        for field in self.fields(scan) {
             headers.remove(&field.name);
         }
         headers.remove(REQUEST_ID);
     }
 
     /// Adds it to a head of HTTP/2.
-    pub(crate) fn add_to(&self, headers: &mut HeaderMap, survey: &Survey) {
+    pub(crate) fn add_to(&self, headers: &mut HeaderMap, scan: &HeaderScan) {
         headers.reserve(7);
-        for field in self.fields(survey) {
+        for field in self.fields(scan) {
             headers.insert(field.name.clone(), field.value.clone());
         }
         headers.insert(REQUEST_ID, self.request_id.clone());
     }
 
     /// Writes it as lines of HTTP/1.1, for a head that has none of it, see [`towards_target`].
-    pub(crate) fn write_to(&self, lines: &mut Vec<u8>, survey: &Survey) {
-        for field in self.fields(survey) {
+    pub(crate) fn write_to(&self, lines: &mut Vec<u8>, scan: &HeaderScan) {
+        for field in self.fields(scan) {
             lines.extend_from_slice(&field.line);
         }
         lines.extend_from_slice(b"x-amzn-requestid: ");
@@ -241,17 +243,17 @@ pub(crate) fn towards_target(
     head: &mut http::request::Parts,
     client: &HeaderValue,
     to_http2: bool,
-    survey: &Survey,
+    scan: &HeaderScan,
 ) {
     // TE is one of those that belong to the connection.
-    let trailers = to_http2 && survey.hop_by_hop && wants_trailers(&head.headers);
-    if survey.hop_by_hop {
+    let trailers = to_http2 && scan.hop_by_hop && wants_trailers(&head.headers);
+    if scan.hop_by_hop {
         remove_hop_by_hop(&mut head.headers);
     }
-    if survey.reserved {
+    if scan.reserved {
         remove_those(&mut head.headers, imitates);
     }
-    if survey.expect && (to_http2 || head.version != Version::HTTP_11) {
+    if scan.expect && (to_http2 || head.version != Version::HTTP_11) {
         head.headers.remove(header::EXPECT);
     }
     if to_http2 {
@@ -261,12 +263,12 @@ pub(crate) fn towards_target(
         }
         name_authority(head);
     } else {
-        name_host(head, survey.cookies);
+        name_host(head, scan.cookies);
     }
-    if survey.forwarded_for {
+    if scan.forwarded_for {
         append_forwarded_for(&mut head.headers, client);
     }
-    if survey.provenance || survey.request_id {
+    if scan.provenance || scan.request_id {
         for name in [
             "x-forwarded-port",
             "x-forwarded-proto",
@@ -280,13 +282,13 @@ pub(crate) fn towards_target(
 
 /// Sees to it that a body reaches an HTTP/1.1 target: hyper leaves one of unknown length out for methods that
 /// seldom have one.
-pub(crate) fn frame_body<B: http_body::Body>(headers: &mut HeaderMap, body: &B, survey: &Survey) {
+pub(crate) fn frame_body<B: http_body::Body>(headers: &mut HeaderMap, body: &B, scan: &HeaderScan) {
     let is_empty = body.is_end_stream();
-    if !is_empty && survey.content_lengths == 0 {
+    if !is_empty && scan.content_lengths == 0 {
         let chunked = HeaderValue::from_static("chunked");
         headers.insert(header::TRANSFER_ENCODING, chunked);
     }
-    if is_empty && survey.expect {
+    if is_empty && scan.expect {
         headers.remove(header::EXPECT);
     }
 }
@@ -418,8 +420,8 @@ mod tests {
                 .header(name, HeaderValue::from_bytes(value.as_bytes()).unwrap())
                 .body(())
                 .unwrap();
-            let survey = Survey::of(request.headers());
-            let got = check(&request, &survey, false).is_err();
+            let scan = HeaderScan::of(request.headers());
+            let got = check(&request, &scan, false).is_err();
             assert_eq!(got, refused, "{name}: {value:?}");
         }
     }

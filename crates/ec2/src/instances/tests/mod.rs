@@ -22,7 +22,7 @@ use super::credits::DescribeInstanceCreditSpecifications;
 use super::describe::{DescribeInstances, describe};
 use super::power::*;
 use super::request::*;
-use super::shown::{InstanceItem, Reservation};
+use super::response::{InstanceItem, Reservation};
 use super::status::DescribeInstanceStatus;
 use super::type_catalogue::{DescribeInstanceTypeOfferings, DescribeInstanceTypes};
 use super::volumes::DescribeVolumes;

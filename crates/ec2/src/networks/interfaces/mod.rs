@@ -5,7 +5,7 @@ mod messages;
 mod operations;
 pub(crate) mod prefixes;
 mod private_addresses;
-mod shown;
+mod response;
 #[cfg(test)]
 mod tests;
 

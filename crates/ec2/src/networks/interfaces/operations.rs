@@ -13,7 +13,7 @@ use lath_wire::ApiError;
 use super::limits;
 use super::messages::*;
 use super::private_addresses::{self, add_addresses, count, ip};
-use super::{NewInterface, prefixes, refuse_managed, release, shown};
+use super::{NewInterface, prefixes, refuse_managed, release, response};
 use crate::Ec2;
 use crate::errors::{client, combination, invalid_parameter, invalid_value, missing};
 use crate::filter::Filter;
@@ -109,7 +109,7 @@ fn create(
     };
     let interface = ids::find::<NetworkInterface>(tx.view(), &id)?;
     Ok(CreateNetworkInterfaceResult {
-        network_interface: shown::item(&app.cell, tx.view(), &interface),
+        network_interface: response::item(&app.cell, tx.view(), &interface),
         client_token: op.client_token,
     })
 }
@@ -206,10 +206,10 @@ fn describe(
         let last = it.last_attachment.as_ref().filter(|last| {
             it.attachment.is_none() && sought.iter().any(|id| *id == last.id.as_str())
         });
-        let mut item = shown::item(&app.cell, view, it);
+        let mut item = response::item(&app.cell, view, it);
         item.attachment = item
             .attachment
-            .or_else(|| last.map(|last| shown::detached(it, last)));
+            .or_else(|| last.map(|last| response::detached(it, last)));
         Some(item)
     };
     let query = Query {
@@ -425,8 +425,8 @@ fn attribute(
             let value = interface.source_dest_check;
             answer.source_dest_check = Some(BooleanValue { value });
         }
-        Some("groupSet") => answer.groups = Some(shown::groups(view, &interface)),
-        Some("attachment") => answer.attachment = shown::attachment(&interface),
+        Some("groupSet") => answer.groups = Some(response::groups(view, &interface)),
+        Some("attachment") => answer.attachment = response::attachment(&interface),
         Some(other) => return Err(invalid_parameter("attribute", other, "Unknown attribute.")),
         None => return Err(missing("attribute")),
     }

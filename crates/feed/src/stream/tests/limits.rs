@@ -81,7 +81,7 @@ async fn what_is_kept_on_disk_is_looked_at_once() {
     // The only look comes after GRACE, later on a busy machine.
     tokio::time::sleep(Duration::from_secs(10)).await;
     // Were it read again with each try to reach control, this would be found.
-    Kept::at(&path).save(&snapshot(3, &[])).unwrap();
+    SnapshotFile::at(&path).save(&snapshot(3, &[])).unwrap();
     tokio::time::sleep(Duration::from_secs(1)).await;
     assert_eq!(*node.source.borrow(), Source::Nothing);
 }

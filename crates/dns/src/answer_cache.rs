@@ -19,7 +19,7 @@ const STALE: Duration = Duration::from_secs(24 * 3600);
 
 /// Addresses by name.
 #[derive(Default)]
-pub(crate) struct Kept(Mutex<HashMap<Name, Answer>>);
+pub(crate) struct AnswerCache(Mutex<HashMap<Name, Answer>>);
 
 struct Answer {
     addresses: Vec<Ipv4Addr>,
@@ -27,7 +27,7 @@ struct Answer {
     holds: Duration,
 }
 
-impl Kept {
+impl AnswerCache {
     fn all(&self) -> MutexGuard<'_, HashMap<Name, Answer>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -91,11 +91,11 @@ mod tests {
 
     #[test]
     fn an_answer_holds_for_as_long_as_it_says_and_longer_where_none_comes() {
-        let (kept, now) = (Kept::default(), Instant::now());
+        let (cache, now) = (AnswerCache::default(), Instant::now());
         let address = [Ipv4Addr::new(10, 0, 0, 1)];
-        kept.keep(&name("db.test."), &address, 30, now);
-        kept.keep(&name("long.test."), &address, 1_000_000, now);
-        kept.keep(&name("zero.test."), &address, 0, now);
+        cache.keep(&name("db.test."), &address, 30, now);
+        cache.keep(&name("long.test."), &address, 1_000_000, now);
+        cache.keep(&name("zero.test."), &address, 0, now);
         for (asked, after, fresh, stale) in [
             ("db.test.", 29, true, true),
             ("DB.Test.", 29, true, true),
@@ -107,20 +107,20 @@ mod tests {
             ("other.test.", 0, false, false),
         ] {
             let (asked, then) = (name(asked), now + Duration::from_secs(after));
-            let got = (kept.fresh(&asked, then), kept.stale(&asked, then));
+            let got = (cache.fresh(&asked, then), cache.stale(&asked, then));
             let got = (got.0.is_some(), got.1.is_some());
             assert_eq!(got, (fresh, stale), "{asked} after {after} s");
         }
-        kept.keep(&name("db.test."), &[], 30, now);
-        assert_eq!(kept.stale(&name("db.test."), now), None, "it has no more");
+        cache.keep(&name("db.test."), &[], 30, now);
+        assert_eq!(cache.stale(&name("db.test."), now), None, "it has no more");
     }
 
     #[test]
     fn several_addresses_take_turns() {
-        let (kept, now) = (Kept::default(), Instant::now());
+        let (cache, now) = (AnswerCache::default(), Instant::now());
         let all = [1, 2, 3].map(|last| Ipv4Addr::new(10, 0, 0, last));
-        kept.keep(&name("db.test."), &all, 30, now);
-        let first = |_| kept.fresh(&name("db.test."), now).unwrap()[0];
+        cache.keep(&name("db.test."), &all, 30, now);
+        let first = |_| cache.fresh(&name("db.test."), now).unwrap()[0];
         let mut seen: Vec<_> = (0..3).map(first).collect();
         seen.sort();
         assert_eq!(seen, all);
@@ -128,14 +128,14 @@ mod tests {
 
     #[test]
     fn names_have_a_bound() {
-        let (kept, now) = (Kept::default(), Instant::now());
+        let (cache, now) = (AnswerCache::default(), Instant::now());
         let address = [Ipv4Addr::new(10, 0, 0, 1)];
         for index in 0..MOST + 10 {
             let at = now + Duration::from_millis(index as u64);
-            kept.keep(&name(&format!("n{index}.test.")), &address, 30, at);
+            cache.keep(&name(&format!("n{index}.test.")), &address, 30, at);
         }
-        assert_eq!(kept.all().len(), MOST);
-        assert_eq!(kept.stale(&name("n9.test."), now), None);
-        assert!(kept.stale(&name("n10.test."), now).is_some());
+        assert_eq!(cache.all().len(), MOST);
+        assert_eq!(cache.stale(&name("n9.test."), now), None);
+        assert!(cache.stale(&name("n10.test."), now).is_some());
     }
 }

@@ -36,7 +36,7 @@ const GONE: &str = "gone-";
 const SWEEP: Duration = Duration::from_secs(60);
 
 /// Keeps functions as the newest snapshot wants them.
-pub struct Keeper {
+pub struct Supervisor {
     instances: Instances,
     archives: Archives,
     unpacked: PathBuf,
@@ -44,13 +44,13 @@ pub struct Keeper {
     say: watch::Sender<FunctionsObserved>,
 }
 
-impl std::fmt::Debug for Keeper {
+impl std::fmt::Debug for Supervisor {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Keeper").finish_non_exhaustive()
+        f.debug_struct("Supervisor").finish_non_exhaustive()
     }
 }
 
-impl Keeper {
+impl Supervisor {
     pub(crate) fn new(
         instances: Instances,
         archives: Archives,
@@ -153,7 +153,7 @@ struct Kept {
     preparing: bool,
 }
 
-/// An environment, as the keeper knows it.
+/// An environment, as the supervisor knows it.
 struct Lane {
     function: String,
     key: Key,

@@ -23,7 +23,7 @@ const INCOMPLETE: &str = "incomplete";
 
 /// What is known of the objects of one cluster.
 #[derive(Default)]
-pub(super) struct Kept {
+pub(super) struct ManagedObjects {
     /// The digest of the objects that were tried last, and when.
     tried: Option<(String, Instant)>,
     /// When all of them were last seen there.
@@ -45,7 +45,7 @@ struct Refused {
     momentary: bool,
 }
 
-impl Kept {
+impl ManagedObjects {
     /// Makes objects as they should be, and `slowly` what people change by hand.
     ///
     /// # Errors

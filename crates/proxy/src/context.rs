@@ -22,7 +22,7 @@ use crate::core::Core;
 use crate::counters::Count;
 use crate::framing::Interim;
 use crate::gate;
-use crate::head::{self, Survey};
+use crate::head::{self, HeaderScan};
 use crate::interim;
 use crate::meter::Meter;
 use crate::refusal::{Failure, Refusal};
@@ -31,7 +31,7 @@ use crate::state::{Entry, VpcState};
 use crate::upstream::{GatewayCertificate, Shown};
 
 /// One request. Dropped before it was finished, the client has gone.
-pub(crate) struct Flight {
+pub(crate) struct RequestContext {
     core: Rc<Core>,
     connection: Rc<Connection>,
     meter: Rc<Meter>,
@@ -58,7 +58,7 @@ pub(crate) struct Flight {
     interim: bool,
     /// Whether it got one.
     informed: Cell<bool>,
-    pub(crate) survey: Survey,
+    pub(crate) scan: HeaderScan,
     request_id: HeaderValue,
     status: u16,
     grpc_status: Option<u32>,
@@ -76,12 +76,12 @@ struct Said {
     user_agent: Option<String>,
 }
 
-impl Flight {
+impl RequestContext {
     pub(crate) fn begin<B: http_body::Body>(
         core: &Rc<Core>,
         connection: &Rc<Connection>,
         request: &Request<B>,
-        survey: &Survey,
+        scan: &HeaderScan,
     ) -> Box<Self> {
         let started = Instant::now();
         core.clock.set(started);
@@ -89,7 +89,7 @@ impl Flight {
         core.totals.add(Count::Requests, 1);
         core.totals.add(Count::ActiveRequests, 1);
         let http2 = request.version() == Version::HTTP_2;
-        let meter = Meter::begin(connection, &core.exchanges, survey.head_size(request));
+        let meter = Meter::begin(connection, &core.exchanges, scan.head_size(request));
         meter.unread.set(!request.body().is_end_stream());
         Box::new(Self {
             meter,
@@ -111,8 +111,8 @@ impl Flight {
             http2,
             interim: request.version() == Version::HTTP_11,
             informed: Cell::new(false),
-            survey: *survey,
-            request_id: request_id(request.headers(), survey, core),
+            scan: *scan,
+            request_id: request_id(request.headers(), scan, core),
             status: 400,
             grpc_status: None,
             failure: None,
@@ -226,7 +226,7 @@ impl Flight {
     fn listen<B>(&mut self, request: &Request<B>) {
         if self.said.is_none() {
             self.meter.timed.set(true);
-            self.said = Some(Box::new(Said::of(request, &self.survey)));
+            self.said = Some(Box::new(Said::of(request, &self.scan)));
         }
     }
 
@@ -426,7 +426,7 @@ impl Flight {
     }
 }
 
-impl Drop for Flight {
+impl Drop for RequestContext {
     fn drop(&mut self) {
         if !self.done {
             let aborted = self.connection.is_aborted();
@@ -441,8 +441,8 @@ impl Drop for Flight {
 }
 
 impl Said {
-    fn of<B>(request: &Request<B>, survey: &Survey) -> Self {
-        let host = head::host(request, survey).ok();
+    fn of<B>(request: &Request<B>, scan: &HeaderScan) -> Self {
+        let host = head::host(request, scan).ok();
         Self {
             host: host.map(|host| String::from_utf8_lossy(host).into_owned()),
             method: request.method().to_string(),
@@ -459,8 +459,8 @@ fn start_of(taken: Duration) -> Timestamp {
 }
 
 /// A client's id is kept, cut at 512 bytes.
-fn request_id(headers: &HeaderMap, survey: &Survey, core: &Core) -> HeaderValue {
-    if !survey.request_id {
+fn request_id(headers: &HeaderMap, scan: &HeaderScan, core: &Core) -> HeaderValue {
+    if !scan.request_id {
         return core.ids.next();
     }
     match headers.get("x-amzn-requestid") {

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 /// Zones and health, always the newest. Cheap to clone.
 #[derive(Clone)]
-pub(crate) struct Truth {
+pub(crate) struct ZoneState {
     zones: Arc<ArcSwap<Zones>>,
     verdicts: Option<watch::Receiver<Arc<HealthVerdicts>>>,
     targets: Option<HealthReceiver>,
@@ -25,7 +25,7 @@ pub(crate) struct Health {
     targets: Option<Arc<lath_health::HealthView>>,
 }
 
-impl Truth {
+impl ZoneState {
     /// Without health everything is healthy.
     pub(crate) fn new(snapshots: &SnapshotReceiver) -> Self {
         let zones = Zones::new(&snapshots.borrow());

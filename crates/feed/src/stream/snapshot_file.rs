@@ -56,11 +56,11 @@ impl Former {
 
 /// The file. It holds what snapshots hold, user data and private keys included: mode 0600.
 #[derive(Debug, Clone)]
-pub struct Kept {
+pub struct SnapshotFile {
     path: PathBuf,
 }
 
-impl Kept {
+impl SnapshotFile {
     /// The file at `path`, which need not exist.
     pub fn at(path: &Path) -> Self {
         Self {
@@ -197,7 +197,7 @@ mod tests {
     async fn a_snapshot_that_could_not_be_written_is_written_once_it_can_be() {
         let directory = tempfile::tempdir().unwrap();
         let later = directory.path().join("later");
-        let kept = Kept::at(&later.join("snapshot.cbor"));
+        let kept = SnapshotFile::at(&later.join("snapshot.cbor"));
         let snapshot = Snapshot {
             version: 7,
             region: "us-east-1".into(),
@@ -222,7 +222,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn what_a_node_has_of_the_same_version_is_written_when_it_is_another_thing() {
         let directory = tempfile::tempdir().unwrap();
-        let kept = Kept::at(&directory.path().join("snapshot.cbor"));
+        let kept = SnapshotFile::at(&directory.path().join("snapshot.cbor"));
         let mut snapshot = Snapshot {
             version: 7,
             region: "us-east-1".into(),
@@ -274,7 +274,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("snapshot.cbor");
         fs::write(&path, frame::encode(&value).unwrap()).unwrap();
-        let snapshot = Kept::at(&path).look("").unwrap().unwrap();
+        let snapshot = SnapshotFile::at(&path).look("").unwrap().unwrap();
         let of = |vpc: &VpcId| snapshot.name_sharing.get(vpc).cloned().unwrap_or_default();
         let shares = |a: &VpcId, b: &VpcId| !of(a).is_disjoint(&of(b));
         assert!(shares(&one, &two) && shares(&one, &three));
@@ -315,7 +315,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("snapshot.cbor");
         fs::write(&path, frame::encode(&whole).unwrap()).unwrap();
-        let read = Kept::at(&path).look("").unwrap().unwrap();
+        let read = SnapshotFile::at(&path).look("").unwrap().unwrap();
         assert!(read.hosted_zones.contains_key(&id));
         let names: Vec<&str> = read.records_of(&id).map(|(name, _)| name).collect();
         assert_eq!(names, ["www.a.test."]);

@@ -20,8 +20,8 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::authentication::Authentication;
 use super::endpoint::Endpoint;
-use super::kept::Kept;
 use super::logs::Logs;
+use super::managed_objects::ManagedObjects;
 use super::pods::Followed;
 use super::services::pod_groups::Decided;
 use super::webhook::Knowledge;
@@ -49,7 +49,7 @@ enum Trouble {
 }
 
 /// What was made for one cluster.
-struct Keeper {
+struct Supervisor {
     shared: Arc<Shared>,
     id: ManagedId,
     knowledge: Arc<Knowledge>,
@@ -65,7 +65,7 @@ struct Keeper {
     /// The boot of control's that was ready, and since when one is not.
     ready: Option<u64>,
     unready_since: Instant,
-    kept: Kept,
+    objects: ManagedObjects,
     looked_slowly: Option<Instant>,
     told: Option<String>,
     logs: Logs,
@@ -89,7 +89,7 @@ struct Known {
 pub(super) async fn run(shared: Arc<Shared>, id: ManagedId, stop: CancellationToken) {
     let mut snapshots = shared.parts.snapshots.clone();
     let mut draining = shared.parts.draining.clone();
-    let mut keeper = Keeper {
+    let mut supervisor = Supervisor {
         shared,
         id: id.clone(),
         knowledge: Arc::default(),
@@ -102,40 +102,40 @@ pub(super) async fn run(shared: Arc<Shared>, id: ManagedId, stop: CancellationTo
         told_waiting: None,
         ready: None,
         unready_since: Instant::now(),
-        kept: Kept::default(),
+        objects: ManagedObjects::default(),
         looked_slowly: None,
         told: None,
         logs: Logs::default(),
         authentication: Authentication::default(),
         decided: Arc::default(),
     };
-    let decided = Arc::clone(&keeper.decided);
+    let decided = Arc::clone(&supervisor.decided);
     loop {
         let snapshot = Arc::clone(&snapshots.borrow_and_update());
         let Some(wanted) = snapshot.control_planes.get(&id) else {
             return;
         };
         let boot = wanted.boot;
-        let look = keeper.look(&snapshot, wanted);
+        let look = supervisor.look(&snapshot, wanted);
         let Some(outcome) = stop.run_until_cancelled(look).await else {
             return;
         };
-        keeper.say(&snapshot, wanted, outcome);
-        let parts = &keeper.shared.parts;
-        let decisions = keeper.knowledge.take_lines();
+        supervisor.say(&snapshot, wanted, outcome);
+        let parts = &supervisor.shared.parts;
+        let decisions = supervisor.knowledge.take_lines();
         let to = (&parts.instances, &*parts.sink, &parts.clock);
-        keeper.logs.ship(to, wanted, decisions).await;
+        supervisor.logs.ship(to, wanted, decisions).await;
         tokio::select! {
             () = stop.cancelled() => return,
             gone = snapshots.changed() => if gone.is_err() { return },
             Ok(()) = draining.changed() => {}
             () = decided.changed.notified() => {}
-            () = tokio::time::sleep(keeper.period(boot)) => {}
+            () = tokio::time::sleep(supervisor.period(boot)) => {}
         }
     }
 }
 
-impl Keeper {
+impl Supervisor {
     /// How long nothing may happen until it looks again.
     fn period(&self, boot: u64) -> Duration {
         let is_starting = self.ready != Some(boot) && self.unready_since.elapsed() < STARTING;
@@ -210,8 +210,8 @@ impl Keeper {
                 tracing::warn!(cluster = wanted.name, ?work, %error, "a node cannot be changed");
             }
         }
-        let kept = self.kept.ensure(client, wanted, slowly);
-        kept.await.map_err(not_ready)?;
+        let ensured = self.objects.ensure(client, wanted, slowly);
+        ensured.await.map_err(not_ready)?;
         let told = self
             .authentication
             .ensure(instances, client, wanted, slowly);
@@ -222,7 +222,7 @@ impl Keeper {
         if self.ready == Some(wanted.boot) {
             return Ok(());
         }
-        if let Some(reason) = self.kept.awaited() {
+        if let Some(reason) = self.objects.awaited() {
             return Err(Trouble::Starting(reason));
         }
         // The first that its controllers make; without it no pod can be made.
@@ -335,7 +335,7 @@ impl Keeper {
                 Condition::Failed { reason }
             }
         };
-        let mut refused_addons = self.kept.refused_addons(wanted);
+        let mut refused_addons = self.objects.refused_addons(wanted);
         if wanted.has_pod_identity_agent() {
             let reason = self.shared.agents.missing(&self.nodes);
             refused_addons.extend(reason.map(|it| (POD_IDENTITY_AGENT.to_owned(), it)));
