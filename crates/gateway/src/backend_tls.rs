@@ -55,8 +55,9 @@ fn services_of(at: &Name, policy: &BackendTls) -> BTreeSet<Name> {
 
 /// The Services that a route's rules name.
 fn backends(kind: RouteKind, name: &Name, route: &Route) -> BTreeSet<Name> {
-    // What is passed on has TLS of its client's.
-    let rules = route.spec.rules.iter().filter(|_| kind != RouteKind::Tls);
+    // What is passed on has TLS of its client's, or none.
+    let rules = route.spec.rules.iter();
+    let rules = rules.filter(|_| !kind.is_of_connections());
     let backends = rules.flat_map(Rule::backends);
     let services = backends.filter_map(|it| backend_of(it, name));
     let services = services.filter(|(kind, _)| *kind == BackendKind::Service);

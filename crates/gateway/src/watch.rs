@@ -39,6 +39,12 @@ pub(crate) struct Unread {
 }
 
 impl Unread {
+    /// Counts one more.
+    fn ticket(self: &Arc<Self>) -> Ticket {
+        self.left.fetch_add(1, Ordering::AcqRel);
+        Ticket(Some(Arc::clone(self)))
+    }
+
     fn one_less(&self) {
         if self.left.fetch_sub(1, Ordering::AcqRel) == 1 {
             self.none.notify_waiters();
@@ -224,11 +230,14 @@ async fn follow<F, K, T>(
                     ticket.punch();
                 }
                 if plural == kinds::backend_tls_policy().plural && forbidden(&error) {
-                    // A role that was written before they were read: as then, none counts.
-                    tracing::warn!(
-                        "BackendTLSPolicies do not count, and targets are not verified, until the role allows to get, list and watch backendtlspolicies"
-                    );
-                    ticket.punch();
+                    if app.settings.has_addresses() {
+                        // Taken for none, they would let requests go to whom nobody verified.
+                        tracing::error!(
+                            "nothing is changed in VPC Lattice until the role allows to get, list and watch backendtlspolicies"
+                        );
+                    } else {
+                        ticket.punch();
+                    }
                 }
                 if plural == PODS && forbidden(&error) {
                     // A role that was written before pods were read: all but their gates can be had without.
@@ -318,7 +327,7 @@ fn resource<P, U>(
     U: Clone + Default + DeserializeOwned + Debug + Send + Sync + 'static,
 {
     let app = Arc::clone(app);
-    let mut ticket = Ticket(Some(Arc::clone(unread)));
+    let mut ticket = unread.ticket();
     tokio::spawn(async move {
         let form = served(&app.client, &forms, &mut ticket).await;
         app.serves(&form);
@@ -351,7 +360,7 @@ fn some<K, T>(
     K::DynamicType: Default,
     T: Send + Sync + 'static,
 {
-    let ticket = Ticket(Some(Arc::clone(unread)));
+    let ticket = unread.ticket();
     let plural = K::plural(&K::DynamicType::default()).into_owned();
     let opened: Opened<K, K> = |it| DeserializeGuard(Ok(it));
     tokio::spawn(follow(
@@ -373,7 +382,7 @@ fn pods(app: &Arc<App>, unread: &Arc<Unread>) {
             (&a.uid, a.ready_otherwise, a.is_open()) != (&b.uid, b.ready_otherwise, b.is_open())
         },
     };
-    let ticket = Ticket(Some(Arc::clone(unread)));
+    let ticket = unread.ticket();
     let api = Api::all_with(app.client.clone(), &gates::pods());
     let opened: Opened<DeserializeGuard<Gated>, _> = |it| it;
     let all = watcher::Config::default();
@@ -433,9 +442,11 @@ where
 /// Begins all watches.
 pub(crate) fn begin(app: &Arc<App>) -> Arc<Unread> {
     let unread = &Arc::new(Unread {
-        left: AtomicUsize::new(21 + 2 * usize::from(app.settings.has_addresses())),
+        left: AtomicUsize::new(0),
         none: Notify::new(),
     });
+    // Of its own, so that the last one is not counted down before all have begun.
+    let mut begun = unread.ticket();
     let forms = |kind: RouteKind| {
         VERSIONS
             .iter()
@@ -597,5 +608,6 @@ pub(crate) fn begin(app: &Arc<App>) -> Arc<Unread> {
         };
         plain(app, unread, all::<core::ConfigMap>(&app.client), kept);
     }
+    begun.punch();
     Arc::clone(unread)
 }

@@ -104,16 +104,18 @@ pub(crate) fn entry(domain_name: &str) -> DnsEntry {
 /// The address in 169.254.171.0/24 that the fewest services have. `.0` and `.255` are no hosts and `.1` is
 /// where the proxy's own connections come from. Services that share an address are told apart by host.
 pub(crate) fn free_address(view: &View) -> Ipv4Addr {
-    let holders = |address: &Ipv4Addr| {
-        let text = address.to_string();
-        let own = view.count_by::<Service>("address", &text);
-        own + view.count_by::<ForeignAddress>("address", &text)
-    };
     let all = (2..=254_u8).map(|last| Ipv4Addr::new(169, 254, 171, last));
     // A gateway takes what comes to its address, but for what names another service there.
     let gateways = gateway::addresses(view);
-    let rank = |address: &Ipv4Addr| (gateways.contains_key(address), holders(address));
+    let rank = |address: &Ipv4Addr| (gateways.contains_key(address), holders(view, *address));
     all.min_by_key(rank).expect("the range is not empty")
+}
+
+/// How many services have an address, those of other regions included.
+pub(crate) fn holders(view: &View, address: Ipv4Addr) -> usize {
+    let text = address.to_string();
+    let own = view.count_by::<Service>("address", &text);
+    own + view.count_by::<ForeignAddress>("address", &text)
 }
 
 fn created(cell: &Cell, service: &Service) -> CreateServiceOutput {

@@ -71,6 +71,8 @@ pub(crate) struct Connection {
     pub(crate) lingers: Cell<bool>,
     /// Whether the client may still have to shake hands.
     opening: Cell<bool>,
+    /// Whether it carries TCP of which nothing is read.
+    opaque: Cell<bool>,
     rare: OnceCell<Box<Rare>>,
     slot: Slot,
 }
@@ -101,6 +103,7 @@ impl Connection {
             seam: Seam::default(),
             lingers: Cell::new(false),
             opening: Cell::new(true),
+            opaque: Cell::new(false),
             rare: OnceCell::new(),
             slot,
         }
@@ -195,9 +198,9 @@ impl Connection {
             Order::Serve if self.listening.is_closed() => {
                 self.finish(now + config.listener_drain);
             }
-            // Connections to resources grow as old as they like.
+            // What carries TCP grows as old as its ends like.
             Order::Serve
-                if self.listening.resource().is_none()
+                if !self.carries_tcp()
                     && now.saturating_duration_since(self.born)
                         > config.max_connection_lifetime =>
             {
@@ -207,7 +210,7 @@ impl Connection {
                 self.tell(Order::Abort);
             }
             // What is carried for others is not ended in the middle of what comes later.
-            Order::Serve if self.listening.resource().is_some() && self.is_idle(now) => {
+            Order::Serve if self.carries_tcp() && self.is_idle(now) => {
                 self.tell(Order::Abort);
             }
             Order::Serve if self.is_idle(now) => self.finish(now + config.lifetime_grace),
@@ -218,6 +221,15 @@ impl Connection {
             Order::Serve if self.is_tired(now, &config.limits) => self.wake(),
             Order::Serve | Order::Finish(_) | Order::Abort => {}
         }
+    }
+
+    /// It carries TCP of which nothing is read.
+    pub(crate) fn set_opaque(&self) {
+        self.opaque.set(true);
+    }
+
+    fn carries_tcp(&self) -> bool {
+        self.opaque.get() || self.listening.resource().is_some()
     }
 
     /// Whether its handshake takes too long.

@@ -40,6 +40,12 @@ pub(crate) async fn pass(core: &Rc<Core>, connection: &Rc<Connection>, passed: P
     let found = vpc.network.as_ref().and_then(|network| {
         let name = passed.server_name.as_deref().map(str::as_bytes);
         if let Some(gateway) = network.gateway(connection.listening.at(), name) {
+            // It may have become another one since the connection came.
+            if gateway.protocol != ListenerProtocol::TlsPassthrough
+                || gateway.opaque != name.is_none()
+            {
+                return None;
+            }
             let (entry, place, _) = gateway.passed(name.unwrap_or_default())?;
             return Some((Arc::clone(entry), place));
         }
@@ -56,6 +62,9 @@ pub(crate) async fn pass(core: &Rc<Core>, connection: &Rc<Connection>, passed: P
         return;
     };
     connection.set_idle_timeout(entry.idle_timeout);
+    if passed.server_name.is_none() {
+        connection.set_opaque();
+    }
     let mut journey = Journey {
         core,
         connection,

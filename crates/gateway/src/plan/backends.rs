@@ -103,7 +103,7 @@ impl<'a> Builder<'a> {
         let entrances = accepting.filter(|it| settings.has_entrances(&it.controller));
         let mut entrances = entrances.peekable();
         Self {
-            verifies: kind != RouteKind::Tls && entrances.peek().is_some(),
+            verifies: !kind.is_of_connections() && entrances.peek().is_some(),
             shown: entrances.find_map(|it| shown::arn(world, &it.name, &it.gateway)),
             world,
             settings,

@@ -203,25 +203,31 @@ pub(crate) fn addresses(view: &View) -> BTreeMap<Ipv4Addr, usize> {
 }
 
 /// A listener may have become an entrance: it takes what comes to its service's address, so that no other service with
-/// entrances is there. Services share addresses only when there are more than 253.
+/// entrances is there. Services share addresses only when there are more than 253. Where TCP is carried, nothing tells services
+/// apart: then no other one is there at all.
 ///
 /// # Errors
-/// `ServiceQuotaExceededException`: each address has such a service already.
+/// `ServiceQuotaExceededException`: each address has such a service already, or, for TCP, any service.
 pub(crate) fn settle(tx: &mut Tx, record: &Listener) -> Result<(), ApiError> {
-    if record.gateway.is_none() {
+    let Some(gateway) = &record.gateway else {
         return Ok(());
-    }
+    };
+    let opaque = gateway.opaque;
     let Some(service) = tx.get::<Service>(record.service.as_str()) else {
         return Ok(());
     };
-    if addresses(tx.view())
-        .get(&service.address)
-        .is_none_or(|count| *count < 2)
-    {
+    let gateways = addresses(tx.view());
+    let is_crowded = opaque && service::holders(tx.view(), service.address) > 1;
+    if !is_crowded && gateways.get(&service.address).is_none_or(|it| *it < 2) {
         return Ok(());
     }
     let address = service::free_address(tx.view());
-    if addresses(tx.view()).contains_key(&address) {
+    if opaque && service::holders(tx.view(), address) > 0 {
+        return Err(fault::refused(
+            "Each of the 253 addresses of services has one already, and a gateway of TCP needs its own",
+        ));
+    }
+    if gateways.contains_key(&address) {
         return Err(fault::refused(
             "Each of the 253 addresses of services has a gateway already",
         ));
