@@ -427,6 +427,22 @@ fn import(authority: &Authority, names: &[&str]) -> (ImportCertificate, PrivateK
 }
 
 #[tokio::test]
+async fn in_extended_mode_a_certificate_may_come_without_its_chain() {
+    let mut app = lab().await;
+    app.cell.mode = lath_control::Mode::Extended;
+    let foreign = Authority::random(hands().now()).unwrap();
+    let alone = ImportCertificate {
+        certificate_chain: None,
+        ..import(&foreign, &["www.example.com"]).0
+    };
+    let arn = call(&app, alone).await.unwrap().certificate_arn.unwrap();
+    let view = app.cell.db.view();
+    assert_eq!(usable(&app.cell, &view, &arn).unwrap().chain.len(), 1);
+    // There is nothing above it that could be trusted.
+    assert!(crate::trusted(&app.cell, &view, &arn).is_err());
+}
+
+#[tokio::test]
 async fn imports_are_verified() {
     let app = lab().await;
     let foreign = Authority::random(hands().now()).unwrap();
