@@ -311,7 +311,7 @@ mod tests {
 
     #[test]
     fn a_new_import_is_found() {
-        let own = "[dependencies]\nlath-model.workspace = true\n";
+        let own = "[dependencies]\nlath-clock.workspace = true\nlath-model.workspace = true\n";
         assert_eq!(found("drill", own), Vec::<String>::new());
         for more in [
             "lath-store.workspace = true",
@@ -333,13 +333,13 @@ mod tests {
 
     #[test]
     fn tests_have_a_table_too() {
-        let own = "[dependencies]\nlath-model.workspace = true\n";
+        let own = "[dependencies]\nlath-clock.workspace = true\nlath-model.workspace = true\n";
         let more = "[dev-dependencies]\nlath-wire.workspace = true\n";
         assert_eq!(
             found("drill", &format!("{own}{more}")),
             ["a test of drill imports wire: the table does not have that"]
         );
-        let control = "[dependencies]\nlath-ca.workspace = true\n\
+        let control = "[dependencies]\nlath-ca.workspace = true\nlath-clock.workspace = true\n\
                        lath-feed.workspace = true\nlath-model.workspace = true\n\
                        lath-store.workspace = true\nlath-tasks.workspace = true\n\
                        lath-wire.workspace = true\n\

@@ -218,7 +218,7 @@ async fn budgets_hold_up_the_end_of_a_group_only_while_pods_can_go_elsewhere() {
     lab.get("DELETE", &format!("{GROUPS}/others"), Value::Null)
         .await;
     lab.pass().await;
-    lab.pass().await;
+    lab.pass_after(60).await;
     assert_eq!(forced(&lab), 2);
     assert!(
         running(&lab)
