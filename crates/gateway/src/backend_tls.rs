@@ -356,7 +356,7 @@ fn entries(world: &World, settings: &Settings, name: &Name, policy: &BackendTls)
     let accepted = against(world, name, policy).unwrap_or_else(|| judged.accepted.clone());
     for (gateway, controller) in world.ancestors(settings, name, policy) {
         if entries.len() == MOST_ANCESTORS {
-            tracing::warn!(policy = %name, %gateway, "a BackendTLSPolicy's status has no room for what is said of a Gateway");
+            tracing::warn!(%name, %gateway, "a BackendTLSPolicy's status has no room for what is said of a Gateway");
             break;
         }
         let new = match settings.has_entrances(&controller) {

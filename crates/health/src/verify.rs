@@ -113,7 +113,7 @@ fn server_name(host: &str) -> Option<ServerName<'static>> {
     let found = ServerName::try_from(host.to_owned()).ok();
     if found.is_none() {
         tracing::error!(
-            host,
+            name = host,
             "targets are to be asked for a name that is none: they cannot be connected"
         );
     }

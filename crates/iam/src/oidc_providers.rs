@@ -393,13 +393,11 @@ mod tests {
         ] {
             assert_eq!(code(url).unwrap(), url["https://".len()..], "{url}");
         }
-        let long = format!("https://{}.com", "a".repeat(250));
         for (url, want) in [
             ("", "ValidationError"),
             ("example.com", "ValidationError"),
             ("https://", "ValidationError"),
             ("https:///path", "ValidationError"),
-            (&long, "ValidationError"),
             ("http://example.com", "InvalidInput"),
             ("HTTPS://example.com", "InvalidInput"),
             ("https://user:pass@example.com", "InvalidInput"),

@@ -284,11 +284,6 @@ async fn what_is_not_there_is_refused() {
             "mandatory parameters",
         ),
         (
-            with(|op| op.timeout = Some(0)),
-            "ValidationException",
-            "'timeout'",
-        ),
-        (
             with(|op| op.publish = Some(true)),
             "InvalidParameterValueException",
             "Publish",

@@ -200,7 +200,7 @@ pub(crate) fn shown(
 ) -> Option<feed::Certificate> {
     let found = lath_acm::usable(cell, view, arn);
     if let Err(reason) = &found {
-        tracing::error!(holder, certificate = arn, %reason, "targets that ask for a certificate are not shown it: it cannot be used");
+        tracing::error!(resource.arn = holder, certificate.arn = arn, %reason, "targets that ask for a certificate are not shown it: it cannot be used");
     }
     found.ok().map(|it| in_feed(&it))
 }

@@ -522,13 +522,6 @@ async fn bad_log_calls_get_the_services_errors() {
     );
     assert_eq!(
         code(
-            lab.refused::<logs::CreateLogGroup>(json!({"logGroupName": "a b"}))
-                .await
-        ),
-        bad
-    );
-    assert_eq!(
-        code(
             lab.refused::<logs::DeleteLogGroup>(json!({"logGroupName": "x"}))
                 .await
         ),
@@ -553,13 +546,6 @@ async fn bad_log_calls_get_the_services_errors() {
         none
     );
     assert_eq!(
-        code(
-            lab.refused::<logs::CreateLogStream>(stream("g", "a:b"))
-                .await
-        ),
-        bad
-    );
-    assert_eq!(
         code(lab.refused::<logs::DeleteLogStream>(stream("g", "s")).await),
         none
     );
@@ -573,7 +559,7 @@ async fn bad_log_calls_get_the_services_errors() {
         code(lab.refused::<logs::PutLogEvents>(put.clone()).await),
         none
     );
-    put["logEvents"] = json!([]);
+    put["logEvents"] = json!([{"timestamp": 2, "message": "m"}, {"timestamp": 1, "message": "m"}]);
     assert_eq!(code(lab.refused::<logs::PutLogEvents>(put).await), bad);
     let filter = json!({"logGroupName": "g", "filterPattern": "{"});
     assert_eq!(

@@ -26,9 +26,9 @@ use crate::head::{self, HeaderScan};
 use crate::interim;
 use crate::meter::Meter;
 use crate::refusal::{Failure, Refusal};
+use crate::shown::{GatewayCertificate, Shown};
 use crate::slot::{GroupSlot, TargetSlot};
 use crate::state::{Entry, VpcState};
-use crate::upstream::{GatewayCertificate, Shown};
 
 /// One request. Dropped before it was finished, the client has gone.
 pub(crate) struct RequestContext {

@@ -56,6 +56,7 @@ mod scratch;
 mod seam;
 mod serve;
 mod session;
+mod shown;
 mod slot;
 mod spare;
 mod state;

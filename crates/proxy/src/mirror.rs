@@ -24,10 +24,11 @@ use crate::head::{self, Provenance};
 use crate::meter::Meter;
 use crate::outlier::Outcome;
 use crate::picking::{Wanted, open, pick};
+use crate::shown::Shown;
 use crate::slot::{GroupSlot, TargetSlot};
 use crate::state::Choice;
 use crate::upload::RequestBody;
-use crate::upstream::{Exchange, Shown};
+use crate::upstream::Exchange;
 
 /// Copies of one thread that are on their way at once.
 const MOST: usize = 128;

@@ -18,10 +18,10 @@ use lath_route::{Router, Weighted};
 
 use crate::fields::Field;
 use crate::gate::Gate;
+use crate::shown::GatewayCertificate;
 use crate::slot::{GroupSlot, ServiceSlot, Turns};
 use crate::tls::{Mutual, Offer, Offered, Way};
 use crate::traffic::{Answer, Filters, Traffic};
-use crate::upstream::GatewayCertificate;
 
 pub(crate) use gateway::{GatewayState, Gateways};
 

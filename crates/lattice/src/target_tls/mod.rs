@@ -150,7 +150,7 @@ pub(crate) fn in_feed(cell: &Cell, view: &View, record: &TargetGroup) -> Option<
         let found = lath_acm::trusted(cell, view, arn);
         let told = found.inspect_err(|reason| {
             let group = &record.id;
-            tracing::error!(%group, authority = arn, %reason, "a group's targets cannot be trusted by an authority");
+            tracing::error!(target_group.id = %group, authority.arn = arn, %reason, "a group's targets cannot be trusted by an authority");
         });
         told.ok()
     });

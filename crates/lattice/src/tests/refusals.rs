@@ -554,7 +554,7 @@ async fn every_failing_member_is_told() {
     let fields = got.body["fieldList"].as_array().unwrap();
     let mut names: Vec<&str> = fields.iter().map(|f| f["name"].as_str().unwrap()).collect();
     names.dedup();
-    assert_eq!(names, ["clientToken", "name", "customDomainName"]);
+    assert_eq!(names, ["name", "clientToken", "customDomainName"]);
 }
 
 #[tokio::test]

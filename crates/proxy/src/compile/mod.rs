@@ -20,11 +20,11 @@ use lath_route::{Router, Weighted};
 use self::groups::groups;
 use crate::fields::Field;
 use crate::gate::Gate;
+use crate::shown::GatewayCertificate;
 use crate::slot::{GroupSlot, ServiceSlot, Turns};
 use crate::state::*;
 use crate::tls::{self, Mutual, Offer, Offered};
 use crate::traffic::{Answer, Filters, Limits, Traffic};
-use crate::upstream::GatewayCertificate;
 
 /// Compiles `snapshot` into the state that follows `previous`.
 pub(crate) fn compile(

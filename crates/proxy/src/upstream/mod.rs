@@ -7,7 +7,6 @@ mod dialing;
 mod link;
 mod pools;
 mod serials;
-mod shown;
 
 use std::pin::Pin;
 use std::rc::Rc;
@@ -24,6 +23,7 @@ use crate::engine::http2_client::Seat;
 use crate::engine::{Error, Reset, Source};
 use crate::framing::Interim;
 use crate::meter::Meter;
+use crate::shown::Shown;
 use crate::slot::{GroupSlot, TargetSlot};
 use crate::spare;
 use crate::target_io::TargetSocket;
@@ -33,7 +33,6 @@ use pools::Usable;
 pub(crate) use connect::{Aim, connect_for_one};
 pub(crate) use link::{Open, Room};
 pub(crate) use pools::Pools;
-pub(crate) use shown::{GatewayCertificate, Shown};
 
 /// The right to use a connection for one exchange.
 pub(crate) struct Lease {

@@ -13,10 +13,10 @@ use tokio::sync::Semaphore;
 use super::dialing::Dialing;
 use super::link::{Cold, Link, Room};
 use super::serials::Serials;
-use super::shown::Shown;
 use crate::breaker::{self, Load};
 use crate::config::ProxyConfig;
 use crate::engine::http2_client::{Http2, Seat};
+use crate::shown::Shown;
 use crate::slot::{Members, TargetSlot};
 use crate::upload::RequestBody;
 

@@ -157,7 +157,7 @@ fn routing_cases() -> Vec<Case> {
                 ),
                 (
                     vec![weighted("CREATE", "c", 256)],
-                    invalid("between 0 and 255"),
+                    invalid("less than or equal to 255"),
                 ),
             ],
         ),

@@ -252,7 +252,7 @@ async fn cidr_collections_are_changed_and_paged() {
         .await
         .fails(400, "CidrCollectionInUseException", "");
     world
-        .get("cidrcollection/x")
+        .get("cidrcollection/00000000-0000-4000-8000-000000000000")
         .await
-        .fails(404, "NoSuchCidrCollectionException", "x");
+        .fails(404, "NoSuchCidrCollectionException", "00000000-0000");
 }

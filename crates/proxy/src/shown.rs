@@ -60,7 +60,7 @@ impl fmt::Debug for GatewayCertificate {
 
 impl Shown {
     /// What connections are found by that show it. Never 0.
-    pub(super) fn key(&self) -> u64 {
+    pub(crate) fn key(&self) -> u64 {
         match self {
             Self::Workload(svid) => svid.serial,
             Self::Gateway(certificate) => certificate.key,
@@ -71,7 +71,7 @@ impl Shown {
     ///
     /// # Errors
     /// The key does not fit the certificate.
-    pub(super) fn towards(
+    pub(crate) fn towards(
         &self,
         version: ProtocolVersion,
         verified: Option<&Verified>,
