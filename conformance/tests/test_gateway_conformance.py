@@ -10,7 +10,7 @@ TESTS = (
     "GatewayModifyListeners", "GatewaySecretReferenceGrantSpecific", "HTTPRouteSimpleSameNamespace", "HTTPRouteMatchingAcrossRoutes",
     "HTTPRouteHostnameIntersection", "HTTPRouteHTTPSListener", "HTTPRoutePartiallyInvalidViaInvalidReferenceGrant", "HTTPRouteWeight",
     "HTTPRouteQueryParamMatching", "HTTPRouteBackendProtocolWebSocket", "GRPCExactMethodMatching", "TLSRouteSimpleSameNamespace",
-    "ListenerSetHTTPRouting", "GatewayFrontendClientCertificateValidation", "BackendTLSPolicy", "GatewayTLSBackendClientCertificate",
+    "GatewayFrontendClientCertificateValidation", "BackendTLSPolicy", "GatewayTLSBackendClientCertificate",
 )
 
 

@@ -1,4 +1,4 @@
-//! Authorities that Gateways and BackendTLSPolicies trust: ConfigMaps with certificates, and what a listener is told of them.
+//! Authorities that Gateways and BackendTLSPolicies trust: ConfigMaps with certificates, and what a listener learns of them.
 
 use k8s_openapi::api::core::v1 as core;
 use serde_json::{Value, json};

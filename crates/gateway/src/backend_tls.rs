@@ -1,4 +1,4 @@
-//! BackendTLSPolicies: for which Services one is, which of several counts, what a group of targets is told of it, and what its status says.
+//! BackendTLSPolicies: for which Services one is, which of several counts, what a group of targets learns of it, and what its status says.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -35,7 +35,7 @@ const OWN: [&str; 2] = ["Accepted", "ResolvedRefs"];
 pub(crate) struct Judged {
     accepted: Verdict,
     resolved: Verdict,
-    /// What a group is told; `None` where nothing can be trusted.
+    /// What a group learns; `None` where nothing can be trusted.
     told: Option<Value>,
 }
 
@@ -281,7 +281,7 @@ pub(crate) fn judge(world: &World, name: &Name, policy: &BackendTls) -> Judged {
     }
 }
 
-/// What a group for a Service's port is told, if a policy is for it; `shown` is the ARN of what its health checks show.
+/// What a group for a Service's port learns, if a policy is for it; `shown` is the ARN of what its health checks show.
 ///
 /// # Errors
 /// Nothing can be trusted: what goes there is lost.

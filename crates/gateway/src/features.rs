@@ -44,9 +44,7 @@ const SUPPORTED: &[&str] = &[
     "HTTPRouteRetryBackendTimeout",
     "HTTPRouteRetryConnectionError",
     "HTTPRouteSchemeRedirect",
-    "ListenerSet",
     "ReferenceGrant",
-    "TCPRoute",
     "TLSRoute",
 ];
 

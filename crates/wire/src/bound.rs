@@ -48,7 +48,7 @@ pub(crate) struct Input {
     pub(crate) shaping: Shaping,
     /// What the values are held to.
     pub(crate) checks: Option<Arc<Checks>>,
-    /// Whether what is wrong is told before the caller is judged.
+    /// Whether the service says what is wrong before it judges the caller.
     pub(crate) is_valid_first: bool,
 }
 
