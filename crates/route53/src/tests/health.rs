@@ -41,7 +41,7 @@ async fn configurations_are_checked_and_completed() {
         (http("<IPAddress>::1</IPAddress>"), Err("local")),
         (http("<IPAddress>1.2.3</IPAddress>"), Err("regular expression")),
         (http("<FullyQualifiedDomainName>a</FullyQualifiedDomainName>"), Err("")),
-        (http(&regions(&["us-east-1", "us-west-2"])), Err("")),
+        (http(&regions(&["us-east-1", "us-west-2"])), Err("greater than or equal to 3")),
         (http(&regions(&["us-east-1", "us-west-2", "eu-north-1"])), Err("eu-north-1")),
         (http(&regions(&["us-east-1", "us-west-2", "eu-west-1"])), Ok("/ 80 30 3")),
         (http("<AlarmIdentifier><Region>us-east-1</Region><Name>n</Name></AlarmIdentifier>"), Err("Basic health checks must not have an metric region specified.")),
