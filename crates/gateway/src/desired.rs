@@ -180,6 +180,12 @@ impl Group {
     }
 }
 
+/// What the names of Lattice's services and listeners do not begin with: their ids do.
+const RESERVED_FOR_SERVICES: &str = "svc-";
+const RESERVED_FOR_LISTENERS: &str = "listener-";
+/// What stands before a name that would.
+const PREFIX: &str = "k8s-";
+
 /// A text as names in Lattice allow it: lower-case letters, digits, single hyphens between them.
 fn clean(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
@@ -225,16 +231,24 @@ pub(crate) fn session_name(route: &Name, at: usize) -> String {
 pub(crate) fn service_names(route: &Name) -> (String, Option<String>) {
     let name = format!("{}-{}", cut(&route.name, 20), cut(&route.namespace, 18));
     let whole = format!("{}-{}", route.name, route.namespace);
-    if name == whole {
+    if name == whole && !name.starts_with(RESERVED_FOR_SERVICES) {
         return (name, None);
     }
     let letters = letters(&[&route.namespace, &route.name]);
-    let other = format!(
-        "{}-{}-{letters}",
-        cut(&route.name, 17),
-        cut(&route.namespace, 11)
-    );
+    let other = name_of_service(route, &letters);
+    if name.starts_with(RESERVED_FOR_SERVICES) {
+        return (other, None);
+    }
     (name, Some(other))
+}
+
+/// A service's name that ends in these letters.
+fn name_of_service(of: &Name, letters: &str) -> String {
+    let (name, namespace) = (cut(&of.name, 17), cut(&of.namespace, 11));
+    if name.starts_with(RESERVED_FOR_SERVICES) || name == "svc" {
+        return format!("{PREFIX}{}-{namespace}-{letters}", cut(&name, 13));
+    }
+    format!("{name}-{namespace}-{letters}")
 }
 
 /// The name of a Gateway's service.
@@ -247,12 +261,15 @@ pub(crate) fn entrance_name(managed_by: &str, gateway: &Name) -> String {
 /// A name with a hash, for what is no route.
 pub(crate) fn hashed_name(of: &Name, kind: &str) -> String {
     let letters = letters(&[kind, &of.namespace, &of.name]);
-    format!("{}-{}-{letters}", cut(&of.name, 17), cut(&of.namespace, 11))
+    name_of_service(of, &letters)
 }
 
-/// A listener's name, as AWS's controller gives it.
+/// A listener's name, as AWS's controller gives it, where Lattice takes that.
 pub(crate) fn listener_name(route: &Name, port: i32, protocol: Protocol) -> String {
-    let (name, namespace) = (cut(&route.name, 20), cut(&route.namespace, 18));
+    let (mut name, namespace) = (cut(&route.name, 20), cut(&route.namespace, 18));
+    if name.starts_with(RESERVED_FOR_LISTENERS) || name == "listener" {
+        name = format!("{PREFIX}{}", cut(&name, 16));
+    }
     format!("{name}-{namespace}-{port}-{}", protocol.in_names())
 }
 
@@ -411,6 +428,29 @@ mod tests {
         let twin = Name::new("default", "a-name-that-is-long-and-other");
         assert_eq!(service_names(&twin).0, name);
         assert_ne!(service_names(&twin).1, Some(other));
+    }
+
+    #[test]
+    fn no_name_begins_as_an_id() {
+        for name in ["svc", "svc-a", "svc-that-is-long-and-longer"] {
+            let name = Name::new("default", name);
+            let (first, other) = service_names(&name);
+            let hashed = hashed_name(&name, "Service");
+            for made in [Some(first), other, Some(hashed)].into_iter().flatten() {
+                assert!(made.starts_with("k8s-svc-") && made.len() <= 40, "{made}");
+            }
+        }
+        for name in ["listener", "listener-a", "listener-set-http-routing"] {
+            let name = Name::new("a-namespace-that-is-long", name);
+            let made = listener_name(&name, 65535, Protocol::Tls);
+            assert!(
+                made.starts_with("k8s-listener-") && made.len() <= 63,
+                "{made}"
+            );
+        }
+        let name = Name::new("default", "listeners");
+        let made = listener_name(&name, 80, Protocol::Http);
+        assert_eq!(made, "listeners-default-80-http");
     }
 
     #[test]
