@@ -11,6 +11,7 @@ TESTS = (
     "HTTPRouteHostnameIntersection", "HTTPRouteHTTPSListener", "HTTPRoutePartiallyInvalidViaInvalidReferenceGrant", "HTTPRouteWeight",
     "HTTPRouteQueryParamMatching", "HTTPRouteBackendProtocolWebSocket", "GRPCExactMethodMatching", "TLSRouteSimpleSameNamespace",
     "GatewayFrontendClientCertificateValidation", "BackendTLSPolicy", "GatewayTLSBackendClientCertificate",
+    "ListenerSetHTTPRouting", "TCPRouteWeightedRouting",
 )
 
 

@@ -315,27 +315,58 @@ def test_tls_is_passed_on_by_the_servers_name(tried, mesh):
     assert gateway.secure("out.example.test")[0] == 0 and gateway.secure("in.other.test")[0] == 0
 
 
+class User:
+    """A user of IAM whose policy tests write."""
+
+    def __init__(self, tried, extended):
+        self.iam, self.name = extended.client("iam"), unique("router")
+        self.iam.create_user(UserName=self.name)
+        tried.later(self.iam.delete_user, UserName=self.name)
+        keys = self.iam.create_access_key(UserName=self.name)["AccessKey"]
+        tried.later(self.iam.delete_access_key, UserName=self.name, AccessKeyId=keys["AccessKeyId"])
+        tried.later(self.iam.delete_user_policy, UserName=self.name, PolicyName="way")
+        self.lattice = boto3.client("vpc-lattice", endpoint_url=extended.endpoint, region_name=extended.region,
+                                    aws_access_key_id=keys["AccessKeyId"], aws_secret_access_key=keys["SecretAccessKey"])
+
+    def may(self, *statements):
+        document = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": action, "Resource": resource} for action, resource in statements]}
+        self.iam.put_user_policy(UserName=self.name, PolicyName="way", PolicyDocument=json.dumps(document))
+
+
 def test_who_attaches_needs_both_ends(tried, mesh, extended):
     """Changing the service alone does not let it in at somebody's gateway."""
     gateway = Gateway(tried, mesh, [{"name": "web"}])
     route = Route(tried, mesh, 8001)
-    iam, name = extended.client("iam"), unique("router")
-    iam.create_user(UserName=name)
-    tried.later(iam.delete_user, UserName=name)
-    keys = iam.create_access_key(UserName=name)["AccessKey"]
-    tried.later(iam.delete_access_key, UserName=name, AccessKeyId=keys["AccessKeyId"])
-    client = boto3.client("vpc-lattice", endpoint_url=extended.endpoint, region_name=extended.region,
-                          aws_access_key_id=keys["AccessKeyId"], aws_secret_access_key=keys["SecretAccessKey"])
-
-    def allowed(*statements):
-        document = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": action, "Resource": resource} for action, resource in statements]}
-        iam.put_user_policy(UserName=name, PolicyName="way", PolicyDocument=json.dumps(document))
-
-    tried.later(iam.delete_user_policy, UserName=name, PolicyName="way")
+    user = User(tried, extended)
     asked = {"resourceArn": route.arn, "tags": tags([at(gateway, "web")], ROUTES)}
     own = [("vpc-lattice:TagResource", route.arn), ("vpc-lattice:UpdateService", route.arn)]
     for statements in (own[:1], own, [own[0], ("vpc-lattice:UpdateListener", gateway.listener)]):
-        allowed(*statements)
-        assert refusal(client.tag_resource, **asked)[0] == "AccessDeniedException", statements
-    allowed(*own, ("vpc-lattice:UpdateListener", gateway.listener))
-    client.tag_resource(**asked)
+        user.may(*statements)
+        assert refusal(user.lattice.tag_resource, **asked)[0] == "AccessDeniedException", statements
+    user.may(*own, ("vpc-lattice:UpdateListener", gateway.listener))
+    user.lattice.tag_resource(**asked)
+
+
+def test_who_presents_certificates_needs_leave_for_each(tried, mesh, extended):
+    """A certificate's name could be taken by targets of one's own otherwise."""
+    one, two = certificate(tried, "a.example.test"), certificate(tried, "b.example.test")
+    gateway = Gateway(tried, mesh, [{"name": "a", "certificateArns": [one]}], "HTTPS", 443)
+    user = User(tried, extended)
+    own = [("vpc-lattice:TagResource", gateway.listener), ("vpc-lattice:UpdateListener", gateway.listener), ("acm:DescribeCertificate", one)]
+    user.may(*own)
+    listeners = [{"name": "a", "certificateArns": [one]}]
+    for more in ({"listeners": [{"name": "a", "certificateArns": [one, two]}]}, {"listeners": listeners, "clientCertificateArn": two}):
+        asked = {"resourceArn": gateway.listener, "tags": tags(more, GATEWAY)}
+        user.may(*own)
+        assert refusal(user.lattice.tag_resource, **asked)[0] == "AccessDeniedException", more
+        user.may(*own, ("acm:DescribeCertificate", two))
+        user.lattice.tag_resource(**asked)
+    user.may(("vpc-lattice:*", "*"))
+    made = {"listeners": listeners}
+    denied = refusal(user.lattice.create_listener, serviceIdentifier=gateway.service, name=unique("port"), protocol="HTTPS", port=444,
+                     defaultAction=fixed(404), tags=tags(made, GATEWAY))
+    assert denied[0] == "AccessDeniedException"
+    text = {"hostname": "a.example.test", "trustAnchors": [one], "healthCheckCertificateArn": one}
+    denied = refusal(user.lattice.create_target_group, name=unique("group"), type="IP", tags=tags(text, "lath:target-tls"),
+                     config={"port": 443, "protocol": "HTTPS", "vpcIdentifier": mesh.vpc})
+    assert denied[0] == "AccessDeniedException"

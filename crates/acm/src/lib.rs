@@ -45,6 +45,7 @@ use lath_wire::{ApiError, ErrorStyle, Protocol, Service, ServiceInfo};
 pub use issue::reconcilers;
 pub use pca::{INFO as PCA_INFO, Pca, service as pca_service};
 pub use record::kinds;
+pub use resource_types::CERTIFICATE;
 pub use trust::{NotTrusted, revoked, trusted};
 pub use usable::{NotUsable, usable};
 

@@ -8,7 +8,7 @@ use crate::record::Certificate;
 use crate::shape::Tag;
 
 /// A certificate, by its ARN.
-pub(crate) const CERTIFICATE: ResourceType = ResourceType {
+pub const CERTIFICATE: ResourceType = ResourceType {
     name: "certificate",
     arn: |at, id| {
         if id.starts_with("arn:") {

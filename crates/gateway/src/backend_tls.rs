@@ -308,34 +308,48 @@ pub(crate) fn told(
     Ok(Some(told.to_string()))
 }
 
-/// Why a policy does not count for one of its targets.
-fn against(world: &World, name: &Name, policy: &BackendTls) -> Option<Verdict> {
-    let mut services = 0;
-    for target in &policy.spec.target_refs {
-        let Some((service, section)) = service_of(name, target) else {
-            let why = format!(
-                "spec.targetRefs: {} {} is no Service",
-                target.kind, target.name
-            );
-            return Some(Verdict::bad("Invalid", why));
-        };
-        services += 1;
-        let Some(found) = world.services.get(&service) else {
-            let why = format!("there is no Service {service}");
-            return Some(Verdict::bad("TargetNotFound", why));
-        };
-        let has = |section: &str| found.ports.iter().any(|it| it.name == section);
-        if let Some(section) = section.filter(|it| !has(it)) {
-            let why = format!("Service {service} has no port of the name {section}");
-            return Some(Verdict::bad("TargetNotFound", why));
-        }
-        let counts = world.tls_policy_for(&service, section);
-        if let Some((other, _)) = counts.filter(|(it, _)| *it != name) {
-            let why = format!("{other} is for Service {service} too, and comes first");
-            return Some(Verdict::bad("Conflicted", why));
-        }
+/// Why a policy does not count for a target.
+fn against(world: &World, name: &Name, target: &SectionRef) -> Option<Verdict> {
+    let Some((service, section)) = service_of(name, target) else {
+        let why = format!(
+            "spec.targetRefs: {} {} is no Service",
+            target.kind, target.name
+        );
+        return Some(Verdict::bad("Invalid", why));
+    };
+    let Some(found) = world.services.get(&service) else {
+        let why = format!("there is no Service {service}");
+        return Some(Verdict::bad("TargetNotFound", why));
+    };
+    let has = |section: &str| found.ports.iter().any(|it| it.name == section);
+    if let Some(section) = section.filter(|it| !has(it)) {
+        let why = format!("Service {service} has no port of the name {section}");
+        return Some(Verdict::bad("TargetNotFound", why));
     }
-    (services == 0).then(|| Verdict::bad("Invalid", "spec.targetRefs: there is no target"))
+    let counts = world.tls_policy_for(&service, section);
+    let (other, _) = counts.filter(|(it, _)| *it != name)?;
+    let why = format!("{other} is for Service {service} too, and comes first");
+    Some(Verdict::bad("Conflicted", why))
+}
+
+/// Whether a policy counts for its targets: it is accepted when it does for one of them, and says what is wrong with the others.
+fn counting(world: &World, name: &Name, policy: &BackendTls, judged: &Judged) -> Verdict {
+    let targets = &policy.spec.target_refs;
+    let wrong = targets.iter().filter_map(|it| against(world, name, it));
+    let mut wrong: Vec<_> = wrong.collect();
+    if targets.is_empty() {
+        return Verdict::bad("Invalid", "spec.targetRefs: there is no target");
+    }
+    if wrong.len() == targets.len() {
+        return wrong.swap_remove(0);
+    }
+    let accepted = judged.accepted.clone();
+    if wrong.is_empty() || !accepted.good {
+        return accepted;
+    }
+    let said = std::iter::once(accepted.message.clone()).filter(|it| !it.is_empty());
+    let all: Vec<_> = said.chain(wrong.into_iter().map(|it| it.message)).collect();
+    accepted.saying(all.join("; "))
 }
 
 /// The entries of a policy's status: this controller's for each of its Gateways, beside those of others.
@@ -353,7 +367,7 @@ fn entries(world: &World, settings: &Settings, name: &Name, policy: &BackendTls)
         .collect();
     let mut entries: Vec<Value> = others.into_iter().cloned().collect();
     let judged = judge(world, name, policy);
-    let accepted = against(world, name, policy).unwrap_or_else(|| judged.accepted.clone());
+    let accepted = counting(world, name, policy, &judged);
     for (gateway, controller) in world.ancestors(settings, name, policy) {
         if entries.len() == MOST_ANCESTORS {
             tracing::warn!(%name, %gateway, "a BackendTLSPolicy's status has no room for what is said of a Gateway");

@@ -1,7 +1,7 @@
 //! How a group's targets under TLS prove who they are, and what they are shown.
 
 use std::fmt;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use lath_feed::{Certificate, TargetName, TargetTls};
 use lath_model::lattice::ProtocolVersion;
@@ -21,6 +21,8 @@ use crate::tls;
 /// How targets are spoken to that are verified. Nothing here fails: what cannot be read trusts nobody, so that connections fail.
 pub struct Verified {
     source: TargetTls,
+    /// Whether all was read that the operating system trusts, where that counts.
+    is_whole: bool,
     name: Option<ServerName<'static>>,
     verifier: Arc<Verifier>,
     http1: Arc<ClientConfig>,
@@ -31,8 +33,9 @@ impl Verified {
     /// Of what a group says.
     pub fn of(source: &TargetTls) -> Self {
         let name = server_name(&source.hostname);
+        let (roots, is_whole) = roots(source);
         let verifier = Arc::new(Verifier {
-            roots: roots(source),
+            roots,
             names: names(source),
             provider: tls::provider(),
         });
@@ -41,6 +44,7 @@ impl Verified {
             http1: speaking(ProtocolVersion::Http1),
             http2: speaking(ProtocolVersion::Http2),
             source: source.clone(),
+            is_whole,
             name,
             verifier,
         }
@@ -49,7 +53,8 @@ impl Verified {
     /// The same for a group as before, where that says the same.
     pub fn again(source: Option<&TargetTls>, before: Option<&Arc<Self>>) -> Option<Arc<Self>> {
         let source = source?;
-        let known = before.filter(|it| it.source == *source).cloned();
+        let known = before.filter(|it| it.is_whole && it.source == *source);
+        let known = known.cloned();
         Some(known.unwrap_or_else(|| Arc::new(Self::of(source))))
     }
 
@@ -120,8 +125,9 @@ fn server_name(host: &str) -> Option<ServerName<'static>> {
     found
 }
 
-/// The authorities that are trusted. One that cannot be read is left out, so that its targets are not trusted.
-fn roots(source: &TargetTls) -> RootCertStore {
+/// The authorities that are trusted, and whether all of the operating system's could be read. One that cannot be read is left out, so
+/// that its targets are not trusted.
+fn roots(source: &TargetTls) -> (RootCertStore, bool) {
     let mut roots = RootCertStore::empty();
     for pem in &source.anchors {
         let der = CertificateDer::from_pem_slice(pem.as_bytes());
@@ -133,27 +139,37 @@ fn roots(source: &TargetTls) -> RootCertStore {
             tracing::error!(%error, "an authority that is to be trusted of targets is malformed");
         }
     }
+    let mut is_whole = true;
     if source.system {
-        roots.extend(system().roots.iter().cloned());
+        let (found, all) = system();
+        roots.extend(found.roots.iter().cloned());
+        is_whole = all;
     }
-    roots
+    (roots, is_whole)
 }
 
-/// What the operating system trusts, read once.
-fn system() -> &'static RootCertStore {
-    static SYSTEM: OnceLock<RootCertStore> = OnceLock::new();
-    SYSTEM.get_or_init(|| {
-        let found = rustls_native_certs::load_native_certs();
-        for error in &found.errors {
-            tracing::warn!(%error, "authorities of the operating system cannot be read");
-        }
-        let mut roots = RootCertStore::empty();
-        roots.add_parsable_certificates(found.certs);
-        if roots.is_empty() {
-            tracing::error!("the operating system trusts no authority: targets that are to be trusted by it cannot be connected");
-        }
-        roots
-    })
+/// What the operating system trusts, and whether that is all. Until it is, each call reads it again.
+fn system() -> (Arc<RootCertStore>, bool) {
+    static SYSTEM: Mutex<Option<Arc<RootCertStore>>> = Mutex::new(None);
+    let mut known = SYSTEM.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(roots) = &*known {
+        return (Arc::clone(roots), true);
+    }
+    let found = rustls_native_certs::load_native_certs();
+    for error in &found.errors {
+        tracing::warn!(%error, "authorities of the operating system cannot be read");
+    }
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(found.certs);
+    if roots.is_empty() {
+        tracing::error!(
+            "the operating system trusts no authority: targets that are to be trusted by it cannot be connected"
+        );
+    }
+    let roots = Arc::new(roots);
+    let is_whole = found.errors.is_empty() && !roots.is_empty();
+    *known = is_whole.then(|| Arc::clone(&roots));
+    (roots, is_whole)
 }
 
 /// What a certificate must be for.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use lath_acm::CERTIFICATE;
 use lath_control::{Cell, Claim, Mode};
 use lath_model::id::{ListenerId, RuleId, ServiceId};
 use lath_model::lattice::{Action, ListenerProtocol, Match};
@@ -29,7 +30,8 @@ operations! {
             .with(PROTOCOL, |op, _| protocol_name(op.protocol))
             .with(TARGET_GROUPS, |op, at| groups_of_new(at, &op.default_action, &op.tags))
             .with_tags(|op| &op.tags)
-            .tagging(&LISTENER, |op, at| listener_arn(at, &op.service_identifier, "*"), |op| &op.tags);
+            .tagging(&LISTENER, |op, at| listener_arn(at, &op.service_identifier, "*"), |op| &op.tags)
+            .also(SEE_CERTIFICATE, &CERTIFICATE, |op, _| presented(&op.tags));
     read GetListener: get "/services/{serviceIdentifier}/listeners/{listenerIdentifier}" 200 -> GetListenerOutput = get
         => on(&LISTENER, |op, at| listener_arn(at, &op.service_identifier, &op.listener_identifier));
     read ListListeners: get "/services/{serviceIdentifier}/listeners" 200 -> ListListenersOutput = list

@@ -1,6 +1,7 @@
 //! Lattice's resources and condition keys as policies name them
 //! (<https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonvpclattice.html>).
 
+use lath_acm::CERTIFICATE;
 use lath_authz::{Access, Facts, RESOURCE_TAG, ResourceType, Scope};
 use lath_model::arn::Arn;
 use lath_model::lattice::ListenerProtocol;
@@ -14,7 +15,7 @@ use crate::shape::{
     CreateServiceNetworkServiceAssociation, CreateServiceNetworkVpcAssociation, RuleAction,
     TagResource, UntagResource,
 };
-use crate::{balancing, gateway_routes, long_tag, tag, target_tls, traffic};
+use crate::{balancing, gateway, gateway_routes, long_tag, tag, target_tls, traffic};
 
 /// Whether callers are authenticated: as the resource has it after the request.
 pub(crate) const AUTH_TYPE: &str = "vpc-lattice:AuthType";
@@ -326,10 +327,15 @@ fn named(arn: &str, kind: Kind) -> Option<String> {
     (found == kind).then(|| arn.to_owned())
 }
 
+/// The certificates that tags let a listener or a group present: who sets them could have them presented to servers of their own.
+pub(crate) fn presented(tags: &Tags) -> Vec<String> {
+    [gateway::presented(tags), target_tls::presented(tags)].concat()
+}
+
 /// Tags that are a rule's traffic policy need what changing the rule needs, or the listener for its default rule; so do those by
 /// which a listener asks clients for certificates, or a service network takes identified workloads only, and canaries. Those that
 /// attach a service to listeners need what changing the service needs, and each of the listeners. Those that
-/// are a group's policy need what changing the group needs.
+/// are a group's policy need what changing the group needs. Those that name certificates which are presented need leave to see each.
 pub(crate) fn retagging(access: Access<TagResource>) -> Access<TagResource> {
     let of = |op: &TagResource, kind| {
         let asked = long_tag::is_asked(op.tags.keys());
@@ -358,6 +364,7 @@ pub(crate) fn retagging(access: Access<TagResource>) -> Access<TagResource> {
                 .then(|| named(&op.resource_arn, Kind::TargetGroup))
                 .flatten()
         })
+        .also(SEE_CERTIFICATE, &CERTIFICATE, |op, _| presented(&op.tags))
 }
 
 /// The same of taking them away.
@@ -384,6 +391,7 @@ pub(crate) fn untagging(access: Access<UntagResource>) -> Access<UntagResource> 
         })
 }
 
+pub(crate) const SEE_CERTIFICATE: &str = "acm:DescribeCertificate";
 const UPDATE_RULE: &str = "vpc-lattice:UpdateRule";
 const UPDATE_SERVICE: &str = "vpc-lattice:UpdateService";
 pub(crate) const UPDATE_LISTENER: &str = "vpc-lattice:UpdateListener";

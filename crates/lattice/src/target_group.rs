@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::ops::Bound;
 use std::sync::Arc;
 
+use lath_acm::CERTIFICATE;
 use lath_control::{Cell, Claim};
 use lath_model::Timestamp;
 use lath_model::id::{ServiceId, TargetGroupId};
@@ -28,6 +29,7 @@ operations! {
             .with(VPC, |op, _| op.config.as_ref().and_then(|it| it.vpc_identifier.clone()))
             .with_tags(|op| &op.tags)
             .tagging(&TARGET_GROUP, |_, _| "*".into(), |op| &op.tags)
+            .also(SEE_CERTIFICATE, &CERTIFICATE, |op, _| presented(&op.tags))
         => refusing ["" CreateTargetGroup];
     read GetTargetGroup: get "/targetgroups/{targetGroupIdentifier}" 200 -> GetTargetGroupOutput = get
         => on(&TARGET_GROUP, |op, _| op.target_group_identifier.clone());

@@ -10,6 +10,7 @@ use crate::breaker::{Limit, Policy};
 use crate::core::Core;
 use crate::refusal::Refusal;
 use crate::slot::{GroupSlot, Members, TargetSlot};
+use crate::tls;
 use crate::upstream::{Aim, Lease, Room};
 
 /// What speaks for a target that was picked.
@@ -138,7 +139,7 @@ async fn dial(
     aim: Aim<'_>,
     room: Room,
 ) -> Result<Option<Lease>, Refusal> {
-    let (target, _) = aim;
+    let (target, caller) = aim;
     match Lease::connect(&core.pools, group, aim, room).await {
         Ok(lease) => Ok(Some(lease)),
         Err(error)
@@ -149,7 +150,10 @@ async fn dial(
         }
         Err(error) => {
             tracing::debug!(target.addr = %target.address, %error, "a target cannot be connected");
-            target.eject(core.config.ejection);
+            // Who is refused by the certificate that is shown for it alone must not take the target from others.
+            if caller.is_none() || !tls::is_peers_alert(&error) {
+                target.eject(core.config.ejection);
+            }
             // A gateway that answers says what it knows of the target; silence has no words.
             let silent = error.kind() == std::io::ErrorKind::TimedOut && error.get_ref().is_none();
             if silent && target.reach.region.is_some() {

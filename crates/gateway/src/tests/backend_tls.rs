@@ -215,6 +215,15 @@ async fn a_policy_is_told_what_becomes_of_it_for_each_gateway() {
     );
     assert_eq!(said(&bench, "port").await, pair("Accepted", "ResolvedRefs"));
     let mut other = spec("one", Some("web"), &good);
+    // It counts for the port, whatever else it names.
+    let half = json!({"targetRefs": [{"group": "", "kind": "Service", "name": "one", "sectionName": "web"}, {"group": "apps", "kind": "Deployment", "name": "one"}]});
+    crate::tests::lattice::merge(&mut other, &half);
+    bench.put("backendtlspolicies", "port", &other);
+    assert_eq!(said(&bench, "port").await, pair("Accepted", "ResolvedRefs"));
+    let object = bench.object("backendtlspolicies", "port").unwrap();
+    let condition = &object["status"]["ancestors"][0]["conditions"][0];
+    let message = condition["message"].as_str().unwrap();
+    assert_eq!(message, "spec.targetRefs: Deployment one is no Service");
     for (change, want) in [
         (
             json!({"targetRefs": [{"group": "", "kind": "Service", "name": "one", "sectionName": "none"}]}),

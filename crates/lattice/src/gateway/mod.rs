@@ -117,6 +117,18 @@ pub(crate) fn of(
     Ok(Some(Box::new(gateway)))
 }
 
+/// The certificates that tags let a listener present, for permissions; none where they are malformed, which is for [`of`] to say.
+pub(crate) fn presented(tags: &Tags) -> Vec<String> {
+    let text = TAG.text(tags).ok().flatten();
+    let gateway = text.and_then(|text| read(&text).ok());
+    let shown = gateway
+        .iter()
+        .filter_map(|it| it.client_certificate.clone());
+    let listeners = gateway.iter().flat_map(|it| &it.listeners);
+    let own = listeners.flat_map(|it| it.certificates.clone());
+    own.chain(shown).collect()
+}
+
 /// Refuses tags that are being set where they mean nothing, or that are a part of a text.
 ///
 /// # Errors

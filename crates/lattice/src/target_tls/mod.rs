@@ -77,6 +77,16 @@ pub(crate) fn of(
     })))
 }
 
+/// The certificate that tags let health checks show, for permissions; none where they are malformed, which is for [`of`] to say.
+pub(crate) fn presented(tags: &Tags) -> Vec<String> {
+    let text = TAG.text(tags).ok().flatten();
+    let asked = text.and_then(|text| read(&text).ok());
+    asked
+        .and_then(|it| it.check_certificate)
+        .into_iter()
+        .collect()
+}
+
 /// Refuses tags that are being set where they mean nothing, or that are a part of a text.
 ///
 /// # Errors

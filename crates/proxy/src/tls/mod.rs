@@ -68,6 +68,12 @@ pub(crate) fn is_about_certificate(error: &io::Error) -> bool {
     )
 }
 
+/// Whether a handshake failed because the peer refused what this end presented or asked for.
+pub(crate) fn is_peers_alert(error: &io::Error) -> bool {
+    let inner = error.get_ref().and_then(|it| it.downcast_ref());
+    matches!(inner, Some(rustls::Error::AlertReceived(_)))
+}
+
 /// What a handshake came to.
 #[derive(Debug, Clone)]
 pub(crate) struct Secured {
