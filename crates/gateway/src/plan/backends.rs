@@ -6,7 +6,9 @@ use super::Imports;
 use crate::attach::Parent;
 use crate::backend_tls::{self, UNTRUSTED};
 use crate::condition::Verdict;
-use crate::desired::{Action, Group, GroupRef, Source, group, session_name};
+use crate::desired::{
+    Action, Group, GroupRef, SERVICE_NAME, SERVICE_NAMESPACE, Source, group, key, session_name,
+};
 use crate::group_policies::Of;
 use crate::kinds::{BackendRef, Policy, RouteKind, Rule};
 use crate::matching;
@@ -70,6 +72,8 @@ pub(super) struct Builder<'a> {
     name: &'a Name,
     /// Whether BackendTLSPolicies count: a Gateway of the route has an address.
     verifies: bool,
+    /// Whether the share of a backend that is not there is lost with it: at a Gateway with an address, connections are closed then.
+    closes: bool,
     /// The ARN of what health checks show targets that ask.
     shown: Option<&'a String>,
     pub(super) groups: BTreeMap<String, Group>,
@@ -102,8 +106,10 @@ impl<'a> Builder<'a> {
         let accepting = parents.iter().filter(|it| it.accepted.good);
         let entrances = accepting.filter(|it| settings.has_entrances(&it.controller));
         let mut entrances = entrances.peekable();
+        let has_entrance = entrances.peek().is_some();
         Self {
-            verifies: !kind.is_of_connections() && entrances.peek().is_some(),
+            verifies: !kind.is_of_connections() && has_entrance,
+            closes: kind.is_of_connections() && has_entrance,
             shown: entrances.find_map(|it| shown::arn(world, &it.name, &it.gateway)),
             world,
             settings,
@@ -187,6 +193,20 @@ impl Builder<'_> {
         let reference = GroupRef::Own(group.name.clone());
         self.groups.insert(group.name.clone(), group);
         Ok(reference)
+    }
+
+    /// A group without targets: what goes there is closed.
+    fn nothing(&mut self) -> GroupRef {
+        let source = Source::Route(self.kind, self.name);
+        // No Service has such a name.
+        let none = Name::new(&self.name.namespace, "-nothing");
+        let mut group = group(self.settings, source, &none, (1, "TCP", ""));
+        for tag in [SERVICE_NAME, SERVICE_NAMESPACE] {
+            group.tags.remove(&key(tag));
+        }
+        let reference = GroupRef::Own(group.name.clone());
+        self.groups.insert(group.name.clone(), group);
+        reference
     }
 
     /// Notes why a backend is lost.
@@ -304,7 +324,11 @@ impl Builder<'_> {
                     }
                 }
                 Err(verdict) => {
-                    beside.failing += weight;
+                    if self.closes && weight > 0 {
+                        *weights.entry(self.nothing()).or_default() += weight;
+                    } else {
+                        beside.failing += weight;
+                    }
                     self.lose(verdict);
                 }
             }
@@ -314,7 +338,11 @@ impl Builder<'_> {
             return Err(format!("more than {MOST_GROUPS} backends in a rule"));
         }
         if weights.values().all(|it| *it == 0) {
-            return Ok((Action::Fixed(500), beside));
+            let action = match self.closes {
+                true => Action::Forward(BTreeMap::from([(self.nothing(), 1)])),
+                false => Action::Fixed(500),
+            };
+            return Ok((action, beside));
         }
         if !self.settings.has_addresses() {
             // Lattice has no such share: the others get it.

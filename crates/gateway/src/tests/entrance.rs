@@ -378,6 +378,31 @@ fn tcp_has_a_port_alone() {
         forward(&plan, &service.listeners[0].default),
         [("one".to_owned(), 3), ("two".to_owned(), 1)]
     );
+    // What is not there has its share: a group without targets closes connections.
+    for (backends, nothing, others) in [
+        (
+            json!([{"name": "one", "port": 80, "weight": 3}, {"name": "gone", "port": 80, "weight": 1}]),
+            1,
+            1,
+        ),
+        (json!([{"name": "gone", "port": 80, "weight": 2}]), 2, 0),
+        (json!([{"name": "one", "port": 80, "weight": 0}]), 1, 1),
+        (json!([]), 1, 0),
+    ] {
+        let rules = json!({"rules": [{"backendRefs": backends}]});
+        let plan = made(&mut world, RouteKind::Tcp, &rules);
+        let service = plan.service.as_ref().unwrap();
+        let Action::Forward(groups) = &service.listeners[0].default else {
+            panic!("{backends}");
+        };
+        let empty = service
+            .groups
+            .iter()
+            .find(|it| it.targets.is_empty() && it.port == 1);
+        let empty = GroupRef::Own(empty.unwrap().name.clone());
+        assert_eq!(groups.get(&empty), Some(&nothing), "{backends}");
+        assert_eq!(service.groups.len(), 1 + others, "{backends}");
+    }
     // Lattice has no TCP listeners.
     let strict = plan::route(
         &world,
