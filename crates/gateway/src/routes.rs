@@ -1,5 +1,7 @@
 //! Routes and exports: their plans are made, VPC Lattice is brought to them, and their status says what came of it.
 
+use std::collections::BTreeSet;
+
 use kube::ResourceExt as _;
 use kube::api::ApiResource;
 use kube::runtime::events::EventType;
@@ -8,7 +10,9 @@ use serde_json::{Value, json};
 use crate::attach::uncertain;
 use crate::condition::{Verdict, merged};
 use crate::controller::{App, Undone};
-use crate::desired::{MANAGED_BY, ROUTE_NAME, ROUTE_NAMESPACE, SOURCE_TYPE, Tags, key, tags};
+use crate::desired::{
+    MANAGED_BY, Protocol, ROUTE_NAME, ROUTE_NAMESPACE, SOURCE_TYPE, Tags, key, tags,
+};
 use crate::guards::Target;
 use crate::kinds::{self, ParentStatus, Route, RouteKind};
 use crate::lattice::{Deployed, Fault};
@@ -96,7 +100,8 @@ impl App {
                 }
             }
         }
-        let plan = plan::route(&self.look(), &self.settings, &imports, (kind, name, &route));
+        let mut plan = plan::route(&self.look(), &self.settings, &imports, (kind, name, &route));
+        self.certify(name, &mut plan).await;
         let Some(service) = &plan.service else {
             if !held {
                 return self.report(&form, &route, &plan, None).await;
@@ -184,6 +189,31 @@ impl App {
         let (text, lacking) = text.map_err(waits)?;
         self.lattice.attach(arn, &text).await?;
         lacking.map_or(Ok(()), |gateway| Err(waits(gateway)))
+    }
+
+    /// Finds the certificate of a route's name in ACM, where no listener names one.
+    async fn certify(&self, name: &Name, plan: &mut Plan) {
+        let Some(service) = &mut plan.service else {
+            return;
+        };
+        let Some(hostname) = service.custom_domain.clone() else {
+            return;
+        };
+        let mut listeners = service.listeners.iter();
+        let https = listeners.any(|it| it.protocol == Protocol::Https);
+        if !https || service.certificate.is_some() {
+            return;
+        }
+        // Those of Secrets are for who may refer to them.
+        let own: BTreeSet<_> = self.look().imported.keys().cloned().collect();
+        match self.lattice.certificate_for(&hostname, &own).await {
+            Ok(Some(arn)) => service.certificate = Some(arn),
+            Ok(None) => {
+                tracing::warn!(%name, hostname, "ACM has no certificate that is issued for it")
+            }
+            // A service that has one keeps it.
+            Err(fault) => tracing::warn!(%name, %fault, "certificates cannot be looked for in ACM"),
+        }
     }
 
     /// Why what clusters export for a route's backends is not known as a whole.

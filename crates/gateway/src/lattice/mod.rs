@@ -7,6 +7,7 @@ mod auth;
 mod certificates;
 mod entrance;
 mod group;
+mod issued;
 mod listener;
 mod network;
 mod policy;
@@ -186,6 +187,8 @@ pub(crate) struct Lattice {
     acm: aws_sdk_acm::Client,
     /// Certificates of Secrets that were imported; `None` before they are listed.
     certificates: Mutex<Option<certificates::KnownCertificates>>,
+    /// Certificates that are issued, as they were listed last.
+    issued: Mutex<issued::Known>,
     /// Long texts in tags, by ARN and name.
     texts: Lock<Texts>,
     /// By name.
@@ -259,6 +262,7 @@ impl Lattice {
             addresses: settings.has_addresses(),
             acm: aws_sdk_acm::Client::from_conf(acm.build()),
             certificates: Mutex::default(),
+            issued: Mutex::default(),
             texts: Lock::default(),
             services: Mutex::new(None),
             groups: Mutex::default(),
@@ -306,6 +310,7 @@ impl Lattice {
         self.guards.lock().await.clear();
         self.remembered().clear();
         *self.certificates.lock().await = None;
+        *self.issued.lock().await = None;
         self.texts().clear();
     }
 
