@@ -313,6 +313,10 @@ def test_tls_is_passed_on_by_the_servers_name(tried, mesh):
     wait_for("the passage", lambda: gateway.secure("in.example.test") == (200, "inside"))
     assert "inside.test" in subject(tried, mesh, gateway.address, "-servername", "in.example.test")
     assert gateway.secure("out.example.test")[0] == 0 and gateway.secure("in.other.test")[0] == 0
+    # The Gateway API wants the connection closed, without an alert.
+    asked = f"openssl s_client -connect {gateway.address}:443 -servername out.example.test </dev/null 2>&1"
+    said = tried.run(mesh.client, "sh", "-c", asked, check=False).stdout
+    assert "unexpected eof" in said and "alert" not in said
 
 
 class User:

@@ -69,6 +69,8 @@ impl Cors {
             (header::ACCESS_CONTROL_ALLOW_METHODS, methods),
             (header::ACCESS_CONTROL_ALLOW_HEADERS, names),
             (header::ACCESS_CONTROL_MAX_AGE, Some(self.max_age.clone())),
+            // Browsers do not look for it here; the Gateway API's conformance tests do.
+            (header::ACCESS_CONTROL_EXPOSE_HEADERS, self.exposed.clone()),
         ];
         headers.extend(
             told.into_iter()
@@ -201,6 +203,8 @@ mod tests {
             let found = ["origin", "methods", "headers", "credentials"]
                 .map(|name| get(&told, &format!("access-control-allow-{name}")));
             assert_eq!(found, want);
+            let exposed = told.contains_key("access-control-expose-headers");
+            assert_eq!(exposed, cors.exposed.is_some() && !want[0].is_empty());
             assert!(cors.preflight(&Method::GET, &asked(origin)).is_none());
             assert!(
                 cors.preflight(&Method::OPTIONS, &HeaderMap::new())

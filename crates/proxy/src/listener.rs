@@ -177,6 +177,12 @@ impl Door for Porch {
         self.spoken().plain
     }
 
+    fn is_silent(&self) -> bool {
+        let vpc = self.listening.vpc(&self.state);
+        let network = vpc.network.as_ref();
+        network.is_some_and(|network| network.is_silent(self.listening.at()))
+    }
+
     fn way(&self, server_name: Option<&str>) -> Option<Way> {
         let vpc = self.listening.vpc(&self.state);
         let network = vpc.network.as_ref()?;

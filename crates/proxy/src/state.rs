@@ -104,6 +104,13 @@ impl NetworkState {
         (!named.is_some_and(is_other)).then_some(gateway)
     }
 
+    /// Whether a Gateway passes TLS on at this place: the Gateway API wants connections closed there that no route takes, without an alert
+    /// (TLS is between the client and a target).
+    pub(crate) fn is_silent(&self, at: SocketAddr) -> bool {
+        let gateway = self.gateway(at, None);
+        gateway.is_some_and(|it| it.protocol == ListenerProtocol::TlsPassthrough)
+    }
+
     /// Where a client gets that asks for this name at this place.
     pub(crate) fn way(&self, server_name: Option<&str>, at: SocketAddr) -> Option<Way> {
         let name = server_name.map(str::as_bytes);

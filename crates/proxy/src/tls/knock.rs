@@ -18,6 +18,9 @@ pub(crate) trait Door {
     /// Whether a client may speak HTTP in the clear here.
     fn takes_plain(&self) -> bool;
 
+    /// Whether a client that gets nowhere is left without a word.
+    fn is_silent(&self) -> bool;
+
     /// Where a client gets that asks for this name, or for none.
     fn way(&self, server_name: Option<&str>) -> Option<Way>;
 }
@@ -124,6 +127,10 @@ impl Knock {
 
     fn open(&mut self, hello: ClientHello) -> io::Result<Opened> {
         match self.door.way(hello.server_name.as_deref()) {
+            None if self.door.is_silent() => Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "refused: no route",
+            )),
             // Many services have the same port, so that none is meant (RFC 8446 section 9.2).
             None if hello.server_name.is_none() => {
                 Err(self.refuse(AlertDescription::MissingExtension))
