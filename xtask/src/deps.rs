@@ -81,7 +81,7 @@ const IMPORTS: [(&str, &[&str]); 45] = [
         ],
     ),
     (
-        "observe",
+        "cloudwatch",
         &[
             "authz", "clock", "control", "feed", "model", "service", "store", "wire",
         ],
@@ -125,7 +125,7 @@ const IMPORTS: [(&str, &[&str]); 45] = [
     ("tunnel", &["clock", "feed", "model", "net"]),
     ("mesh", &["clock", "feed", "model", "net", "tunnel"]),
     (
-        "checks",
+        "health-checkers",
         &["clock", "feed", "health", "mesh", "model", "net", "zones"],
     ),
     ("dns", &["feed", "health", "model", "net", "zones"]),
@@ -157,7 +157,6 @@ const IMPORTS: [(&str, &[&str]); 45] = [
     (
         "node",
         &[
-            "checks",
             "clock",
             "dns",
             "drill",
@@ -165,6 +164,7 @@ const IMPORTS: [(&str, &[&str]); 45] = [
             "feed",
             "function",
             "health",
+            "health-checkers",
             "instance",
             "kubernetes",
             "mesh",
@@ -197,7 +197,7 @@ const IMPORTS_OF_TESTS: [(&str, &[&str]); 7] = [
 const NEVER: [(&str, &[&str], &str); 2] = [
     (
         "node",
-        &["control", "store", "wire", "ec2", "lattice", "observe"],
+        &["control", "store", "wire", "ec2", "lattice", "cloudwatch"],
         "the data plane must live without control",
     ),
     (

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use lath_acm::{Acm, Pca};
 use lath_cloudformation::CloudFormation;
+use lath_cloudwatch::CloudWatch;
 use lath_code::Archives;
 use lath_control::{Cell, Contribute, Derive, Section};
 use lath_ec2::Ec2;
@@ -16,7 +17,6 @@ use lath_iam::Iam;
 use lath_identity::Identity;
 use lath_lambda::Lambda;
 use lath_lattice::{CanaryWatch, Lattice};
-use lath_observe::Observe;
 use lath_route53::Route53;
 use lath_store::Kinds;
 use lath_tasks::Group;
@@ -64,7 +64,7 @@ pub(crate) fn kinds() -> Kinds {
     let kinds = lath_cloudformation::kinds(kinds);
     let kinds = lath_eks::kinds(kinds);
     let kinds = lath_lambda::kinds(kinds);
-    lath_observe::kinds(kinds)
+    lath_cloudwatch::kinds(kinds)
 }
 
 /// What this host offers to clusters.
@@ -78,7 +78,7 @@ fn platform() -> Platform {
 pub(crate) struct Apps {
     ec2: Arc<Ec2>,
     lattice: Arc<Lattice>,
-    observe: Arc<Observe>,
+    cloudwatch: Arc<CloudWatch>,
     identity: Arc<Identity>,
     iam: Arc<Iam>,
     route53: Arc<Route53>,
@@ -94,7 +94,7 @@ pub(crate) struct Apps {
 impl Apps {
     pub(crate) fn new(
         cell: &Cell,
-        observe: Arc<Observe>,
+        cloudwatch: Arc<CloudWatch>,
         identity: Arc<Identity>,
         registry: &RegistryAt,
         data_dir: &Path,
@@ -127,7 +127,7 @@ impl Apps {
                 records: lath_route53::public_values,
                 canaries,
             }),
-            observe,
+            cloudwatch,
             iam: Arc::new(Iam::new(cell.clone(), identity.last_used())),
             identity,
             route53: Arc::new(Route53::new(cell.clone(), &contributions())),
@@ -162,7 +162,7 @@ impl Apps {
             lath_acm::pca_service(&self.pca),
             lath_lambda::service(&self.lambda),
         ];
-        services.extend(lath_observe::services(&self.observe));
+        services.extend(lath_cloudwatch::services(&self.cloudwatch));
         services
     }
 
@@ -190,8 +190,8 @@ mod tests {
 
     use std::io::Write as _;
 
+    use lath_cloudwatch::Limits;
     use lath_identity::RootKey;
-    use lath_observe::Limits;
     use lath_registry::Images;
 
     const NO_MODELS: &str = "LATH_MODELS names no dump of the published models; ./x test makes one";
@@ -214,7 +214,8 @@ mod tests {
     fn services() -> Vec<Service> {
         let directory = tempfile::tempdir().unwrap();
         let cell = Cell::for_test().0;
-        let observe = Observe::open(cell.clone(), directory.path(), Limits::default()).unwrap();
+        let cloudwatch =
+            CloudWatch::open(cell.clone(), directory.path(), Limits::default()).unwrap();
         let identity = Arc::new(Identity::new(
             RootKey::random().unwrap(),
             cell.account.clone(),
@@ -226,7 +227,7 @@ mod tests {
         let data_dir = directory.path();
         Apps::new(
             &cell,
-            observe,
+            cloudwatch,
             identity,
             &registry,
             data_dir,

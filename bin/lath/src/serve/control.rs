@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use lath_ca::Authority;
+use lath_cloudwatch::{CloudWatch, Delivery, Limits};
 use lath_control::{Cell, Mode, Publisher};
 use lath_ec2::images::{ImageDirectory, offer_directories};
 use lath_feed::telemetry::{AccessLog, LogLines, MetricSample, Sink};
@@ -14,7 +15,6 @@ use lath_feed::{
 use lath_identity::{Identity, RootKey, SealingKey};
 use lath_lattice::CanaryWatch;
 use lath_model::Partition;
-use lath_observe::{Delivery, Limits, Observe};
 use lath_store::{Condition, Db, Rewording, Store, StoreError, View};
 use lath_tasks::Group;
 use lath_wire::http::FrontDoor;
@@ -116,7 +116,7 @@ pub(crate) struct Control {
     /// Takes what nodes measure.
     pub(crate) sink: Arc<Telemetry>,
     identity: Arc<Identity>,
-    observe: Arc<Observe>,
+    cloudwatch: Arc<CloudWatch>,
     apps: Apps,
     registry_trouble: watch::Receiver<Option<String>>,
     /// What publishes, reconciles and sweeps.
@@ -171,8 +171,8 @@ impl Control {
             log_bytes: config.log_bytes,
             ..Limits::default()
         };
-        let observe = Observe::open(cell.clone(), &config.data_dir, limits)?;
-        let (delivery, writer) = Delivery::new(Arc::clone(&observe));
+        let cloudwatch = CloudWatch::open(cell.clone(), &config.data_dir, limits)?;
+        let (delivery, writer) = Delivery::new(Arc::clone(&cloudwatch));
         let mut archive = Group::new("the archive");
         archive.spawn("the archive's writer", writer.run(archive.token()));
 
@@ -192,7 +192,7 @@ impl Control {
             delivery: Arc::clone(&delivery),
             canaries: Arc::clone(&canaries),
         });
-        let (observing, identifying) = (Arc::clone(&observe), Arc::clone(&identity));
+        let (observing, identifying) = (Arc::clone(&cloudwatch), Arc::clone(&identity));
         let (data_dir, registry) = (&config.data_dir, &at);
         let apps = Apps::new(&cell, observing, identifying, registry, data_dir, canaries);
         let serving = registry::serve(
@@ -203,14 +203,14 @@ impl Control {
         );
         work.spawn("the image registry", serving);
         apps.spawn_reconcilers(&mut work);
-        spawn_sweeps(&cell, Arc::clone(&observe), &mut work);
+        spawn_sweeps(&cell, Arc::clone(&cloudwatch), &mut work);
         Ok(Self {
             cell,
             snapshots,
             delivery,
             sink,
             identity,
-            observe,
+            cloudwatch,
             apps,
             registry_trouble,
             work,
@@ -237,7 +237,7 @@ impl Control {
     pub(crate) fn trouble(&self) -> Trouble {
         Trouble {
             state: self.cell.db.condition(),
-            observe: Arc::clone(&self.observe),
+            cloudwatch: Arc::clone(&self.cloudwatch),
             registry: self.registry_trouble.clone(),
         }
     }
@@ -267,7 +267,7 @@ impl Control {
 #[derive(Clone)]
 pub(crate) struct Trouble {
     state: watch::Receiver<Condition>,
-    observe: Arc<Observe>,
+    cloudwatch: Arc<CloudWatch>,
     registry: watch::Receiver<Option<String>>,
 }
 
@@ -278,7 +278,7 @@ impl Trouble {
         let state = state.map(|trouble| format!("the state: {trouble}"));
         let registry = self.registry.borrow().clone();
         let registry = registry.map(|trouble| format!("the image registry: {trouble}"));
-        let troubles = state.into_iter().chain(self.observe.trouble());
+        let troubles = state.into_iter().chain(self.cloudwatch.trouble());
         troubles.chain(registry).collect()
     }
 }
@@ -307,10 +307,10 @@ fn image_directories(config: &Config) -> Vec<ImageDirectory> {
     config.images.iter().map(image).collect()
 }
 
-fn spawn_sweeps(cell: &Cell, observe: Arc<Observe>, group: &mut Group) {
+fn spawn_sweeps(cell: &Cell, cloudwatch: Arc<CloudWatch>, group: &mut Group) {
     let sweep = move || {
-        let observe = Arc::clone(&observe);
-        async move { lath_observe::sweep(&observe).await }
+        let cloudwatch = Arc::clone(&cloudwatch);
+        async move { lath_cloudwatch::sweep(&cloudwatch).await }
     };
     let sweeping = run_periodically(group.token(), "the archive", sweep);
     group.spawn("the archive's sweep", sweeping);

@@ -6,11 +6,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
+use lath_cloudwatch::Delivery;
 use lath_control::{Cell, Mode};
 use lath_ec2::records::ResourceTags;
 use lath_feed::{Condition, InstancePhase, Observed, RegionObserved, Snapshot, SnapshotReceiver};
 use lath_model::WorkloadId;
-use lath_observe::Delivery;
 use lath_store::View;
 
 use super::control::{Control, Trouble};
