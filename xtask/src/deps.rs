@@ -30,7 +30,7 @@ const IMPORTS: [(&str, &[&str]); 45] = [
     ("registry", &["clock", "net"]),
     // The API: wire formats, state, what operations need permission for.
     ("wire", &["clock", "model", "net", "sigv4"]),
-    ("store", &["clock", "model", "wire"]),
+    ("store", &["clock", "model"]),
     ("authz", &["model", "store", "wire"]),
     // The contract between the planes knows neither.
     ("feed", &["model"]),
