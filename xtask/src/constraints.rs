@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::{env, fs};
 
 use anyhow::{Context as _, bail};
-use lath_wire::model::constraint_table;
+use lath_oracle::constraint_table;
 use serde_json::Value;
 
 use passed_over::PASSED_OVER;

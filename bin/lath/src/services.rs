@@ -240,7 +240,7 @@ mod tests {
     fn the_front_door_knows_every_service_of_a_dead_region() {
         for service in services() {
             let name = service.info().signing_name;
-            let mut known = lath_wire::http::KNOWN_SERVICES.iter();
+            let mut known = lath_door::KNOWN_SERVICES.iter();
             let known = known.find(|info| info.signing_name == name);
             assert_eq!(known, Some(service.info()), "{name}");
         }
@@ -255,7 +255,7 @@ mod tests {
             .iter()
             .flat_map(|service| {
                 // The compatibility table lists what is missing or laxer than the model.
-                lath_wire::model::compare(service, &models)
+                lath_oracle::compare(service, &models)
                     .into_iter()
                     .filter(|difference| !difference.lax)
                     .map(|difference| format!("{}: {difference}", service.info().model))
@@ -271,7 +271,7 @@ mod tests {
             return;
         };
         for service in &services {
-            let strange = lath_wire::model::unknown_refusals(service, &models);
+            let strange = lath_oracle::unknown_refusals(service, &models);
             assert!(strange.is_empty(), "{strange:?}");
         }
     }
@@ -284,7 +284,7 @@ mod tests {
         let mut table = String::from(
             "# Compatibility\n\nEvery operation of every service served, from the registry and the published models. What is *not\nyet* there answers with the protocol's error for an unknown operation. A member that is not known is an error in EC2,\nand passed over elsewhere, as AWS does; what is *refused when set* answers with an error that names it. Written by `cargo xtask compat`.\n\n",
         );
-        table.push_str(&lath_wire::model::compat_table(&services, &models));
+        table.push_str(&lath_oracle::compat_table(&services, &models));
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/compatibility.md");
         if std::env::var_os("LATH_WRITE_DOCS").is_some() {
             std::fs::write(path, &table).unwrap();

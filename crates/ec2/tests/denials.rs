@@ -6,11 +6,11 @@ use std::process::Command;
 use std::sync::Arc;
 
 use lath_control::Cell;
+use lath_door::FrontDoor;
 use lath_ec2::Ec2;
 use lath_iam::Iam;
 use lath_identity::{Identity, RootKey, SealingKey};
 use lath_store::{Db, Kinds, Memory};
-use lath_wire::http::FrontDoor;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 

@@ -6,10 +6,10 @@ use std::process::Command;
 use std::sync::Arc;
 
 use lath_control::Cell;
+use lath_door::FrontDoor;
 use lath_ec2::Ec2;
 use lath_feed::{InstanceObserved, InstancePhase, Observed, Power, Snapshot};
 use lath_identity::{Identity, RootKey};
-use lath_wire::http::FrontDoor;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;

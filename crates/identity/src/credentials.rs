@@ -8,8 +8,8 @@ use lath_model::{Owner, Partition, Timestamp};
 use lath_service::App;
 use lath_sigv4::{Credential, Credentials, LookupError, Secret};
 use lath_store::View;
+use lath_wire::KeyOwner;
 use lath_wire::Principal;
-use lath_wire::http::KeyOwner;
 
 use crate::{Issuers, PodIdentities, RootKey};
 use lath_session::{Holder, SealingKey, Session, Sessions};

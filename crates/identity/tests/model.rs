@@ -6,7 +6,7 @@ use std::process::Command;
 use std::sync::Arc;
 
 use lath_identity::{Identity, RootKey, eks_auth_service, secretsmanager_service, sts_service};
-use lath_wire::model::compare;
+use lath_oracle::compare;
 use serde_json::Value;
 
 /// The models; `None` when botocore is not installed.

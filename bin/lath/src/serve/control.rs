@@ -7,6 +7,7 @@ use anyhow::Context as _;
 use lath_ca::Authority;
 use lath_cloudwatch::{CloudWatch, Delivery, Limits};
 use lath_control::{Cell, Mode, Publisher};
+use lath_door::FrontDoor;
 use lath_ec2::images::{ImageDirectory, offer_directories};
 use lath_feed::telemetry::{AccessLog, LogLines, MetricSample, Sink};
 use lath_feed::{
@@ -17,7 +18,6 @@ use lath_lattice::CanaryWatch;
 use lath_model::Partition;
 use lath_store::{Condition, Db, Rewording, Store, StoreError, View};
 use lath_tasks::Group;
-use lath_wire::http::FrontDoor;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 

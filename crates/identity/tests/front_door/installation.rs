@@ -8,6 +8,7 @@ use http::Request;
 use http_body_util::Full;
 use lath_clock::ManualClock;
 use lath_control::Cell;
+use lath_door::FrontDoor;
 use lath_iam::Iam;
 use lath_identity::{
     Identity, Issuers, PodIdentities, PodIdentityAssociation, RootKey, SealingKey, TokenCluster,
@@ -17,7 +18,6 @@ use lath_model::Timestamp;
 use lath_oidc::{Asked, IssuerKeys, KeySet, NoKeys};
 use lath_sigv4::{Payload, Secret, SigningKey, sign};
 use lath_store::{Db, Memory, View};
-use lath_wire::http::FrontDoor;
 use serde_json::Value;
 
 pub(crate) const ACCOUNT: &str = "123456789012";

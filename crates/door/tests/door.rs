@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
+mod keys;
+#[path = "../../wire/tests/support/mod.rs"]
 mod support;
 
 use std::io::Write as _;
@@ -14,9 +16,9 @@ use futures::FutureExt as _;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
 use http_body_util::Full;
 use lath_clock::Clock;
+use lath_door::{FrontDoor, Limits, Peer};
 use lath_sigv4::{Payload, Secret, SigningKey, presign, sign};
 use lath_wire::FromVpc;
-use lath_wire::http::{FrontDoor, Limits, Peer};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
@@ -45,7 +47,7 @@ async fn open(limits: Limits) -> Open {
             .map(|peer| peer.0.ip().to_string());
         async move { Response::new(Bytes::from(peer.unwrap_or_default())) }.boxed()
     };
-    let door = FrontDoor::new(Arc::new(support::Keys))
+    let door = FrontDoor::new(Arc::new(keys::Keys))
         .with_region("us-west-2", support::all())
         .with_internal("/_lath/", internal)
         .with_limits(limits);
@@ -85,9 +87,9 @@ impl Open {
             headers: &headers,
             body: Payload::Bytes(body),
         };
-        let secret = Secret::new(support::SECRET);
+        let secret = Secret::new(keys::SECRET);
         let key = SigningKey {
-            access_key_id: support::KEY,
+            access_key_id: keys::KEY,
             secret: &secret,
             session_token: None,
             region: "us-west-2",
@@ -319,9 +321,9 @@ async fn presigned_requests_to_sts_hold_for_fifteen_minutes_with_any_expiry_or_n
             headers: &headers,
             body: Payload::Bytes(b""),
         };
-        let secret = Secret::new(support::SECRET);
+        let secret = Secret::new(keys::SECRET);
         let key = SigningKey {
-            access_key_id: support::KEY,
+            access_key_id: keys::KEY,
             secret: &secret,
             session_token: None,
             region: "us-west-2",
@@ -415,7 +417,7 @@ async fn dawdlers_are_cut_off() {
 #[tokio::test]
 async fn what_the_host_is_told_is_not_for_vpcs() {
     let internal = |_| async { Response::new(Bytes::from("told")) }.boxed();
-    let door = FrontDoor::new(Arc::new(support::Keys))
+    let door = FrontDoor::new(Arc::new(keys::Keys))
         .with_region("us-west-2", support::all())
         .with_internal("/_lath/", internal)
         .with_internal("/id/", internal);
@@ -552,7 +554,7 @@ async fn cbor_is_spoken() {
             arn: "arn".into(),
             user_id: "id".into(),
         },
-        access_key_id: support::KEY.into(),
+        access_key_id: keys::KEY.into(),
         request_id: "r-1".into(),
         source_ip: None,
         from_vpc: None,

@@ -1,12 +1,12 @@
-//! Writes the tables of [`crate::constraint`] from the published models.
+//! Writes the tables of [`lath_wire::constraint`] from the published models.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
+use lath_wire::constraint::{HIGH, LOW, can_express};
 use serde_json::Value;
 
-use super::oracle::{Model, ModelShape, Way};
-use crate::constraint::{HIGH, LOW, can_express};
+use crate::model::{Model, ModelShape, Way};
 
 /// A bound of a model that the table leaves out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -12,18 +12,18 @@ type Counts = Arc<Mutex<BTreeMap<String, usize>>>;
 
 /// How many requests are held, by account.
 #[derive(Debug, Default)]
-pub(super) struct Waiters(Counts);
+pub(crate) struct Waiters(Counts);
 
 /// Counts as a held request until it is dropped.
 #[derive(Debug)]
-pub(super) struct Held {
+pub(crate) struct Held {
     counts: Counts,
     account: String,
 }
 
 impl Waiters {
     /// Leave to hold one more; `None`: too many are.
-    pub(super) fn hold(&self, account: &str) -> Option<Held> {
+    pub(crate) fn hold(&self, account: &str) -> Option<Held> {
         let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let of_account = counts.get(account).copied().unwrap_or_default();
         if counts.values().sum::<usize>() >= MOST || of_account >= MOST_OF_ACCOUNT {

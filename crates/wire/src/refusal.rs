@@ -1,12 +1,11 @@
-//! What a bad signature is called, by protocol.
+//! What requests are refused with before an operation is found, by protocol.
 
 use lath_sigv4::SigError;
 
-use super::body::BodyError;
 use crate::{ApiError, Protocol};
 
-/// The error that AWS answers in this protocol.
-pub(crate) fn signature(protocol: Protocol, error: &SigError) -> ApiError {
+/// A signature that does not hold: the error that AWS answers in this protocol.
+pub fn signature(protocol: Protocol, error: &SigError) -> ApiError {
     match protocol {
         Protocol::Ec2Query => ec2(error),
         Protocol::Query | Protocol::RestXml => query(error),
@@ -60,7 +59,7 @@ fn json(error: &SigError, status: u16) -> ApiError {
 }
 
 /// A scope whose region or service is not here.
-pub(crate) fn scope(protocol: Protocol, text: String) -> ApiError {
+pub fn scope(protocol: Protocol, text: String) -> ApiError {
     match protocol {
         Protocol::Ec2Query => ApiError::new("AuthFailure", 401, text),
         Protocol::Query | Protocol::RestXml => ApiError::new("SignatureDoesNotMatch", 403, text),
@@ -71,15 +70,9 @@ pub(crate) fn scope(protocol: Protocol, text: String) -> ApiError {
     }
 }
 
-/// A body that could not be had.
-pub(crate) fn body(error: &BodyError) -> ApiError {
-    let (code, status) = match error {
-        BodyError::TooLarge => ("RequestEntityTooLargeException", 413),
-        BodyError::Broken => ("RequestAbortedException", 400),
-        BodyError::Late => ("RequestTimeoutException", 408),
-        BodyError::TooMany => ("ServiceUnavailable", 503),
-        BodyError::NotGzip => ("MalformedHttpRequestException", 400),
-        BodyError::UnknownEncoding => ("UnsupportedMediaTypeException", 415),
-    };
-    ApiError::new(code, status, error.to_string())
+/// An action that the service does not have, in the query protocols.
+pub fn invalid_action(action: &str) -> ApiError {
+    let shown: String = action.chars().take(128).collect();
+    let text = format!("The action {shown} is not valid for this web service.");
+    ApiError::new("InvalidAction", 400, text)
 }

@@ -11,25 +11,15 @@ use http::request::Parts;
 use http::{Request, Response};
 use lath_clock::Clock;
 use lath_sigv4::{Claim, Credentials, Payload, SigError, Verified};
+use lath_wire::{
+    ApiError, Authorize, Caller, Envelope, FromVpc, KeyOwner, Service, Unsettled, refusal,
+};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::body::{self, Intake};
-use super::waiters::Waiters;
-use super::{refusal, unserved};
-use crate::dispatch::{Unsettled, invalid_action};
-use crate::envelope::Envelope;
-use crate::moment::TimeFormat;
-use crate::{ApiError, Authorize, Caller, FromVpc, Principal, Protocol, Service};
-
-/// Whose an access key is.
-#[derive(Debug, Clone)]
-pub struct KeyOwner {
-    /// The account's id.
-    pub account: String,
-    /// Who in it.
-    pub principal: Principal,
-}
+use crate::body::{self, Intake};
+use crate::unserved;
+use crate::waiters::Waiters;
 
 /// How long a waiter's request is held: less than the minute after which clients give up reading.
 const HELD: Duration = Duration::from_secs(45);
@@ -62,7 +52,7 @@ pub struct Limits {
 
 impl Limits {
     /// The largest body that is taken at a path, before it is known who sends it.
-    pub(super) fn body_at(&self, path: &str) -> usize {
+    pub(crate) fn body_at(&self, path: &str) -> usize {
         match path.starts_with(FUNCTIONS) {
             true => self.code.max(self.body),
             false => self.body,
@@ -100,11 +90,11 @@ pub struct FrontDoor {
     regions: BTreeMap<String, Vec<Service>>,
     elsewhere: Vec<String>,
     internal: Vec<(&'static str, Internal)>,
-    pub(super) limits: Limits,
+    pub(crate) limits: Limits,
     intake: Intake,
     waiters: Waiters,
     /// Nothing is held any more.
-    pub(super) closing: CancellationToken,
+    pub(crate) closing: CancellationToken,
 }
 
 /// Services without regions: any region in the scope will do.
@@ -221,14 +211,14 @@ impl FrontDoor {
             Ok(verified) => verified,
             Err(error) => {
                 let envelope = self.guess(&request, &request_id);
-                return envelope.failure(&refusal::signature(envelope.protocol, &error));
+                return envelope.failure(&refusal::signature(envelope.protocol(), &error));
             }
         };
         let service = match self.find(&verified.claim) {
             Ok(service) => service,
             Err(text) => {
                 let envelope = self.guess(&request, &request_id);
-                return envelope.failure(&refusal::scope(envelope.protocol, text));
+                return envelope.failure(&refusal::scope(envelope.protocol(), text));
             }
         };
         let caller = caller(verified, request_id, &request, peer);
@@ -241,7 +231,7 @@ impl FrontDoor {
             }
             Err(error) => {
                 let envelope = service.envelope(&request, &caller.request_id);
-                envelope.failure(&refusal::body(&error))
+                envelope.failure(&error.answer())
             }
         }
     }
@@ -287,7 +277,7 @@ impl FrontDoor {
                 let action = meant.and_then(|it| unserved::unsigned_action(it, request));
                 if let (Some(service), Some(action)) = (meant, action) {
                     let envelope = service.envelope(request, request_id);
-                    return Some(envelope.failure(&invalid_action(&action)));
+                    return Some(envelope.failure(&refusal::invalid_action(&action)));
                 }
                 let absent = meant.is_none().then(|| unserved::unsigned(request));
                 absent.flatten().map(str::to_owned)
@@ -312,7 +302,7 @@ impl FrontDoor {
         let mut services = self.regions.get(home)?.iter();
         let service = services.find(|service| seems_meant(service, request))?;
         let action = unserved::action(request)?;
-        service.named(&action).filter(|it| it.unsigned)?;
+        service.takes_unsigned(&action).then_some(())?;
         let name = service.info().signing_name;
         let (source_ip, from_vpc) = origin(request, peer);
         let nobody = Caller::nobody(home, name, request_id, source_ip);
@@ -368,7 +358,7 @@ impl FrontDoor {
         let meant = claimed.or_else(|| self.meant(request));
         match meant {
             Some(service) => service.envelope(request, request_id),
-            None => anonymous(request, request_id),
+            None => Envelope::anonymous(request, request_id),
         }
     }
 
@@ -380,7 +370,7 @@ impl FrontDoor {
 }
 
 /// HTTP/2 has the host in `:authority`.
-pub(super) fn name_host(parts: &mut Parts) {
+pub(crate) fn name_host(parts: &mut Parts) {
     if parts.headers.contains_key(http::header::HOST) {
         return;
     }
@@ -393,7 +383,7 @@ pub(super) fn name_host(parts: &mut Parts) {
     }
 }
 
-pub(super) fn signed_parts(request: &Request<Bytes>) -> lath_sigv4::Request<'_> {
+pub(crate) fn signed_parts(request: &Request<Bytes>) -> lath_sigv4::Request<'_> {
     lath_sigv4::Request {
         method: request.method().as_str(),
         path: request.uri().path(),
@@ -456,7 +446,7 @@ fn seems_meant(service: &Service, request: &Request<Bytes>) -> bool {
     }
     let path = request.uri().path();
     if path != "/" {
-        return service.routed(request.method().as_str(), path).is_some();
+        return service.has_route(request.method().as_str(), path);
     }
     let version = format!("Version={}", info.version);
     let has = |bytes: &[u8]| {
@@ -465,38 +455,4 @@ fn seems_meant(service: &Service, request: &Request<Bytes>) -> bool {
             .any(|part| part == version.as_bytes())
     };
     has(request.body()) || has(request.uri().query().unwrap_or_default().as_bytes())
-}
-
-/// The envelope where not even a service can be guessed.
-pub(super) fn anonymous(request: &Request<Bytes>, request_id: &str) -> Envelope {
-    let json = request
-        .headers()
-        .get(http::header::CONTENT_TYPE)
-        .is_some_and(|value| value.as_bytes().windows(4).any(|part| part == b"json"));
-    let is = |name: &str, wanted: &[u8]| {
-        let value = request.headers().get(name);
-        value.is_some_and(|value| value.as_bytes().ends_with(wanted))
-    };
-    let protocol = if is("smithy-protocol", b"rpc-v2-cbor") {
-        Protocol::RpcV2Cbor
-    } else if request.headers().contains_key("x-amz-target") {
-        if is("content-type", b"json-1.0") {
-            Protocol::Json10
-        } else {
-            Protocol::Json11
-        }
-    } else if json || request.uri().path() != "/" {
-        Protocol::RestJson
-    } else {
-        Protocol::Query
-    };
-    Envelope {
-        protocol,
-        model: "",
-        xmlns: "",
-        times: TimeFormat::EpochSeconds,
-        wants_json: false,
-        query_mode: false,
-        request_id: request_id.to_owned(),
-    }
 }

@@ -19,23 +19,23 @@ use lath_model::id::VpcId;
 use lath_net::Place;
 use lath_net::accept::{Acceptor, ConnectionLimits, Listen, Slot, Watched};
 use lath_net::descriptors::Purpose;
+use lath_wire::FromVpc;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::arriving::Arriving;
-use super::{FrontDoor, Limits};
-use crate::FromVpc;
+use crate::arriving::Arriving;
+use crate::{FrontDoor, Limits};
 
 /// Requests of one HTTP/2 connection at the same time.
 const STREAMS: u32 = 64;
 
 /// Where a relayed request came from: believed on a [`FrontDoor::serve_relayed`] socket and nowhere else.
-pub(super) const SOURCE: HeaderName = HeaderName::from_static("x-lath-source");
+pub(crate) const SOURCE: HeaderName = HeaderName::from_static("x-lath-source");
 
 /// Answers requests.
-pub(super) trait Answer: Send + Sync + 'static {
+pub(crate) trait Answer: Send + Sync + 'static {
     fn limits(&self) -> Limits;
 
     /// How many connections one source may have.
@@ -92,7 +92,7 @@ impl Answer for Relayed {
 
 impl FrontDoor {
     /// Serves HTTP/1.1 and HTTP/2 (prior knowledge) until `stop`, then lets calls in flight finish
-    /// within [`super::Limits::drain`].
+    /// within [`crate::Limits::drain`].
     ///
     /// # Errors
     /// None once listening: failures to accept are logged and tried again.
@@ -116,7 +116,7 @@ impl FrontDoor {
         serve_vpc(self, listener, (vpc, acceptor), stop).await;
     }
 
-    /// Serves what a [`super::Relay`] hands over at a socket that only it can open, until `stop`.
+    /// Serves what a [`crate::Relay`] hands over at a socket that only it can open, until `stop`.
     pub async fn serve_relayed(self: Arc<Self>, listener: UnixListener, stop: CancellationToken) {
         self.close_with(stop.clone());
         serve(Arc::new(Relayed(self)), listener, stop).await;
@@ -133,7 +133,7 @@ impl FrontDoor {
 }
 
 /// Serves connections until `stop`, then lets calls in flight finish.
-pub(super) async fn serve<L>(door: Arc<impl Answer>, listener: L, stop: CancellationToken)
+pub(crate) async fn serve<L>(door: Arc<impl Answer>, listener: L, stop: CancellationToken)
 where
     L: Listen,
     L::Stream: AsyncRead + AsyncWrite + Unpin + 'static,
@@ -148,7 +148,7 @@ where
 }
 
 /// Serves connections from a VPC until `stop`, then lets calls in flight finish.
-pub(super) async fn serve_vpc(
+pub(crate) async fn serve_vpc(
     door: Arc<impl Answer>,
     listener: TcpListener,
     (vpc, acceptor): (VpcId, Acceptor),

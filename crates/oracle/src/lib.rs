@@ -1,11 +1,13 @@
 //! The published models as a test oracle: registered operations against what botocore says of them.
 //!
+//! Only tests and `xtask` use this crate; nothing that runs reads a model.
+//!
 //! `tests/model/dump.py` prints the models; [`compare()`] lists where a service differs from its model, and
 //! [`compat_table`] says which operations there are.
 
 mod compare;
 mod constraints;
-mod oracle;
+mod model;
 mod table;
 
 pub use compare::{Difference, compare};

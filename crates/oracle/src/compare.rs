@@ -2,13 +2,10 @@
 
 use std::fmt;
 
+use lath_wire::{Description, Member, Protocol, Route, Service, Shape, TimeFormat};
 use serde_json::Value;
 
-use super::oracle::{Model, ModelMember, ModelShape, Way};
-use crate::bound::Registered;
-use crate::moment::TimeFormat;
-use crate::shape::{Member, Shape};
-use crate::{Protocol, Route, Service};
+use crate::model::{Model, ModelMember, ModelShape, Way};
 
 /// What items of EC2's lists are called that have a name of their own. Their types print it: `GroupIdSet` of launch templates.
 const NAMED: [&str; 1] = ["groupId"];
@@ -48,14 +45,17 @@ pub fn compare(service: &Service, document: &Value) -> Vec<Difference> {
             &format!("the model's is {}", model.version()),
         ));
     }
-    for registered in service.registered() {
+    for described in service
+        .operations()
+        .filter_map(|name| service.describe(name))
+    {
         let mut comparison = Comparison {
             service,
-            operation: registered.name,
+            operation: described.name,
             place: Vec::new(),
             found: Vec::new(),
         };
-        comparison.operation(registered, model);
+        comparison.operation(&described, model);
         differences.append(&mut comparison.found);
     }
     differences
@@ -97,17 +97,17 @@ impl Comparison<'_> {
         self.place.pop();
     }
 
-    fn operation(&mut self, registered: &Registered, model: Model<'_>) {
-        let Some(operation) = model.operation(registered.name) else {
+    fn operation(&mut self, described: &Description, model: Model<'_>) {
+        let Some(operation) = model.operation(described.name) else {
             self.report("the model has no such operation");
             return;
         };
         if self.is_rest() {
-            self.within("route", |c| c.route(registered.route.as_ref(), operation));
+            self.within("route", |c| c.route(described.route.as_ref(), operation));
         }
         for (name, way, ours) in [
-            ("input", Way::In, (registered.input)()),
-            ("output", Way::Out, (registered.output)()),
+            ("input", Way::In, (described.input)()),
+            ("output", Way::Out, (described.output)()),
         ] {
             self.within(name, |c| match model.of_operation(operation, way) {
                 Some(theirs) => c.top(&ours, theirs, way),

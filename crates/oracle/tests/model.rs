@@ -2,12 +2,13 @@
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
+#[path = "../../wire/tests/support/mod.rs"]
 mod support;
 
 use std::process::Command;
 use std::sync::Arc;
 
-use lath_wire::model::{compare, compat_table};
+use lath_oracle::{compare, compat_table};
 use lath_wire::{
     ApiError, Caller, Handle, Operation, Permission, Permissions, Protocol, Route, Service,
     ServiceInfo, Stated, TooMuch,

@@ -1,6 +1,6 @@
 //! How services are worded by who does not serve them: a relay answers for a region that is dead.
 
-use crate::{Protocol, ServiceInfo};
+use lath_wire::{Protocol, ServiceInfo};
 
 const fn info(
     signing_name: &'static str,

@@ -5,10 +5,8 @@
 use bytes::Bytes;
 use http::Request;
 
-use super::door::anonymous;
-use crate::envelope::Envelope;
-use crate::format::form;
-use crate::{ApiError, Protocol, Service};
+use lath_wire::format::form;
+use lath_wire::{ApiError, Envelope, Protocol, Service};
 
 /// Signing names whose protocol the shape of a request does not tell: it is taken for JSON otherwise.
 const REST_XML: &[&str] = &[
@@ -31,7 +29,7 @@ const UNSIGNED_TARGETS: &[(&str, &str)] = &[
 const UNSIGNED_HOSTS: &[(&str, &str)] = &[("s3", "s3"), ("oidc", "sso-oauth")];
 
 /// The service that an unsigned request seems meant for, where AWS would take it and Lath has no such service.
-pub(super) fn unsigned(request: &Request<Bytes>) -> Option<&'static str> {
+pub(crate) fn unsigned(request: &Request<Bytes>) -> Option<&'static str> {
     let named = |table: &[(&str, &'static str)], text: &str| {
         let found = table.iter().find(|(label, _)| *label == text);
         found.map(|(_, service)| *service)
@@ -47,34 +45,30 @@ pub(super) fn unsigned(request: &Request<Bytes>) -> Option<&'static str> {
 }
 
 /// The operation that AWS takes unsigned, and this service does not have.
-pub(super) fn unsigned_action(service: &Service, request: &Request<Bytes>) -> Option<String> {
+pub(crate) fn unsigned_action(service: &Service, request: &Request<Bytes>) -> Option<String> {
     if service.info().signing_name != "sts" {
         return None;
     }
     let action = action(request)?;
     let known = UNSIGNED_ACTIONS.contains(&action.as_str());
-    (known && service.named(&action).is_none()).then_some(action)
+    (known && !service.has(&action)).then_some(action)
 }
 
 /// How a service that is not here is worded: by what it speaks, or by the request's shape.
-pub(super) fn envelope(service: &str, request: &Request<Bytes>, request_id: &str) -> Envelope {
-    let shaped = anonymous(request, request_id);
+pub(crate) fn envelope(service: &str, request: &Request<Bytes>, request_id: &str) -> Envelope {
+    let shaped = Envelope::anonymous(request, request_id);
     match REST_XML.iter().find(|name| **name == service) {
         None => shaped,
-        Some(model) => Envelope {
-            protocol: Protocol::RestXml,
-            model,
-            ..shaped
-        },
+        Some(model) => shaped.of_rest_xml(model),
     }
 }
 
 /// The service is not here.
-pub(super) fn error(service: &str, envelope: &Envelope, request: &Request<Bytes>) -> ApiError {
+pub(crate) fn error(service: &str, envelope: &Envelope, request: &Request<Bytes>) -> ApiError {
     let shown: String = service.chars().take(64).collect();
     let asked = operation(request).map_or_else(String::new, |name| format!(" (asked for {name})"));
     let text = format!("Lath does not have the service '{shown}'{asked}.");
-    let (code, status) = match envelope.protocol {
+    let (code, status) = match envelope.protocol() {
         Protocol::Ec2Query | Protocol::Query => ("InvalidAction", 400),
         Protocol::RestXml => ("NotImplemented", 501),
         Protocol::RestJson | Protocol::RpcV2Cbor => ("UnknownOperationException", 404),
@@ -91,7 +85,7 @@ fn operation(request: &Request<Bytes>) -> Option<String> {
     Some(name.chars().take(128).collect())
 }
 
-pub(super) fn action(request: &Request<Bytes>) -> Option<String> {
+pub(crate) fn action(request: &Request<Bytes>) -> Option<String> {
     let query = request.uri().query().unwrap_or_default().as_bytes();
     [query, request.body()].into_iter().find_map(|text| {
         let mut pairs = form::pairs(text).ok()?.into_iter();

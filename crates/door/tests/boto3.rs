@@ -2,12 +2,14 @@
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
+mod keys;
+#[path = "../../wire/tests/support/mod.rs"]
 mod support;
 
 use std::process::Command;
 use std::sync::Arc;
 
-use lath_wire::http::FrontDoor;
+use lath_door::FrontDoor;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -19,7 +21,7 @@ async fn stock_boto3_is_understood() {
     }
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let door = FrontDoor::new(Arc::new(support::Keys)).with_region("us-west-2", support::all());
+    let door = FrontDoor::new(Arc::new(keys::Keys)).with_region("us-west-2", support::all());
     let stop = CancellationToken::new();
     let serving = tokio::spawn(Arc::new(door).serve(listener, stop.clone()));
     let output = tokio::task::spawn_blocking(move || {
@@ -29,8 +31,8 @@ async fn stock_boto3_is_understood() {
                 "/tests/boto3_client.py"
             ))
             .env("AWS_ENDPOINT_URL", format!("http://{address}"))
-            .env("AWS_ACCESS_KEY_ID", support::KEY)
-            .env("AWS_SECRET_ACCESS_KEY", support::SECRET)
+            .env("AWS_ACCESS_KEY_ID", keys::KEY)
+            .env("AWS_SECRET_ACCESS_KEY", keys::SECRET)
             .env("AWS_DEFAULT_REGION", "us-west-2")
             .env("AWS_MAX_ATTEMPTS", "1")
             .output()

@@ -13,8 +13,9 @@ use lath_net::Place;
 use lath_net::accept::{Acceptor, ConnectionLimits, Source};
 use tokio::time::Instant;
 
-use super::{Limits, refusal};
-use crate::ApiError;
+use lath_wire::ApiError;
+
+use crate::Limits;
 
 /// The part of a body that is read at once.
 const SMALL_BODY: usize = 64 << 10;
@@ -62,13 +63,13 @@ impl Intake {
         }
         let source = Source::of(peer);
         let Some(place) = self.all.admit(&Place::Host, source.clone()).await else {
-            return Err(refusal::body(&BodyError::TooMany));
+            return Err(BodyError::TooMany.answer());
         };
         let _busy = place.busy();
         let sizes = (limits.body, most);
         let taken = tokio::time::timeout(limits.body_timeout, self.collect(body, source, sizes));
         let taken = taken.await.unwrap_or(Err(BodyError::Late));
-        taken.map_err(|error| refusal::body(&error))
+        taken.map_err(|error| error.answer())
     }
 
     /// Reads a body to its end.
@@ -126,7 +127,7 @@ impl Intake {
 }
 
 /// Half of them for one source.
-pub(super) fn half_each(total: usize) -> ConnectionLimits {
+pub(crate) fn half_each(total: usize) -> ConnectionLimits {
     ConnectionLimits {
         total,
         per_place: total,
@@ -176,6 +177,21 @@ pub(crate) enum BodyError {
     NotGzip,
     #[error("the request's body is encoded in a way that is not accepted")]
     UnknownEncoding,
+}
+
+impl BodyError {
+    /// What the caller is answered.
+    pub(crate) fn answer(&self) -> ApiError {
+        let (code, status) = match self {
+            Self::TooLarge => ("RequestEntityTooLargeException", 413),
+            Self::Broken => ("RequestAbortedException", 400),
+            Self::Late => ("RequestTimeoutException", 408),
+            Self::TooMany => ("ServiceUnavailable", 503),
+            Self::NotGzip => ("MalformedHttpRequestException", 400),
+            Self::UnknownEncoding => ("UnsupportedMediaTypeException", 415),
+        };
+        ApiError::new(code, status, self.to_string())
+    }
 }
 
 /// Undoes `Content-Encoding`.

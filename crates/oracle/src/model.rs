@@ -1,67 +1,66 @@
 //! Reads the document that `tests/model/dump.py` prints.
 
+use lath_wire::Service;
 use serde_json::Value;
-
-use crate::Service;
 
 /// A service's model.
 #[derive(Clone, Copy)]
-pub(super) struct Model<'m> {
+pub(crate) struct Model<'m> {
     value: &'m Value,
 }
 
 /// A shape in a model.
 #[derive(Clone, Copy)]
-pub(super) struct ModelShape<'m> {
-    pub(super) name: &'m str,
+pub(crate) struct ModelShape<'m> {
+    pub(crate) name: &'m str,
     value: &'m Value,
     model: Model<'m>,
 }
 
 /// A member of a structure in a model.
 #[derive(Clone, Copy)]
-pub(super) struct ModelMember<'m> {
-    pub(super) required: bool,
+pub(crate) struct ModelMember<'m> {
+    pub(crate) required: bool,
     sent: &'m str,
     answered: &'m str,
-    pub(super) location: &'m str,
-    pub(super) shape: ModelShape<'m>,
+    pub(crate) location: &'m str,
+    pub(crate) shape: ModelShape<'m>,
 }
 
 /// Which way a shape travels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Way {
+pub(crate) enum Way {
     In,
     Out,
 }
 
 impl<'m> Model<'m> {
-    pub(super) fn of(document: &'m Value, service: &Service) -> Option<Self> {
+    pub(crate) fn of(document: &'m Value, service: &Service) -> Option<Self> {
         Self::named(document, service.info().model)
     }
 
     /// The model of botocore's name.
-    pub(super) fn named(document: &'m Value, name: &str) -> Option<Self> {
+    pub(crate) fn named(document: &'m Value, name: &str) -> Option<Self> {
         let value = document.get("services")?.get(name)?;
         Some(Self { value })
     }
 
-    pub(super) fn version(self) -> &'m str {
+    pub(crate) fn version(self) -> &'m str {
         self.value["version"].as_str().unwrap_or_default()
     }
 
-    pub(super) fn operation_names(self) -> impl Iterator<Item = &'m str> {
+    pub(crate) fn operation_names(self) -> impl Iterator<Item = &'m str> {
         let operations = self.value["operations"].as_object();
         operations
             .into_iter()
             .flat_map(|all| all.keys().map(String::as_str))
     }
 
-    pub(super) fn operation(self, name: &str) -> Option<&'m Value> {
+    pub(crate) fn operation(self, name: &str) -> Option<&'m Value> {
         self.value["operations"].get(name)
     }
 
-    pub(super) fn shape(self, name: &'m str) -> Option<ModelShape<'m>> {
+    pub(crate) fn shape(self, name: &'m str) -> Option<ModelShape<'m>> {
         let value = self.value["shapes"].get(name)?;
         Some(ModelShape {
             name,
@@ -71,7 +70,7 @@ impl<'m> Model<'m> {
     }
 
     /// The input or output of an operation, if it has one.
-    pub(super) fn of_operation(self, operation: &'m Value, way: Way) -> Option<ModelShape<'m>> {
+    pub(crate) fn of_operation(self, operation: &'m Value, way: Way) -> Option<ModelShape<'m>> {
         let key = match way {
             Way::In => "input",
             Way::Out => "output",
@@ -81,25 +80,25 @@ impl<'m> Model<'m> {
 }
 
 impl<'m> ModelShape<'m> {
-    pub(super) fn kind(self) -> &'m str {
+    pub(crate) fn kind(self) -> &'m str {
         self.value["type"].as_str().unwrap_or_default()
     }
 
-    pub(super) fn is_union(self) -> bool {
+    pub(crate) fn is_union(self) -> bool {
         self.value["union"].as_bool().unwrap_or(false)
     }
 
-    pub(super) fn values(self) -> Option<Vec<&'m str>> {
+    pub(crate) fn values(self) -> Option<Vec<&'m str>> {
         let values = self.value["enum"].as_array()?;
         Some(values.iter().filter_map(Value::as_str).collect())
     }
 
-    pub(super) fn time_format(self) -> Option<&'m str> {
+    pub(crate) fn time_format(self) -> Option<&'m str> {
         self.value["format"].as_str()
     }
 
     /// What a list or map holds.
-    pub(super) fn inner(self) -> Option<Self> {
+    pub(crate) fn inner(self) -> Option<Self> {
         let name = self.value["member"]
             .as_str()
             .or_else(|| self.value["value"].as_str());
@@ -107,31 +106,31 @@ impl<'m> ModelShape<'m> {
     }
 
     /// What a map's keys are.
-    pub(super) fn key(self) -> Option<Self> {
+    pub(crate) fn key(self) -> Option<Self> {
         self.model.shape(self.value["key"].as_str()?)
     }
 
     /// What is said of the shape itself, such as its `max`.
-    pub(super) fn said(self, name: &str) -> &'m Value {
+    pub(crate) fn said(self, name: &str) -> &'m Value {
         &self.value[name]
     }
 
     /// All that it holds: members, items, keys, values.
-    pub(super) fn held(self) -> impl Iterator<Item = Self> {
+    pub(crate) fn held(self) -> impl Iterator<Item = Self> {
         let members = self.members().into_iter().map(|it| it.shape);
         members.chain(self.inner()).chain(self.key())
     }
 
     /// The name of a list's items, where the model gives one.
-    pub(super) fn item_name(self) -> Option<&'m str> {
+    pub(crate) fn item_name(self) -> Option<&'m str> {
         self.value["item"].as_str()
     }
 
-    pub(super) fn is_flattened(self) -> bool {
+    pub(crate) fn is_flattened(self) -> bool {
         self.value["flattened"].as_bool().unwrap_or(false)
     }
 
-    pub(super) fn members(self) -> Vec<ModelMember<'m>> {
+    pub(crate) fn members(self) -> Vec<ModelMember<'m>> {
         let members = self.value["members"].as_array();
         members
             .into_iter()
@@ -152,7 +151,7 @@ impl<'m> ModelShape<'m> {
 }
 
 impl<'m> ModelMember<'m> {
-    pub(super) fn name(&self, way: Way) -> &'m str {
+    pub(crate) fn name(&self, way: Way) -> &'m str {
         match way {
             Way::In => self.sent,
             Way::Out => self.answered,
@@ -160,7 +159,7 @@ impl<'m> ModelMember<'m> {
     }
 
     /// Whether it travels where Lath looks: headers and the status are the codecs' own.
-    pub(super) fn is_bound(&self) -> bool {
+    pub(crate) fn is_bound(&self) -> bool {
         matches!(self.location, "body" | "uri" | "querystring")
     }
 }

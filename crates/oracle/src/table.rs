@@ -2,11 +2,11 @@
 
 use std::fmt::Write as _;
 
+use lath_wire::{Description, Service};
 use serde_json::Value;
 
-use super::compare::compare;
-use super::oracle::{Model, ModelShape, Way};
-use crate::Service;
+use crate::compare::compare;
+use crate::model::{Model, ModelShape, Way};
 
 /// A Markdown section per service: each operation of its model, whether it is there, which of its input
 /// members are not read at all, and what of the others is refused: members, and values of enumerations.
@@ -26,10 +26,7 @@ pub fn compat_table<'s>(
 fn section(out: &mut String, service: &Service, model: Model<'_>, document: &Value) {
     let mut names: Vec<&str> = model.operation_names().collect();
     names.sort_unstable();
-    let there = names
-        .iter()
-        .filter(|name| service.named(name).is_some())
-        .count();
+    let there = names.iter().filter(|name| service.has(name)).count();
     line(out, &format!("## {}\n", service.info().model));
     line(out, &format!("{there} of {} operations.\n", names.len()));
     line(
@@ -39,11 +36,7 @@ fn section(out: &mut String, service: &Service, model: Model<'_>, document: &Val
     line(out, "|---|---|---|---|");
     let differences = compare(service, document);
     for name in names {
-        let state = if service.named(name).is_some() {
-            "yes"
-        } else {
-            "not yet"
-        };
+        let state = if service.has(name) { "yes" } else { "not yet" };
         let of_input = differences
             .iter()
             .filter(|it| it.operation == name)
@@ -54,7 +47,7 @@ fn section(out: &mut String, service: &Service, model: Model<'_>, document: &Val
             .map(|(place, _)| format!("`{place}`"))
             .collect();
         let refused = service
-            .named(name)
+            .describe(name)
             .into_iter()
             .flat_map(|it| (it.refused)());
         let mut refused: Vec<String> = refused.map(|it| quoted(&it)).collect();
@@ -91,20 +84,23 @@ pub fn unknown_refusals(service: &Service, document: &Value) -> Vec<String> {
     let Some(model) = Model::of(document, service) else {
         return Vec::new();
     };
-    let of = |registered: &crate::bound::Registered| {
+    let of = |described: Description| {
         let input = model
-            .operation(registered.name)
+            .operation(described.name)
             .and_then(|operation| model.of_operation(operation, Way::In));
-        (registered.refused)()
+        (described.refused)()
             .into_iter()
             .filter(|it| {
                 let path = it.split(": ").next().unwrap_or_default();
                 !input.is_some_and(|input| leads(input, path))
             })
-            .map(|path| format!("{} {path}", registered.name))
+            .map(|path| format!("{} {path}", described.name))
             .collect::<Vec<_>>()
     };
-    service.registered().flat_map(of).collect()
+    let described = service
+        .operations()
+        .filter_map(|name| service.describe(name));
+    described.flat_map(of).collect()
 }
 
 /// Whether a path of members leads somewhere; lists are passed through.

@@ -13,7 +13,7 @@ use lath_net::accept::{Busy, Slot};
 /// Keeps a connection's slot while a request is worked on: from when it is whole. Until then the client
 /// could leave it half sent for ever, so that its connection counts as idle.
 #[derive(Debug)]
-pub(super) struct Work {
+pub(crate) struct Work {
     slot: Arc<Slot>,
     busy: Mutex<Option<Busy>>,
 }
@@ -34,7 +34,7 @@ impl Drop for Work {
 
 /// A body that tells when there is progress, and when it is whole.
 #[derive(Debug)]
-pub(super) struct Arriving {
+pub(crate) struct Arriving {
     body: Incoming,
     work: Arc<Work>,
 }
@@ -43,7 +43,7 @@ impl Arriving {
     /// The body of a request on the connection that has `slot`, and the work that begins with its end.
     ///
     /// `deadline` is what the body's reader grants.
-    pub(super) fn new(body: Incoming, slot: &Arc<Slot>, deadline: Duration) -> (Self, Arc<Work>) {
+    pub(crate) fn new(body: Incoming, slot: &Arc<Slot>, deadline: Duration) -> (Self, Arc<Work>) {
         let work = Arc::new(Work {
             slot: Arc::clone(slot),
             busy: Mutex::default(),

@@ -20,6 +20,7 @@ use lath_net::Place;
 use lath_net::accept::{Acceptor, Source};
 use lath_net::descriptors::Purpose;
 use lath_sigv4::Claim;
+use lath_wire::{ApiError, Envelope, FromVpc, Service};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, UnixStream};
 use tokio::sync::watch;
@@ -27,12 +28,11 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::arriving::Arriving;
-use super::body::{Intake, half_each};
-use super::door::{Limits, Peer, anonymous, name_host, signed_parts};
-use super::known::KNOWN_SERVICES;
-use super::server::{self, Answer, SOURCE};
-use crate::{ApiError, FromVpc, Service};
+use crate::arriving::Arriving;
+use crate::body::{Intake, half_each};
+use crate::door::{Limits, Peer, name_host, signed_parts};
+use crate::known::KNOWN_SERVICES;
+use crate::server::{self, Answer, SOURCE};
 
 /// Services that live in the home region, whatever region their requests are signed for.
 const GLOBAL: &[&str] = &["iam", "route53"];
@@ -51,7 +51,7 @@ const MAX_ANSWER: usize = 256 << 20;
 /// How a region is reached.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Way {
-    /// A socket of this machine that serves [`super::FrontDoor::serve_relayed`].
+    /// A socket of this machine that serves [`crate::FrontDoor::serve_relayed`].
     Socket(PathBuf),
     /// Another machine's front door, as `host:port`, over plain HTTP.
     Http(String),
@@ -145,7 +145,7 @@ impl Relay {
         self
     }
 
-    /// Hands requests whose path begins with `prefix` to `respond`, as [`super::FrontDoor::with_internal`].
+    /// Hands requests whose path begins with `prefix` to `respond`, as [`crate::FrontDoor::with_internal`].
     #[must_use]
     pub fn with_internal<F>(mut self, prefix: &'static str, respond: F) -> Self
     where
@@ -270,7 +270,7 @@ impl Relay {
         });
         let envelope = match meant {
             Some(service) => service.envelope(request, &request_id),
-            None => anonymous(request, &request_id),
+            None => Envelope::anonymous(request, &request_id),
         };
         let line = self.lines.get(region);
         let reason = line.and_then(|line| line.outlook.borrow().reason.clone());
@@ -342,7 +342,7 @@ impl Relay {
         });
         match meant {
             Some(service) => service.envelope(request, &request_id).failure(error),
-            None => anonymous(request, &request_id).failure(error),
+            None => Envelope::anonymous(request, &request_id).failure(error),
         }
     }
 }
