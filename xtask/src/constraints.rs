@@ -22,16 +22,13 @@ const TABLES: [(&str, &str); 15] = [
     ("ec2", "crates/ec2/src/bounds.rs"),
     ("ecr", "crates/ecr/src/bounds.rs"),
     ("eks", "crates/eks/src/bounds.rs"),
-    ("eks-auth", "crates/identity/src/bounds/eks_auth.rs"),
+    ("eks-auth", "crates/sts/src/bounds/eks_auth.rs"),
     ("iam", "crates/iam/src/bounds.rs"),
     ("lambda", "crates/lambda/src/bounds.rs"),
     ("logs", "crates/cloudwatch/src/logs/bounds.rs"),
     ("route53", "crates/route53/src/bounds.rs"),
-    (
-        "secretsmanager",
-        "crates/identity/src/bounds/secretsmanager.rs",
-    ),
-    ("sts", "crates/identity/src/bounds/sts.rs"),
+    ("secretsmanager", "crates/secrets/src/bounds.rs"),
+    ("sts", "crates/sts/src/bounds/sts.rs"),
     ("vpc-lattice", "crates/lattice/src/bounds.rs"),
 ];
 

@@ -7,7 +7,7 @@ use anyhow::{Context as _, ensure};
 
 /// Every crate, and whom of ours it imports: all of it, so that a new import is a decision that somebody reads here.
 /// `bin/lath` may import everything.
-const IMPORTS: [(&str, &[&str]); 47] = [
+const IMPORTS: [(&str, &[&str]); 49] = [
     // Values and pure functions: no runtime, socket or file.
     ("model", &[]),
     ("policy", &[]),
@@ -57,11 +57,25 @@ const IMPORTS: [(&str, &[&str]); 47] = [
             "authz", "control", "feed", "model", "policy", "service", "sigv4", "store", "wire",
         ],
     ),
+    // The installation's secrets in files, who callers are and what they may do, sessions.
     (
-        "identity",
+        "secrets",
         &[
-            "authz", "clock", "control", "iam", "model", "oidc", "policy", "service", "session",
+            "authz", "model", "service", "session", "sigv4", "store", "wire",
+        ],
+    ),
+    (
+        "judge",
+        &[
+            "authz", "clock", "control", "iam", "model", "policy", "secrets", "service", "session",
             "sigv4", "store", "wire",
+        ],
+    ),
+    (
+        "sts",
+        &[
+            "authz", "iam", "judge", "model", "oidc", "policy", "service", "session", "store",
+            "wire",
         ],
     ),
     (
@@ -186,21 +200,28 @@ const IMPORTS: [(&str, &[&str]); 47] = [
 ];
 
 /// What the tests of a crate import beside it. A test that needs much of the house belongs to `conformance`.
-const IMPORTS_OF_TESTS: [(&str, &[&str]); 14] = [
+const IMPORTS_OF_TESTS: [(&str, &[&str]); 15] = [
     ("acm", &["clock", "oracle"]),
     ("ca", &["clock"]),
     ("cloudformation", &["oracle"]),
-    ("ec2", &["clock", "door", "identity", "oracle"]),
+    (
+        "ec2",
+        &["clock", "door", "judge", "oracle", "secrets", "sts"],
+    ),
     ("eks", &["clock"]),
     ("feed", &["clock"]),
     ("iam", &["oracle"]),
-    ("identity", &["door", "oracle"]),
     ("lambda", &["oracle"]),
     ("lattice", &["oracle"]),
     ("node", &["cni"]),
     ("oracle", &["model"]),
     ("proxy", &["mesh"]),
     ("route53", &["oracle"]),
+    ("secrets", &["oracle"]),
+    (
+        "sts",
+        &["clock", "control", "door", "oracle", "secrets", "sigv4"],
+    ),
 ];
 
 /// What the planes must never share, whatever the tables above say, in tests neither.

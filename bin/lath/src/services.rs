@@ -14,15 +14,17 @@ use lath_ecr::Ecr;
 use lath_eks::{Eks, Platform};
 use lath_feed::Snapshot;
 use lath_iam::Iam;
-use lath_identity::Identity;
+use lath_judge::Judge;
 use lath_lambda::Lambda;
 use lath_lattice::{CanaryWatch, Lattice};
 use lath_route53::Route53;
+use lath_secrets::SecretsManager;
 use lath_store::Kinds;
+use lath_sts::Sts;
 use lath_tasks::Group;
 use lath_wire::Service;
 
-use crate::serve::{RegistryAt, RegistryLogins, ServiceHands};
+use crate::serve::{RegistryAt, RegistryLogins, ServiceHands, token_issuers};
 
 /// What each part adds to the feed. Lattice fills what EC2 has laid.
 pub(crate) fn contributions() -> Vec<Contribute> {
@@ -79,7 +81,8 @@ pub(crate) struct Apps {
     ec2: Arc<Ec2>,
     lattice: Arc<Lattice>,
     cloudwatch: Arc<CloudWatch>,
-    identity: Arc<Identity>,
+    sts: Arc<Sts>,
+    secrets: Arc<SecretsManager>,
     iam: Arc<Iam>,
     route53: Arc<Route53>,
     eks: Arc<Eks>,
@@ -95,15 +98,18 @@ impl Apps {
     pub(crate) fn new(
         cell: &Cell,
         cloudwatch: Arc<CloudWatch>,
-        identity: Arc<Identity>,
+        judge: Arc<Judge>,
         registry: &RegistryAt,
         data_dir: &Path,
         canaries: Arc<CanaryWatch>,
     ) -> Self {
-        let logins = Arc::new(RegistryLogins(Arc::clone(&identity)));
+        let logins = Arc::new(RegistryLogins(Arc::clone(&judge)));
         let images = registry.images.clone();
         let ecr = Ecr::new(cell.clone(), images, logins, registry.endpoint());
-        let hands = Arc::new(ServiceHands::new(cell.clone(), Arc::clone(&identity)));
+        let hands = Arc::new(ServiceHands::new(cell.clone(), Arc::clone(&judge)));
+        let sts = Sts::new(Arc::clone(&judge))
+            .with_issuers(token_issuers::sources(cell))
+            .with_pods(token_issuers::pods(cell));
         let cloudformation = CloudFormation {
             cell: cell.clone(),
             hands: hands.clone(),
@@ -128,8 +134,9 @@ impl Apps {
                 canaries,
             }),
             cloudwatch,
-            iam: Arc::new(Iam::new(cell.clone(), identity.last_used())),
-            identity,
+            iam: Arc::new(Iam::new(cell.clone(), judge.last_used())),
+            secrets: SecretsManager::of(judge.owner()),
+            sts: Arc::new(sts),
             route53: Arc::new(Route53::new(cell.clone(), &contributions())),
             eks: Arc::new(Eks {
                 cell: cell.clone(),
@@ -151,9 +158,9 @@ impl Apps {
         let mut services = vec![
             lath_ec2::service(&self.ec2),
             lath_lattice::service(&self.lattice),
-            lath_identity::sts_service(&self.identity),
-            lath_identity::secretsmanager_service(&self.identity),
-            lath_identity::eks_auth_service(&self.identity),
+            lath_sts::sts_service(&self.sts),
+            lath_secrets::secretsmanager_service(&self.secrets),
+            lath_sts::eks_auth_service(&self.sts),
             lath_iam::service(&self.iam),
             lath_route53::service(&self.route53),
             lath_eks::service(&self.eks),
@@ -191,8 +198,8 @@ mod tests {
     use std::io::Write as _;
 
     use lath_cloudwatch::Limits;
-    use lath_identity::RootKey;
     use lath_registry::Images;
+    use lath_secrets::RootKey;
 
     const NO_MODELS: &str = "LATH_MODELS names no dump of the published models; ./x test makes one";
 
@@ -216,10 +223,7 @@ mod tests {
         let cell = Cell::for_test().0;
         let cloudwatch =
             CloudWatch::open(cell.clone(), directory.path(), Limits::default()).unwrap();
-        let identity = Arc::new(Identity::new(
-            RootKey::random().unwrap(),
-            cell.account.clone(),
-        ));
+        let judge = Arc::new(Judge::new(RootKey::random().unwrap(), cell.account.clone()));
         let registry = RegistryAt {
             images: Images::open(directory.path().join("images")).unwrap(),
             listen: ([127, 0, 0, 1], 4568).into(),
@@ -228,7 +232,7 @@ mod tests {
         Apps::new(
             &cell,
             cloudwatch,
-            identity,
+            judge,
             &registry,
             data_dir,
             Arc::new(CanaryWatch::new(cell.db.clock().clone())),

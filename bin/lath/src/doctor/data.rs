@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use lath_cloudwatch::ArchiveReport;
-use lath_identity::{RootKey, SealingKey};
+use lath_secrets::{RootKey, SealingKey};
 use lath_store::{Quarantined, Report, state_file};
 use serde::Serialize;
 

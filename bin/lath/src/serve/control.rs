@@ -13,9 +13,10 @@ use lath_feed::telemetry::{AccessLog, LogLines, MetricSample, Sink};
 use lath_feed::{
     Hidden, InstallationKeys, Mesh, NodeQueries, ObservedReceiver, SnapshotReceiver, Topology,
 };
-use lath_identity::{Identity, RootKey, SealingKey};
+use lath_judge::Judge;
 use lath_lattice::CanaryWatch;
 use lath_model::Partition;
+use lath_secrets::{RootKey, SealingKey};
 use lath_store::{Condition, Db, Rewording, Store, StoreError, View};
 use lath_tasks::Group;
 use tokio::sync::watch;
@@ -48,7 +49,7 @@ impl State {
             format!("cannot read the state in {}", region_dir.data_dir.display())
         })?;
         let key = RootKey::load_or_create(region_dir.installation)?;
-        let seal = lath_identity::sealing_key(region_dir.installation)?;
+        let seal = lath_secrets::sealing_key(region_dir.installation)?;
         let authority = installation::authority::load_or_create(region_dir.installation)?;
         Ok(Self {
             db,
@@ -115,7 +116,7 @@ pub(crate) struct Control {
     pub(crate) delivery: Arc<Delivery>,
     /// Takes what nodes measure.
     pub(crate) sink: Arc<Telemetry>,
-    identity: Arc<Identity>,
+    judge: Arc<Judge>,
     cloudwatch: Arc<CloudWatch>,
     apps: Apps,
     registry_trouble: watch::Receiver<Option<String>>,
@@ -153,12 +154,10 @@ impl Control {
             authority: Some(Arc::new(authority)),
             node: inputs.node,
         };
-        let identity = Identity::new(key, config.account.clone())
+        let judge = Judge::new(key, config.account.clone())
             .with_iam(seal, cell.clone())
-            .with_issuers(token_issuers::sources(&cell))
-            .with_pods(token_issuers::pods(&cell))
             .with_resource_policies(resource_policy);
-        let identity = Arc::new(identity);
+        let judge = Arc::new(judge);
         // Before anything else is written: a state that was written is not new.
         if config.default_vpc && lath_ec2::furnish_default_vpc(&cell).await? {
             tracing::info!("made the default VPC of a new data directory");
@@ -192,9 +191,9 @@ impl Control {
             delivery: Arc::clone(&delivery),
             canaries: Arc::clone(&canaries),
         });
-        let (observing, identifying) = (Arc::clone(&cloudwatch), Arc::clone(&identity));
+        let (observing, judging) = (Arc::clone(&cloudwatch), Arc::clone(&judge));
         let (data_dir, registry) = (&config.data_dir, &at);
-        let apps = Apps::new(&cell, observing, identifying, registry, data_dir, canaries);
+        let apps = Apps::new(&cell, observing, judging, registry, data_dir, canaries);
         let serving = registry::serve(
             (port, at.listen),
             Arc::clone(apps.ecr()),
@@ -209,7 +208,7 @@ impl Control {
             snapshots,
             delivery,
             sink,
-            identity,
+            judge,
             cloudwatch,
             apps,
             registry_trouble,
@@ -220,12 +219,11 @@ impl Control {
 
     /// The API of this region.
     pub(crate) fn door(&self) -> FrontDoor {
-        let identity = Arc::clone(&self.identity);
+        let judge = Arc::clone(&self.judge);
         let others = self.cell.topology.regions.keys();
         let others = others.filter(|name| **name != self.cell.region).cloned();
-        let judge = Arc::clone(&identity);
         let documents = token_issuers::documents(&self.cell);
-        FrontDoor::new(identity)
+        FrontDoor::new(Arc::<Judge>::clone(&judge))
             .with_clock(self.cell.db.clock().clone())
             .with_judge(judge)
             .with_internal("/id/", documents)

@@ -2,12 +2,13 @@
 
 use lath_iam::records::Role;
 use lath_iam::trust_in_force;
+use lath_judge::{SET_SOURCE_IDENTITY, TAG_SESSION, TRANSITIVE_TAG_KEYS};
 use lath_policy::{Attached, Context, Grammar, Kind, Principal, Request, Rule, evaluate};
 use lath_store::View;
 use lath_wire::Caller;
 
-use crate::Identity;
-use crate::assume_role::{AssumeRole, SET_SOURCE_IDENTITY, TAG_SESSION, TRANSITIVE_TAG_KEYS};
+use crate::Sts;
+use crate::assume_role::AssumeRole;
 
 /// Global keys that requests of this kind have at AWS, with values that are not known here.
 const UNTOLD: &[&str] = &[
@@ -23,8 +24,8 @@ pub(crate) struct Facts(Context);
 
 impl Facts {
     /// Those that any principal's request has, and the request's own.
-    pub(crate) fn of(app: &Identity, caller: &Caller, op: &AssumeRole) -> Self {
-        let now = app.now();
+    pub(crate) fn of(app: &Sts, caller: &Caller, op: &AssumeRole) -> Self {
+        let now = app.judge.now();
         let mut facts = Context::default()
             .with("aws:CurrentTime", now.iso8601_seconds())
             .with("aws:EpochTime", (now.as_millis() / 1000).to_string())
@@ -32,7 +33,7 @@ impl Facts {
             // The API is served without TLS, on the machine itself.
             .with("aws:SecureTransport", "false")
             .with("aws:ViaAWSService", "false")
-            .with("aws:ResourceAccount", app.account())
+            .with("aws:ResourceAccount", app.judge.account())
             .with("sts:RoleSessionName", op.role_session_name.clone());
         if let Some(ip) = caller.source_ip {
             facts.set("aws:SourceIp", ip.to_canonical().to_string());
@@ -82,7 +83,7 @@ impl lath_policy::Facts for Facts {
     }
 }
 
-impl Identity {
+impl Sts {
     /// Whether a role trusts `who` to assume it by `action`, and to set the tags and the source identity of the request.
     pub(crate) fn trusts(
         &self,
@@ -93,8 +94,8 @@ impl Identity {
         op: &AssumeRole,
         facts: &Facts,
     ) -> bool {
-        let text = trust_in_force(view, self.owner(), role);
-        let Some(trust) = self.directory.parse(&text, Grammar::Trust) else {
+        let text = trust_in_force(view, self.judge.owner(), role);
+        let Some(trust) = self.judge.directory().parse(&text, Grammar::Trust) else {
             return false;
         };
         let attached = [Attached {
@@ -108,7 +109,7 @@ impl Identity {
             (SET_SOURCE_IDENTITY, op.source_identity.is_some()),
         ];
         let more = more.into_iter().filter(|(_, asked)| *asked);
-        let arn = role.arn(self.owner());
+        let arn = role.arn(self.judge.owner());
         std::iter::once(action)
             .chain(more.map(|(action, _)| action))
             .all(|action| {

@@ -10,12 +10,12 @@ use lath_service::App as _;
 use lath_session::{Holder, Session};
 use lath_wire::{ApiError, Caller, Principal};
 
-use crate::Identity;
+use crate::Judge;
 
 /// How long a service uses one session of its role.
 const LIFE: Duration = Duration::from_secs(3600);
 
-impl Identity {
+impl Judge {
     /// The token of a caller's session, sealed as the caller holds it; `None` for one with a long-lived key. With it
     /// [`Self::recalls`] knows the session again after a restart.
     pub fn session_token(&self, caller: &Caller) -> Option<String> {

@@ -1,12 +1,11 @@
 use std::sync::Arc;
 
-use lath_service::operations;
+use lath_model::{Owner, Partition};
+use lath_service::{App, operations};
 use lath_store::View;
 use lath_wire::{ApiError, Protocol, Service, ServiceInfo};
 use rand::seq::{IndexedRandom, SliceRandom};
 use serde::{Deserialize, Serialize};
-
-use crate::Identity;
 
 const INFO: ServiceInfo = ServiceInfo {
     signing_name: "secretsmanager",
@@ -17,16 +16,45 @@ const INFO: ServiceInfo = ServiceInfo {
     protocols: &[Protocol::Json11],
 };
 
-/// Secrets Manager, without operations that store a secret.
-pub fn secretsmanager_service(app: &Arc<Identity>) -> Service {
-    register(
-        Service::new(INFO).held_to(&crate::bounds::secretsmanager::CONSTRAINTS),
-        app,
-    )
+/// Secrets Manager of an account, without operations that store a secret.
+pub struct SecretsManager {
+    account: String,
+    partition: Partition,
+}
+
+impl SecretsManager {
+    /// That of an account.
+    pub fn of(owner: Owner<'_>) -> Arc<Self> {
+        Arc::new(Self {
+            account: owner.account.to_owned(),
+            partition: owner.partition,
+        })
+    }
+
+    fn owner(&self) -> Owner<'_> {
+        Owner {
+            partition: self.partition,
+            account: &self.account,
+        }
+    }
+}
+
+impl App for SecretsManager {
+    /// It keeps nothing.
+    fn view(&self) -> Arc<View> {
+        Arc::default()
+    }
+}
+
+lath_authz::authorized!(SecretsManager, |app| app.view(), app.owner());
+
+/// The service for the front door.
+pub fn secretsmanager_service(app: &Arc<SecretsManager>) -> Service {
+    register(Service::new(INFO).held_to(&crate::bounds::CONSTRAINTS), app)
 }
 
 operations! {
-    for Identity as "secretsmanager";
+    for SecretsManager as "secretsmanager";
     read GetRandomPassword -> RandomPassword = random_password => any();
 }
 
@@ -69,7 +97,7 @@ pub struct RandomPassword {
 }
 
 fn random_password(
-    _app: &Identity,
+    _app: &SecretsManager,
     _view: &View,
     op: &GetRandomPassword,
 ) -> Result<RandomPassword, ApiError> {

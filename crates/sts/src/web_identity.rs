@@ -16,7 +16,7 @@ use lath_wire::{ApiError, Caller};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::Identity;
+use crate::Sts;
 use crate::assume_role::{
     AssumeRole, AssumedRoleUser, PolicyDescriptor, TemporaryCredentials, access_denied, check,
     check_packed, invalid,
@@ -73,13 +73,13 @@ pub(crate) struct Federated {
 }
 
 operations! {
-    for Identity as "sts";
+    for Sts as "sts";
     asynchronous AssumeRoleWithWebIdentity -> Federated = assume, unsigned => free()
         => refusing ["" AssumeRoleWithWebIdentity];
 }
 
 async fn assume(
-    app: &Identity,
+    app: &Sts,
     caller: &Caller,
     op: AssumeRoleWithWebIdentity,
 ) -> Result<Federated, ApiError> {
@@ -94,7 +94,7 @@ async fn assume(
         external_id: None,
         source_identity: None,
     };
-    let partition = app.owner().partition.name();
+    let partition = app.judge.owner().partition.name();
     check(&asked, partition)?;
     op.refuse()?;
     let token = Token::parse(&op.web_identity_token).map_err(|_| no_token())?;
@@ -109,7 +109,7 @@ async fn assume(
         return Err(bad_token("Incorrect token audience"));
     };
     let subject = claims.subject().map_err(missing)?.to_owned();
-    check_time(claims, app.now())?;
+    check_time(claims, app.judge.now())?;
     let keys = app.issuers.keys(&view, &provider, &token).await;
     check_signature(&*keys.map_err(no_keys)?, &token)?;
 
@@ -121,23 +121,26 @@ async fn assume(
     let provider = view
         .get::<OidcProvider>(&provider.url)
         .ok_or_else(|| unknown_issuer(&provider.url))?;
-    let arn = provider.arn(app.owner());
+    let arn = provider.arn(app.judge.owner());
     let mut facts = Facts::of(app, caller, &asked);
     facts.set("aws:FederatedProvider", arn.clone());
     facts.set(&format!("{}:sub", provider.url), subject.clone());
     facts.set_all(&format!("{}:aud", provider.url), audiences);
     set_claims(&mut facts, &provider, claims);
     let who = Principal::Federated(arn.clone());
-    let role = app.role_by_arn(&view, &asked.role_arn).filter(|role| {
-        app.trusts(
-            &view,
-            role,
-            &who,
-            "sts:AssumeRoleWithWebIdentity",
-            &asked,
-            &facts,
-        )
-    });
+    let role = app
+        .judge
+        .role_by_arn(&view, &asked.role_arn)
+        .filter(|role| {
+            app.trusts(
+                &view,
+                role,
+                &who,
+                "sts:AssumeRoleWithWebIdentity",
+                &asked,
+                &facts,
+            )
+        });
     let refused = || access_denied("Not authorized to perform sts:AssumeRoleWithWebIdentity");
     let role = role.ok_or_else(refused)?;
     let mut session = app.session(&view, None, &role, &asked)?;

@@ -18,7 +18,7 @@ use lath_wire::{ApiError, Caller, ErrorStyle, Protocol, Service, ServiceInfo};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::Identity;
+use crate::Sts;
 use crate::assume_role::AssumeRole;
 use crate::trust::Facts;
 
@@ -41,7 +41,7 @@ const LIFE: Duration = Duration::from_secs(6 * 3600);
 const SESSION_NAME: usize = 64;
 
 /// The service of EKS that agents of pod identities call.
-pub fn eks_auth_service(app: &Arc<Identity>) -> Service {
+pub fn eks_auth_service(app: &Arc<Sts>) -> Service {
     let style = ErrorStyle::Constraint {
         code: "InvalidParameterException",
         wrong_type: "SerializationException",
@@ -147,7 +147,7 @@ pub(crate) struct Keys {
 }
 
 operations! {
-    for Identity as "eks-auth";
+    for Sts as "eks-auth";
     read AssumeRoleForPodIdentity: post "/clusters/{clusterName}/assume-role-for-pod-identity" 200 -> ForPod = assume,
         caller => on(&CLUSTER, |op, _| op.cluster_name.clone());
 }
@@ -209,7 +209,7 @@ impl Pod {
 }
 
 fn assume(
-    app: &Identity,
+    app: &Sts,
     view: &View,
     caller: &Caller,
     op: &AssumeRoleForPodIdentity,
@@ -222,7 +222,7 @@ fn assume(
             op.cluster_name
         )));
     };
-    let pod = proved(&cluster, &op.token, app.now())?;
+    let pod = proved(&cluster, &op.token, app.judge.now())?;
     let (namespace, account) = (&pod.namespace, &pod.service_account);
     let association = lookup.association(view, &op.cluster_name, namespace, account);
     let association = association.ok_or_else(|| {
@@ -243,12 +243,12 @@ fn assume(
         source_identity: None,
     };
     let mut facts = Facts::of(app, caller, &asked);
-    facts.set("aws:SourceAccount", app.account());
+    facts.set("aws:SourceAccount", app.judge.account());
     facts.set("aws:SourceArn", cluster.arn.clone());
     facts.set("aws:PrincipalIsAWSService", "true");
     facts.set("aws:PrincipalServiceName", PRINCIPAL);
     let who = Principal::Service(PRINCIPAL.to_owned());
-    let role = app.role_by_arn(view, &asked.role_arn);
+    let role = app.judge.role_by_arn(view, &asked.role_arn);
     let role = role.filter(|it| app.trusts(view, it, &who, "sts:AssumeRole", &asked, &facts));
     let role = role.ok_or_else(|| {
         let text =

@@ -1,12 +1,13 @@
 use std::sync::Arc;
 
-use lath_service::operations;
+use lath_judge::Judge;
+use lath_service::{App, operations};
+use lath_session::Purpose;
 use lath_store::View;
 use lath_wire::{ApiError, Caller, Protocol, Service, ServiceInfo};
 use serde::{Deserialize, Serialize};
 
-use crate::{Identity, assume_role, web_identity};
-use lath_session::Purpose;
+use crate::{Issuers, PodIdentities, assume_role, web_identity};
 
 const INFO: ServiceInfo = ServiceInfo {
     signing_name: "sts",
@@ -17,8 +18,48 @@ const INFO: ServiceInfo = ServiceInfo {
     protocols: &[Protocol::Query],
 };
 
+/// Gives out sessions: the Security Token Service, and EKS Auth for pods.
+pub struct Sts {
+    pub(crate) judge: Arc<Judge>,
+    pub(crate) issuers: Issuers,
+    pub(crate) pods: Option<Arc<dyn PodIdentities>>,
+}
+
+impl Sts {
+    /// Gives out sessions that `judge` knows. It knows no issuers of web identities and no clusters.
+    pub fn new(judge: Arc<Judge>) -> Self {
+        Self {
+            judge,
+            issuers: Issuers::default(),
+            pods: None,
+        }
+    }
+
+    /// Sets where the keys of issuers of web identities are found.
+    #[must_use]
+    pub fn with_issuers(mut self, issuers: Issuers) -> Self {
+        self.issuers = issuers;
+        self
+    }
+
+    /// Sets where clusters and the roles of their service accounts are looked up.
+    #[must_use]
+    pub fn with_pods(mut self, pods: Arc<dyn PodIdentities>) -> Self {
+        self.pods = Some(pods);
+        self
+    }
+}
+
+impl App for Sts {
+    fn view(&self) -> Arc<View> {
+        self.judge.view()
+    }
+}
+
+lath_authz::authorized!(Sts, |app| app.view(), app.judge.owner());
+
 /// The Security Token Service.
-pub fn sts_service(app: &Arc<Identity>) -> Service {
+pub fn sts_service(app: &Arc<Sts>) -> Service {
     let service = Service::new(INFO)
         .held_to(&crate::bounds::sts::CONSTRAINTS)
         .validating_first();
@@ -27,7 +68,7 @@ pub fn sts_service(app: &Arc<Identity>) -> Service {
 }
 
 operations! {
-    for Identity as "sts";
+    for Sts as "sts";
     read GetCallerIdentity -> CallerIdentity = caller_identity, caller => free();
     read GetAccessKeyInfo -> AccessKeyInfo = key_info => any();
     read DecodeAuthorizationMessage -> DecodedMessage = decode => any();
@@ -50,7 +91,7 @@ pub struct CallerIdentity {
 }
 
 fn caller_identity(
-    _app: &Identity,
+    _app: &Sts,
     _view: &View,
     caller: &Caller,
     _op: &GetCallerIdentity,
@@ -76,11 +117,7 @@ pub(crate) struct AccessKeyInfo {
 }
 
 /// Every key of this installation belongs to its account. As in AWS, the answer does not show whether the key exists.
-fn key_info(
-    app: &Identity,
-    _view: &View,
-    op: &GetAccessKeyInfo,
-) -> Result<AccessKeyInfo, ApiError> {
+fn key_info(app: &Sts, _view: &View, op: &GetAccessKeyInfo) -> Result<AccessKeyInfo, ApiError> {
     let id = &op.access_key_id;
     let known = id.starts_with("AKIA") || id.starts_with("ASIA");
     let fits = (16..=128).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric());
@@ -89,7 +126,7 @@ fn key_info(
         return Err(ApiError::new("ValidationError", 400, text));
     }
     Ok(AccessKeyInfo {
-        account: Some(app.account().to_owned()),
+        account: Some(app.judge.account().to_owned()),
     })
 }
 
@@ -107,11 +144,11 @@ pub(crate) struct DecodedMessage {
 }
 
 fn decode(
-    app: &Identity,
+    app: &Sts,
     _view: &View,
     op: &DecodeAuthorizationMessage,
 ) -> Result<DecodedMessage, ApiError> {
-    let plain = app.seal.open(Purpose::Refusal, &op.encoded_message);
+    let plain = app.judge.seal().open(Purpose::Refusal, &op.encoded_message);
     let text = plain.and_then(|bytes| String::from_utf8(bytes).ok());
     let decoded_message = Some(text.ok_or_else(|| {
         let text = "Invalid authorization message";
@@ -123,23 +160,24 @@ fn decode(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::RootKey;
+    use lath_secrets::RootKey;
 
     #[test]
     fn root_sees_itself() {
-        let identity = Identity::new(RootKey::random().unwrap(), "123456789012");
+        let judge = Judge::new(RootKey::random().unwrap(), "123456789012");
         let caller = Caller {
             account: "123456789012".into(),
             region: "us-east-1".into(),
             service: "sts".into(),
-            principal: identity.root(),
-            access_key_id: identity.root_key().access_key_id.clone(),
+            principal: judge.root(),
+            access_key_id: judge.root_key().access_key_id.clone(),
             request_id: "r".into(),
             source_ip: None,
             from_vpc: None,
         };
+        let sts = Sts::new(Arc::new(judge));
         let view = View::default();
-        let answer = caller_identity(&identity, &view, &caller, &GetCallerIdentity {}).unwrap();
+        let answer = caller_identity(&sts, &view, &caller, &GetCallerIdentity {}).unwrap();
         assert_eq!(answer.user_id.as_deref(), Some("123456789012"));
         assert_eq!(answer.account.as_deref(), Some("123456789012"));
         let arn = answer.arn.as_deref();

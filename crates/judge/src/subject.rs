@@ -6,14 +6,14 @@ use std::sync::Arc;
 use lath_iam::Held;
 use lath_model::{Partition, Timestamp};
 use lath_policy::{Context, Grammar, Kind, Policy, Principal};
+use lath_session::{Holder, Session, SourceInstance};
 use lath_store::View;
 use lath_wire::{Behalf, Caller};
 
-use crate::Identity;
-use lath_session::{Holder, Session, SourceInstance};
+use crate::Judge;
 
 /// A caller, with the data that decisions need.
-pub(crate) struct Subject {
+pub struct Subject {
     pub(crate) principal: Principal,
     pub(crate) policies: Vec<Held>,
     /// The tags of the user or role, and of the session.
@@ -24,14 +24,20 @@ pub(crate) struct Subject {
 }
 
 impl Subject {
-    pub(crate) fn is_root(&self) -> bool {
+    /// Whether it is the account's root.
+    pub fn is_root(&self) -> bool {
         matches!(self.principal, Principal::Root { .. })
+    }
+
+    /// The session that it calls with, if it does.
+    pub fn session(&self) -> Option<&Session> {
+        self.session.as_deref()
     }
 }
 
-impl Identity {
+impl Judge {
     /// The subject of a caller; `None` when the caller was deleted after the signature was verified.
-    pub(crate) fn subject(&self, view: &View, caller: &Caller) -> Option<Subject> {
+    pub fn subject(&self, view: &View, caller: &Caller) -> Option<Subject> {
         if !caller.access_key_id.starts_with("ASIA") {
             if caller.principal == self.root() {
                 return Some(self.as_root(None));

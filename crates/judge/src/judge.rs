@@ -11,12 +11,18 @@ use lath_session::{Holder, Purpose, Session};
 use lath_store::View;
 use lath_wire::{Ask, Authorize, Denied, Permission, Unauthorized};
 
-use crate::Identity;
-use crate::assume_role::{SET_SOURCE_IDENTITY, TAG_SESSION, TRANSITIVE_TAG_KEYS};
+use crate::Judge;
 use crate::refusal::{Asked, details};
 use crate::subject::{Subject, facts};
 
-impl Authorize for Identity {
+/// The permission to give a session tags.
+pub const TAG_SESSION: &str = "sts:TagSession";
+/// The condition key of the tags that are to be transitive.
+pub const TRANSITIVE_TAG_KEYS: &str = "sts:TransitiveTagKeys";
+/// The permission to give a session a source identity.
+pub const SET_SOURCE_IDENTITY: &str = "sts:SetSourceIdentity";
+
+impl Authorize for Judge {
     fn authorize(&self, ask: &Ask<'_>) -> Result<(), Denied> {
         let caller = ask.caller;
         self.last_used.note(
@@ -153,7 +159,7 @@ fn is_assumption(permission: &Permission) -> bool {
     permission.resource_type == "role" && permission.action.starts_with("sts:")
 }
 
-impl Identity {
+impl Judge {
     /// The operations that credentials of `GetSessionToken` may never call: all of IAM without a second factor,
     /// which Lath does not support, and all but two of STS
     /// (<https://docs.aws.amazon.com/STS/latest/APIReference/API_GetSessionToken.html>).
@@ -245,7 +251,7 @@ impl Identity {
     }
 
     /// The role with this ARN.
-    pub(crate) fn role_by_arn(&self, view: &View, arn: &str) -> Option<Arc<Role>> {
+    pub fn role_by_arn(&self, view: &View, arn: &str) -> Option<Arc<Role>> {
         let name = arn.rsplit('/').next().unwrap_or_default();
         let role = self.directory.role(view, name);
         role.filter(|role| role.arn(self.owner()) == arn)

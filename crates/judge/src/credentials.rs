@@ -5,17 +5,15 @@ use lath_control::Cell;
 use lath_iam::records::{AccessKey, Role, User};
 use lath_iam::{Directory, LastUsed};
 use lath_model::{Owner, Partition, Timestamp};
+use lath_secrets::{RootKey, SealingKey};
 use lath_service::App;
+use lath_session::{Holder, Session, Sessions};
 use lath_sigv4::{Credential, Credentials, LookupError, Secret};
 use lath_store::View;
-use lath_wire::KeyOwner;
-use lath_wire::Principal;
+use lath_wire::{KeyOwner, Principal};
 
-use crate::{Issuers, PodIdentities, RootKey};
-use lath_session::{Holder, SealingKey, Session, Sessions};
-
-/// The identities of an account: its root, and the users and roles in IAM.
-pub struct Identity {
+/// Knows the identities of an account, its root and the users and roles in IAM, and judges their calls.
+pub struct Judge {
     account: String,
     partition: Partition,
     clock: Clock,
@@ -25,15 +23,13 @@ pub struct Identity {
     pub(crate) last_used: Arc<LastUsed>,
     pub(crate) directory: Directory,
     pub(crate) sessions: Sessions,
-    pub(crate) issuers: Issuers,
-    pub(crate) pods: Option<Arc<dyn PodIdentities>>,
     pub(crate) resource_policy: Option<ResourcePolicy>,
 }
 
 /// The policy of the resource that an ARN names, where it has one.
 pub type ResourcePolicy = fn(&View, &str) -> Option<String>;
 
-impl Identity {
+impl Judge {
     /// An account (twelve digits) in the partition `aws` with its root key, without users and roles.
     pub fn new(key: RootKey, account: impl Into<String>) -> Self {
         Self {
@@ -46,24 +42,8 @@ impl Identity {
             last_used: Arc::default(),
             directory: Directory::default(),
             sessions: Sessions::default(),
-            issuers: Issuers::default(),
-            pods: None,
             resource_policy: None,
         }
-    }
-
-    /// Sets where the keys of issuers of web identities are found.
-    #[must_use]
-    pub fn with_issuers(mut self, issuers: Issuers) -> Self {
-        self.issuers = issuers;
-        self
-    }
-
-    /// Sets where clusters and the roles of their service accounts are looked up.
-    #[must_use]
-    pub fn with_pods(mut self, pods: Arc<dyn PodIdentities>) -> Self {
-        self.pods = Some(pods);
-        self
     }
 
     /// Sets where the policies of resources are looked up, which are judged together with those of the caller.
@@ -91,8 +71,18 @@ impl Identity {
     }
 
     /// The time now.
-    pub(crate) fn now(&self) -> Timestamp {
+    pub fn now(&self) -> Timestamp {
         self.clock.now()
+    }
+
+    /// The key that seals the tokens of sessions.
+    pub fn seal(&self) -> &SealingKey {
+        &self.seal
+    }
+
+    /// The policies in IAM, read once each.
+    pub fn directory(&self) -> &Directory {
+        &self.directory
     }
 
     /// The last use of each key in this process.
@@ -197,7 +187,7 @@ impl Identity {
     }
 }
 
-impl App for Identity {
+impl App for Judge {
     fn view(&self) -> Arc<View> {
         match &self.cell {
             Some(cell) => cell.db.view(),
@@ -206,9 +196,7 @@ impl App for Identity {
     }
 }
 
-lath_authz::authorized!(Identity, |app| app.view(), app.owner());
-
-impl Credentials for Identity {
+impl Credentials for Judge {
     type Owner = KeyOwner;
 
     /// Only keys that begin with `ASIA` have a session: a token with another key is invalid.
@@ -239,8 +227,8 @@ mod tests {
     #[test]
     fn only_the_root_key_is_known_and_without_a_session() {
         let key = RootKey::random().unwrap();
-        let identity = Identity::new(key.clone(), "123456789012");
-        let found = identity.lookup(&key.access_key_id, None).unwrap();
+        let judge = Judge::new(key.clone(), "123456789012");
+        let found = judge.lookup(&key.access_key_id, None).unwrap();
         assert_eq!(found.secret.reveal(), key.secret_access_key.reveal());
         let arn = found.owner.principal.arn;
         assert_eq!(arn, "arn:aws:iam::123456789012:root");
@@ -250,7 +238,7 @@ mod tests {
             (key.access_key_id.as_str(), Some("t"), LookupError::BadToken),
             ("ASIAIOSFODNN7EXAMPLE", Some("t"), LookupError::BadToken),
         ] {
-            assert_eq!(identity.lookup(id, token).unwrap_err(), want, "{id:?}");
+            assert_eq!(judge.lookup(id, token).unwrap_err(), want, "{id:?}");
         }
     }
 }

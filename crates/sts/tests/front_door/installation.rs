@@ -10,14 +10,16 @@ use lath_clock::ManualClock;
 use lath_control::Cell;
 use lath_door::FrontDoor;
 use lath_iam::Iam;
-use lath_identity::{
-    Identity, Issuers, PodIdentities, PodIdentityAssociation, RootKey, SealingKey, TokenCluster,
-    eks_auth_service, sts_service,
-};
+use lath_judge::Judge;
 use lath_model::Timestamp;
 use lath_oidc::{Asked, IssuerKeys, KeySet, NoKeys};
+use lath_secrets::{RootKey, SealingKey};
 use lath_sigv4::{Payload, Secret, SigningKey, sign};
 use lath_store::{Db, Memory, View};
+use lath_sts::{
+    Issuers, PodIdentities, PodIdentityAssociation, Sts, TokenCluster, eks_auth_service,
+    sts_service,
+};
 use serde_json::Value;
 
 pub(crate) const ACCOUNT: &str = "123456789012";
@@ -126,20 +128,20 @@ impl Installation {
                 own.lock().unwrap().get(issuer).cloned()
             }))
             .with_remote(Arc::new(Elsewhere));
-        let identity = Identity::new(key, ACCOUNT)
-            .with_iam(seal.clone(), cell.clone())
+        let judge = Arc::new(Judge::new(key, ACCOUNT).with_iam(seal.clone(), cell.clone()));
+        let sts = Sts::new(Arc::clone(&judge))
             .with_issuers(sources)
             .with_pods(Arc::new(Shop(Arc::clone(&issuers))));
-        let identity = Arc::new(identity);
-        let iam = Arc::new(Iam::new(cell.clone(), identity.last_used()));
+        let sts = Arc::new(sts);
+        let iam = Arc::new(Iam::new(cell.clone(), judge.last_used()));
         let services = vec![
-            sts_service(&identity),
-            eks_auth_service(&identity),
+            sts_service(&sts),
+            eks_auth_service(&sts),
             lath_iam::service(&iam),
         ];
         iam.learn(&services);
-        let door = FrontDoor::new(Arc::<Identity>::clone(&identity))
-            .with_judge(identity)
+        let door = FrontDoor::new(Arc::<Judge>::clone(&judge))
+            .with_judge(judge)
             .with_clock(hands.clock())
             .with_region("us-east-1", services);
         Self {

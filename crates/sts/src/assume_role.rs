@@ -7,24 +7,19 @@ use lath_authz::{Access, Scope};
 use lath_iam::records::Role;
 use lath_iam::resource_types::ROLE;
 use lath_iam::{Tag, unique};
+use lath_judge::{SET_SOURCE_IDENTITY, TAG_SESSION, TRANSITIVE_TAG_KEYS};
 use lath_model::Timestamp;
 use lath_policy::{Grammar, Policy};
 use lath_service::{Violation, detected, operations};
+use lath_session::{Holder, Session};
 use lath_store::View;
 use lath_wire::{ApiError, Caller};
 use serde::{Deserialize, Serialize};
 
-use crate::Identity;
-use lath_session::{Holder, Session};
+use crate::Sts;
 
 /// The longest session with role chaining, in seconds.
 const CHAINED: i64 = 3600;
-/// The permission to give a session tags.
-pub(crate) const TAG_SESSION: &str = "sts:TagSession";
-/// The condition key of the tags that are to be transitive.
-pub(crate) const TRANSITIVE_TAG_KEYS: &str = "sts:TransitiveTagKeys";
-/// The permission to give a session a source identity.
-pub(crate) const SET_SOURCE_IDENTITY: &str = "sts:SetSourceIdentity";
 /// What a session's policies and tags may take, in bytes: 100 % of `PackedPolicySize`.
 const PACKED: usize = 8192;
 
@@ -78,7 +73,7 @@ pub(crate) struct Assumed {
 }
 
 operations! {
-    for Identity as "sts";
+    for Sts as "sts";
     read AssumeRole -> Assumed = assume, caller => by(needs);
     read GetSessionToken -> SessionToken = session_token, caller => free();
 }
@@ -130,14 +125,10 @@ fn asked(access: Access<AssumeRole>) -> Access<AssumeRole> {
         .with_all(FEDERATED, |_, _| Vec::new())
 }
 
-fn assume(
-    app: &Identity,
-    view: &View,
-    caller: &Caller,
-    op: &AssumeRole,
-) -> Result<Assumed, ApiError> {
-    check(op, app.owner().partition.name())?;
+fn assume(app: &Sts, view: &View, caller: &Caller, op: &AssumeRole) -> Result<Assumed, ApiError> {
+    check(op, app.judge.owner().partition.name())?;
     let subject = app
+        .judge
         .subject(view, caller)
         .ok_or_else(|| denied(caller, "sts:AssumeRole", &op.role_arn))?;
     if subject.is_root() {
@@ -146,9 +137,10 @@ fn assume(
     // Authorization has passed, so an existing role trusts the caller. A missing role gets the same error as one
     // that does not.
     let role = app
+        .judge
         .role_by_arn(view, &op.role_arn)
         .ok_or_else(|| denied(caller, "sts:AssumeRole", &op.role_arn))?;
-    let before = subject.session.as_deref();
+    let before = subject.session();
     let session = app.session(view, before, &role, op)?;
     let packed = check_packed(&session)?;
     Ok(Assumed {
@@ -171,12 +163,12 @@ pub(crate) fn check_packed(session: &Session) -> Result<Option<usize>, ApiError>
     Ok((packed > 0).then_some(packed))
 }
 
-impl Identity {
+impl Sts {
     pub(crate) fn credentials(&self, session: &Session) -> TemporaryCredentials {
         TemporaryCredentials {
             access_key_id: session.key.clone(),
             secret_access_key: session.secret.clone(),
-            session_token: session.seal(&self.seal),
+            session_token: session.seal(self.judge.seal()),
             expiration: session.expires,
         }
     }
@@ -186,7 +178,7 @@ impl Identity {
         let resource = format!("assumed-role/{}/{session}", role.name);
         AssumedRoleUser {
             assumed_role_id: format!("{}:{session}", role.unique_id),
-            arn: self.owner().arn("sts", resource),
+            arn: self.judge.owner().arn("sts", resource),
         }
     }
 
@@ -210,7 +202,7 @@ impl Identity {
             ));
         }
         let policy_arns = self.session_policy_arns(view, op)?;
-        let now = self.now();
+        let now = self.judge.now();
         Ok(Session {
             key: unique::access_key_id("ASIA"),
             secret: unique::secret(),
@@ -244,7 +236,7 @@ impl Identity {
             ));
         }
         for arn in &arns {
-            if self.directory.managed(view, arn).is_none() {
+            if self.judge.directory().managed(view, arn).is_none() {
                 let text = format!("The policy {arn} does not exist or is not attachable.");
                 return Err(ApiError::new("ValidationError", 400, text));
             }
@@ -385,7 +377,7 @@ pub(crate) struct SessionToken {
 }
 
 fn session_token(
-    app: &Identity,
+    app: &Sts,
     _view: &View,
     caller: &Caller,
     op: &GetSessionToken,
@@ -395,14 +387,14 @@ fn session_token(
             "Cannot call GetSessionToken with session credentials",
         ));
     }
-    let is_root = caller.principal == app.root();
+    let is_root = caller.principal == app.judge.root();
     let longest = if is_root { 3600 } else { 129_600 };
     let seconds = match op.duration_seconds {
         None => longest.min(43_200),
         // AWS silently limits a root's sessions to an hour.
         Some(seconds) => seconds.min(longest),
     };
-    let now = app.now();
+    let now = app.judge.now();
     let session = Session {
         key: unique::access_key_id("ASIA"),
         secret: unique::secret(),

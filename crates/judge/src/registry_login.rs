@@ -9,7 +9,7 @@ use lath_sigv4::Credentials as _;
 use lath_wire::Caller;
 use serde::{Deserialize, Serialize};
 
-use crate::Identity;
+use crate::Judge;
 
 /// The service that requests with a password are for.
 const SERVICE: &str = "ecr";
@@ -21,7 +21,7 @@ struct Password {
     expires: Timestamp,
 }
 
-impl Identity {
+impl Judge {
     /// A password with which OCI clients act as this caller, and when it ends: after `life`, or with the caller's session;
     /// `None` if that session is not known any more. A key that is deactivated takes its passwords along.
     pub fn registry_login(&self, caller: &Caller, life: Duration) -> Option<(String, Timestamp)> {
@@ -81,27 +81,27 @@ impl Identity {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::RootKey;
+    use lath_secrets::RootKey;
 
     #[test]
     fn a_password_is_its_callers_until_it_ends() {
-        let identity = Identity::new(RootKey::random().unwrap(), "123456789012");
-        let key = identity.root_key().access_key_id.clone();
+        let judge = Judge::new(RootKey::random().unwrap(), "123456789012");
+        let key = judge.root_key().access_key_id.clone();
         let mut caller = Caller::nobody("us-east-1", "ecr", "id", None);
         caller.access_key_id = key.clone();
         let life = Duration::from_secs(3600);
-        let (password, _) = identity.registry_login(&caller, life).unwrap();
-        let known = identity.registry_caller(&password, "us-east-1", None);
+        let (password, _) = judge.registry_login(&caller, life).unwrap();
+        let known = judge.registry_caller(&password, "us-east-1", None);
         let known = known.unwrap();
-        assert_eq!(known.principal, identity.root());
+        assert_eq!(known.principal, judge.root());
         assert_eq!((known.access_key_id, known.service), (key, "ecr".into()));
-        let ended = identity.registry_login(&caller, Duration::ZERO).unwrap().0;
-        let ticket = identity.registry_seal("1 /v2/");
+        let ended = judge.registry_login(&caller, Duration::ZERO).unwrap().0;
+        let ticket = judge.registry_seal("1 /v2/");
         for other in ["", "x", &ended, &ticket] {
-            assert!(identity.registry_caller(other, "r", None).is_none());
+            assert!(judge.registry_caller(other, "r", None).is_none());
         }
-        assert_eq!(identity.registry_open(&ticket).as_deref(), Some("1 /v2/"));
+        assert_eq!(judge.registry_open(&ticket).as_deref(), Some("1 /v2/"));
         caller.access_key_id = "ASIANOBODY".into();
-        assert!(identity.registry_login(&caller, life).is_none());
+        assert!(judge.registry_login(&caller, life).is_none());
     }
 }

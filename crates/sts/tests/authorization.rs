@@ -3,17 +3,18 @@
 
 use std::sync::Arc;
 
-use lath_identity::{Identity, RootKey};
+use lath_judge::Judge;
+use lath_secrets::RootKey;
+use lath_sts::Sts;
 
 #[test]
 fn operations_need_what_the_reference_says() {
     let services = {
         let key = RootKey::random().unwrap();
-        let identity = Arc::new(Identity::new(key, "123456789012"));
+        let sts = Arc::new(Sts::new(Arc::new(Judge::new(key, "123456789012"))));
         [
-            lath_identity::sts_service(&identity),
-            lath_identity::secretsmanager_service(&identity),
-            lath_identity::eks_auth_service(&identity),
+            lath_sts::sts_service(&sts),
+            lath_sts::eks_auth_service(&sts),
         ]
     };
     let differences: Vec<String> = services.iter().flat_map(lath_authz::compare).collect();

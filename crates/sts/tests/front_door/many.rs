@@ -1,6 +1,7 @@
 //! A caller with many policies, and a request with many resources.
 
-use lath_identity::{Identity, RootKey};
+use lath_judge::Judge;
+use lath_secrets::RootKey;
 use lath_wire::{Ask, Authorize, Caller, Denied, Permission, Principal};
 
 use crate::installation::*;
@@ -68,7 +69,7 @@ async fn each_of_a_thousand_resources_is_decided() {
         source_ip: None,
         from_vpc: None,
     };
-    let identity = Identity::new(RootKey::random().unwrap(), ACCOUNT)
+    let judge = Judge::new(RootKey::random().unwrap(), ACCOUNT)
         .with_iam(lath.seal.clone(), lath.cell.clone());
     let mut permissions: Vec<Permission> = (0..COUNT)
         .map(|number| Permission {
@@ -80,7 +81,7 @@ async fn each_of_a_thousand_resources_is_decided() {
         })
         .collect();
     let decide = |permissions: &[Permission]| {
-        identity.authorize(&Ask {
+        judge.authorize(&Ask {
             caller: &caller,
             user_agent: None,
             operation: "StopInstances",

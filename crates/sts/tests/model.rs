@@ -1,19 +1,21 @@
-//! Compares every registered operation with the published models of STS, Secrets Manager and EKS Auth.
+//! Compares every registered operation with the published models of STS and EKS Auth.
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 use std::process::Command;
 use std::sync::Arc;
 
-use lath_identity::{Identity, RootKey, eks_auth_service, secretsmanager_service, sts_service};
+use lath_judge::Judge;
 use lath_oracle::compare;
+use lath_secrets::RootKey;
+use lath_sts::{Sts, eks_auth_service, sts_service};
 use serde_json::Value;
 
 /// The models; `None` when botocore is not installed.
 fn models() -> Option<Value> {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/model/dump.py");
     let output = Command::new("python3")
-        .args([script, "sts", "secretsmanager", "eks-auth"])
+        .args([script, "sts", "eks-auth"])
         .output();
     let output = output.ok().filter(|output| output.status.success());
     if output.is_none() {
@@ -25,12 +27,9 @@ fn models() -> Option<Value> {
 #[test]
 fn every_operation_is_as_the_models_say() {
     let Some(models) = models() else { return };
-    let identity = Arc::new(Identity::new(RootKey::random().unwrap(), "123456789012"));
-    let services = [
-        sts_service(&identity),
-        secretsmanager_service(&identity),
-        eks_auth_service(&identity),
-    ];
+    let judge = Judge::new(RootKey::random().unwrap(), "123456789012");
+    let sts = Arc::new(Sts::new(Arc::new(judge)));
+    let services = [sts_service(&sts), eks_auth_service(&sts)];
     for service in services {
         let wrong: Vec<String> = compare(&service, &models)
             .into_iter()
