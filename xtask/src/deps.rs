@@ -7,7 +7,7 @@ use anyhow::{Context as _, ensure};
 
 /// Every crate, and whom of ours it imports: all of it, so that a new import is a decision that somebody reads here.
 /// `bin/lath` may import everything.
-const IMPORTS: [(&str, &[&str]); 49] = [
+const IMPORTS: [(&str, &[&str]); 50] = [
     // Values and pure functions: no runtime, socket or file.
     ("model", &[]),
     ("policy", &[]),
@@ -22,6 +22,8 @@ const IMPORTS: [(&str, &[&str]); 49] = [
     ("cni", &[]),
     // Tokens of strangers, and the keys that prove them.
     ("oidc", &[]),
+    // What `lath status` tells, for whatever shows it.
+    ("status", &[]),
     // Tasks that end together.
     ("tasks", &[]),
     // Sockets in places.
