@@ -3,7 +3,7 @@
 
     tests/model/dump.py ec2 vpc-lattice cloudwatch logs sts secretsmanager route53 iam > model.json
 
-The document holds facts for `lath_wire::model`: operations (method, path, status, input, output) and shapes
+The document holds facts for `lath_oracle`: operations (method, path, status, input, output) and shapes
 (members with their names on the wire for requests, `in`, and replies, `out`).
 """
 

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::{env, fs};
 
 use anyhow::{Context as _, bail};
-use lath_wire::model::constraint_table;
+use lath_oracle::constraint_table;
 use serde_json::Value;
 
 use passed_over::PASSED_OVER;
@@ -18,20 +18,17 @@ const TABLES: [(&str, &str); 15] = [
     ("acm", "crates/acm/src/bounds.rs"),
     ("acm-pca", "crates/acm/src/pca/bounds.rs"),
     ("cloudformation", "crates/cloudformation/src/bounds.rs"),
-    ("cloudwatch", "crates/observe/src/cloudwatch/bounds.rs"),
+    ("cloudwatch", "crates/cloudwatch/src/monitoring/bounds.rs"),
     ("ec2", "crates/ec2/src/bounds.rs"),
     ("ecr", "crates/ecr/src/bounds.rs"),
     ("eks", "crates/eks/src/bounds.rs"),
-    ("eks-auth", "crates/identity/src/bounds/eks_auth.rs"),
+    ("eks-auth", "crates/sts/src/bounds/eks_auth.rs"),
     ("iam", "crates/iam/src/bounds.rs"),
     ("lambda", "crates/lambda/src/bounds.rs"),
-    ("logs", "crates/observe/src/logs/bounds.rs"),
+    ("logs", "crates/cloudwatch/src/logs/bounds.rs"),
     ("route53", "crates/route53/src/bounds.rs"),
-    (
-        "secretsmanager",
-        "crates/identity/src/bounds/secretsmanager.rs",
-    ),
-    ("sts", "crates/identity/src/bounds/sts.rs"),
+    ("secretsmanager", "crates/secrets/src/bounds.rs"),
+    ("sts", "crates/sts/src/bounds/sts.rs"),
     ("vpc-lattice", "crates/lattice/src/bounds.rs"),
 ];
 

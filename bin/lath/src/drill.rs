@@ -19,12 +19,13 @@ use lath_drill::order::{LONGEST, Orders};
 use lath_drill::report::{Report, Subject};
 use lath_drill::run::{Detector, Plan};
 use lath_drill::{Scenario, Target};
+use lath_status::{Region, Status};
 
 use crate::cli::{Drill, Output};
 use victim::Victim;
 
 use crate::running::{self, Running};
-use crate::status::{self, Status};
+use crate::status;
 use crate::{config, output};
 
 /// The maximum number of repetitions.
@@ -259,7 +260,7 @@ fn wrong_in(status: &Status, scenario: Scenario) -> BTreeSet<String> {
     wrong
 }
 
-fn processes(wrong: &mut BTreeSet<String>, region: &status::Region) {
+fn processes(wrong: &mut BTreeSet<String>, region: &Region) {
     if !region.answers && region.name != lath_feed::WITNESS {
         wrong.insert(format!("control plane {}", region.name));
     }

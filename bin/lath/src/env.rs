@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
-use lath_identity::RootKey;
+use lath_secrets::RootKey;
 
 use crate::cli::{Env, Output};
 use crate::config;

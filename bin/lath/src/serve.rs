@@ -6,7 +6,7 @@ mod hands;
 mod registry;
 mod report;
 mod served;
-mod token_issuers;
+pub(crate) mod token_issuers;
 mod vpc_api;
 
 use anyhow::Context as _;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use lath_acm::{Acm, Pca};
 use lath_cloudformation::CloudFormation;
+use lath_cloudwatch::CloudWatch;
 use lath_code::Archives;
 use lath_control::{Cell, Contribute, Derive, Section};
 use lath_ec2::Ec2;
@@ -13,16 +14,17 @@ use lath_ecr::Ecr;
 use lath_eks::{Eks, Platform};
 use lath_feed::Snapshot;
 use lath_iam::Iam;
-use lath_identity::Identity;
+use lath_judge::Judge;
 use lath_lambda::Lambda;
 use lath_lattice::{CanaryWatch, Lattice};
-use lath_observe::Observe;
 use lath_route53::Route53;
+use lath_secrets::SecretsManager;
 use lath_store::Kinds;
+use lath_sts::Sts;
 use lath_tasks::Group;
 use lath_wire::Service;
 
-use crate::serve::{RegistryAt, RegistryLogins, ServiceHands};
+use crate::serve::{RegistryAt, RegistryLogins, ServiceHands, token_issuers};
 
 /// What each part adds to the feed. Lattice fills what EC2 has laid.
 pub(crate) fn contributions() -> Vec<Contribute> {
@@ -64,7 +66,7 @@ pub(crate) fn kinds() -> Kinds {
     let kinds = lath_cloudformation::kinds(kinds);
     let kinds = lath_eks::kinds(kinds);
     let kinds = lath_lambda::kinds(kinds);
-    lath_observe::kinds(kinds)
+    lath_cloudwatch::kinds(kinds)
 }
 
 /// What this host offers to clusters.
@@ -78,8 +80,9 @@ fn platform() -> Platform {
 pub(crate) struct Apps {
     ec2: Arc<Ec2>,
     lattice: Arc<Lattice>,
-    observe: Arc<Observe>,
-    identity: Arc<Identity>,
+    cloudwatch: Arc<CloudWatch>,
+    sts: Arc<Sts>,
+    secrets: Arc<SecretsManager>,
     iam: Arc<Iam>,
     route53: Arc<Route53>,
     eks: Arc<Eks>,
@@ -94,16 +97,19 @@ pub(crate) struct Apps {
 impl Apps {
     pub(crate) fn new(
         cell: &Cell,
-        observe: Arc<Observe>,
-        identity: Arc<Identity>,
+        cloudwatch: Arc<CloudWatch>,
+        judge: Arc<Judge>,
         registry: &RegistryAt,
         data_dir: &Path,
         canaries: Arc<CanaryWatch>,
     ) -> Self {
-        let logins = Arc::new(RegistryLogins(Arc::clone(&identity)));
+        let logins = Arc::new(RegistryLogins(Arc::clone(&judge)));
         let images = registry.images.clone();
         let ecr = Ecr::new(cell.clone(), images, logins, registry.endpoint());
-        let hands = Arc::new(ServiceHands::new(cell.clone(), Arc::clone(&identity)));
+        let hands = Arc::new(ServiceHands::new(cell.clone(), Arc::clone(&judge)));
+        let sts = Sts::new(Arc::clone(&judge))
+            .with_issuers(token_issuers::sources(cell))
+            .with_pods(token_issuers::pods(cell));
         let cloudformation = CloudFormation {
             cell: cell.clone(),
             hands: hands.clone(),
@@ -127,9 +133,10 @@ impl Apps {
                 records: lath_route53::public_values,
                 canaries,
             }),
-            observe,
-            iam: Arc::new(Iam::new(cell.clone(), identity.last_used())),
-            identity,
+            cloudwatch,
+            iam: Arc::new(Iam::new(cell.clone(), judge.last_used())),
+            secrets: SecretsManager::of(judge.owner()),
+            sts: Arc::new(sts),
             route53: Arc::new(Route53::new(cell.clone(), &contributions())),
             eks: Arc::new(Eks {
                 cell: cell.clone(),
@@ -151,9 +158,9 @@ impl Apps {
         let mut services = vec![
             lath_ec2::service(&self.ec2),
             lath_lattice::service(&self.lattice),
-            lath_identity::sts_service(&self.identity),
-            lath_identity::secretsmanager_service(&self.identity),
-            lath_identity::eks_auth_service(&self.identity),
+            lath_sts::sts_service(&self.sts),
+            lath_secrets::secretsmanager_service(&self.secrets),
+            lath_sts::eks_auth_service(&self.sts),
             lath_iam::service(&self.iam),
             lath_route53::service(&self.route53),
             lath_eks::service(&self.eks),
@@ -162,7 +169,7 @@ impl Apps {
             lath_acm::pca_service(&self.pca),
             lath_lambda::service(&self.lambda),
         ];
-        services.extend(lath_observe::services(&self.observe));
+        services.extend(lath_cloudwatch::services(&self.cloudwatch));
         services
     }
 
@@ -190,9 +197,9 @@ mod tests {
 
     use std::io::Write as _;
 
-    use lath_identity::RootKey;
-    use lath_observe::Limits;
+    use lath_cloudwatch::Limits;
     use lath_registry::Images;
+    use lath_secrets::RootKey;
 
     const NO_MODELS: &str = "LATH_MODELS names no dump of the published models; ./x test makes one";
 
@@ -214,11 +221,9 @@ mod tests {
     fn services() -> Vec<Service> {
         let directory = tempfile::tempdir().unwrap();
         let cell = Cell::for_test().0;
-        let observe = Observe::open(cell.clone(), directory.path(), Limits::default()).unwrap();
-        let identity = Arc::new(Identity::new(
-            RootKey::random().unwrap(),
-            cell.account.clone(),
-        ));
+        let cloudwatch =
+            CloudWatch::open(cell.clone(), directory.path(), Limits::default()).unwrap();
+        let judge = Arc::new(Judge::new(RootKey::random().unwrap(), cell.account.clone()));
         let registry = RegistryAt {
             images: Images::open(directory.path().join("images")).unwrap(),
             listen: ([127, 0, 0, 1], 4568).into(),
@@ -226,8 +231,8 @@ mod tests {
         let data_dir = directory.path();
         Apps::new(
             &cell,
-            observe,
-            identity,
+            cloudwatch,
+            judge,
             &registry,
             data_dir,
             Arc::new(CanaryWatch::new(cell.db.clock().clone())),
@@ -239,7 +244,7 @@ mod tests {
     fn the_front_door_knows_every_service_of_a_dead_region() {
         for service in services() {
             let name = service.info().signing_name;
-            let mut known = lath_wire::http::KNOWN_SERVICES.iter();
+            let mut known = lath_door::KNOWN_SERVICES.iter();
             let known = known.find(|info| info.signing_name == name);
             assert_eq!(known, Some(service.info()), "{name}");
         }
@@ -254,7 +259,7 @@ mod tests {
             .iter()
             .flat_map(|service| {
                 // The compatibility table lists what is missing or laxer than the model.
-                lath_wire::model::compare(service, &models)
+                lath_oracle::compare(service, &models)
                     .into_iter()
                     .filter(|difference| !difference.lax)
                     .map(|difference| format!("{}: {difference}", service.info().model))
@@ -270,7 +275,7 @@ mod tests {
             return;
         };
         for service in &services {
-            let strange = lath_wire::model::unknown_refusals(service, &models);
+            let strange = lath_oracle::unknown_refusals(service, &models);
             assert!(strange.is_empty(), "{strange:?}");
         }
     }
@@ -283,7 +288,7 @@ mod tests {
         let mut table = String::from(
             "# Compatibility\n\nEvery operation of every service served, from the registry and the published models. What is *not\nyet* there answers with the protocol's error for an unknown operation. A member that is not known is an error in EC2,\nand passed over elsewhere, as AWS does; what is *refused when set* answers with an error that names it. Written by `cargo xtask compat`.\n\n",
         );
-        table.push_str(&lath_wire::model::compat_table(&services, &models));
+        table.push_str(&lath_oracle::compat_table(&services, &models));
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/compatibility.md");
         if std::env::var_os("LATH_WRITE_DOCS").is_some() {
             std::fs::write(path, &table).unwrap();

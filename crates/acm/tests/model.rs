@@ -21,14 +21,14 @@ fn every_operation_is_as_its_model_says() {
         lath_acm::pca_service(&Arc::new(Pca { cell })),
     ];
     for service in &services {
-        let differences = lath_wire::model::compare(service, &models);
+        let differences = lath_oracle::compare(service, &models);
         let told: Vec<String> = differences
             .iter()
             .filter(|it| !it.lax)
             .map(|it| format!("{}: {it}", service.info().model))
             .collect();
         assert!(told.is_empty(), "{}", told.join("\n"));
-        let strange = lath_wire::model::unknown_refusals(service, &models);
+        let strange = lath_oracle::unknown_refusals(service, &models);
         assert!(strange.is_empty(), "{strange:?}");
     }
 }

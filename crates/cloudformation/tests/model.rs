@@ -7,7 +7,7 @@ mod nobody;
 use std::process::Command;
 use std::sync::Arc;
 
-use lath_wire::model::compare;
+use lath_oracle::compare;
 use serde_json::Value;
 
 /// The model, or nothing where botocore is not installed.
@@ -33,5 +33,5 @@ fn every_operation_is_as_the_model_says() {
         .map(|difference| difference.to_string())
         .collect();
     assert!(wrong.is_empty(), "{wrong:#?}");
-    println!("{}", lath_wire::model::compat_table([&service], &models));
+    println!("{}", lath_oracle::compat_table([&service], &models));
 }

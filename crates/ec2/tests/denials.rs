@@ -6,11 +6,12 @@ use std::process::Command;
 use std::sync::Arc;
 
 use lath_control::Cell;
+use lath_door::FrontDoor;
 use lath_ec2::Ec2;
 use lath_iam::Iam;
-use lath_identity::{Identity, RootKey, SealingKey};
+use lath_judge::Judge;
+use lath_secrets::{RootKey, SealingKey};
 use lath_store::{Db, Kinds, Memory};
-use lath_wire::http::FrontDoor;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -23,21 +24,21 @@ async fn a_denial_holds_however_a_request_names_the_resource() {
     let mut cell = Cell::for_test().0;
     let kinds = lath_ec2::kinds(lath_iam::kinds(lath_control::kinds(Kinds::default())));
     cell.db = Db::open(Arc::new(Memory::new()), kinds).await.unwrap();
-    let identity = Identity::new(RootKey::random().unwrap(), cell.account.clone());
-    let identity = Arc::new(identity.with_iam(SealingKey::random(), cell.clone()));
-    let iam = Arc::new(Iam::new(cell.clone(), identity.last_used()));
+    let judge = Judge::new(RootKey::random().unwrap(), cell.account.clone());
+    let judge = Arc::new(judge.with_iam(SealingKey::random(), cell.clone()));
+    let iam = Arc::new(Iam::new(cell.clone(), judge.last_used()));
     let services = vec![
         lath_ec2::service(&Arc::new(Ec2 { cell })),
         lath_iam::service(&iam),
     ];
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let endpoint = format!("http://{}", listener.local_addr().unwrap());
-    let door = FrontDoor::new(Arc::<Identity>::clone(&identity))
-        .with_judge(Arc::<Identity>::clone(&identity))
+    let door = FrontDoor::new(Arc::<Judge>::clone(&judge))
+        .with_judge(Arc::<Judge>::clone(&judge))
         .with_region("us-east-1", services);
     let stop = CancellationToken::new();
     let serving = tokio::spawn(Arc::new(door).serve(listener, stop.clone()));
-    let client = tokio::task::spawn_blocking(move || client(&endpoint, identity.root_key()));
+    let client = tokio::task::spawn_blocking(move || client(&endpoint, judge.root_key()));
     let output = client.await.unwrap();
     stop.cancel();
     serving.await.unwrap().unwrap();

@@ -6,10 +6,12 @@ use std::process::Command;
 use std::sync::Arc;
 
 use lath_control::Cell;
+use lath_door::FrontDoor;
 use lath_ec2::Ec2;
 use lath_feed::{InstanceObserved, InstancePhase, Observed, Power, Snapshot};
-use lath_identity::{Identity, RootKey};
-use lath_wire::http::FrontDoor;
+use lath_judge::Judge;
+use lath_secrets::{RootKey, SecretsManager};
+use lath_sts::Sts;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -24,7 +26,7 @@ async fn stock_boto3_leads_an_instance_through_its_life() {
     let (cell, observe) = Cell::for_test();
     let app = Arc::new(Ec2 { cell: cell.clone() });
     let key = RootKey::random().unwrap();
-    let identity = Arc::new(Identity::new(key, cell.account.clone()));
+    let judge = Arc::new(Judge::new(key, cell.account.clone()));
     let stop = CancellationToken::new();
     let mut tasks = JoinSet::new();
     let mut reconcilers = lath_control::Group::new("reconcilers");
@@ -32,16 +34,16 @@ async fn stock_boto3_leads_an_instance_through_its_life() {
     tasks.spawn(obey_at_once(cell, observe));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let endpoint = format!("http://{}", listener.local_addr().unwrap());
-    let door = FrontDoor::new(Arc::clone(&identity) as _).with_region(
+    let door = FrontDoor::new(Arc::clone(&judge) as _).with_region(
         "us-east-1",
         vec![
             lath_ec2::service(&app),
-            lath_identity::sts_service(&identity),
-            lath_identity::secretsmanager_service(&identity),
+            lath_sts::sts_service(&Arc::new(Sts::new(Arc::clone(&judge)))),
+            lath_secrets::secretsmanager_service(&SecretsManager::of(judge.owner())),
         ],
     );
     let serving = tokio::spawn(Arc::new(door).serve(listener, stop.clone()));
-    let client = tokio::task::spawn_blocking(move || client(&endpoint, identity.root_key()));
+    let client = tokio::task::spawn_blocking(move || client(&endpoint, judge.root_key()));
     let output = client.await.unwrap();
     stop.cancel();
     serving.await.unwrap().unwrap();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use lath_control::Cell;
 use lath_ec2::Ec2;
-use lath_wire::model::compare;
+use lath_oracle::compare;
 use serde_json::Value;
 
 /// The model, or nothing where botocore is not installed.

@@ -4,8 +4,8 @@
 //! Written in the home region only; [`SECTION`] carries everything, secrets included, to the other regions
 //! over the encrypted channel, where the same records answer lookups and policy decisions without the home.
 //!
-//! Not here: who signed a request (`lath-identity`), how policies are judged (`lath-policy`), what a
-//! provider's token proves (`lath-identity`).
+//! Not here: who signed a request (`lath-judge`), how policies are judged (`lath-policy`), what a
+//! provider's token proves (`lath-sts`).
 
 mod aws_policies;
 mod bounds;

@@ -1,7 +1,7 @@
 //! Identity providers that speak OpenID Connect: whose tokens roles can trust.
 //!
 //! A provider is its URL, at its word: with another case or a slash at the end it is another provider. Whether a token
-//! is the provider's is for STS to say (`lath-identity`).
+//! is the provider's is for STS to say (`lath-sts`).
 
 use lath_control::Mode;
 use lath_model::Timestamp;

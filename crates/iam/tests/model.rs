@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use lath_control::Cell;
 use lath_iam::{Iam, LastUsed, service};
-use lath_wire::model::compare;
+use lath_oracle::compare;
 use serde_json::Value;
 
 /// The model, or nothing where botocore is not installed.

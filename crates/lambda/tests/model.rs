@@ -16,13 +16,13 @@ fn every_operation_is_as_its_model_says() {
         archives: lath_code::Archives::at("/nowhere"),
     };
     let service = lath_lambda::service(&Arc::new(app));
-    let differences = lath_wire::model::compare(&service, &models);
+    let differences = lath_oracle::compare(&service, &models);
     let told: Vec<String> = differences
         .iter()
         .filter(|it| !it.lax)
         .map(ToString::to_string)
         .collect();
     assert!(told.is_empty(), "{}", told.join("\n"));
-    let strange = lath_wire::model::unknown_refusals(&service, &models);
+    let strange = lath_oracle::unknown_refusals(&service, &models);
     assert!(strange.is_empty(), "{strange:?}");
 }

@@ -16,12 +16,14 @@ pub mod balancing;
 pub mod id;
 pub mod lattice;
 pub mod matching;
+mod outage;
 pub mod partition;
 mod timestamp;
 pub mod traffic;
 mod workload;
 
 pub use arn::{Arn, Owner};
+pub use outage::Outage;
 pub use partition::Partition;
 pub use timestamp::Timestamp;
 pub use workload::{InvalidWorkload, ManagedId, ManagedKind, WorkloadId};

@@ -24,7 +24,6 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use async_trait::async_trait;
-use lath_checks::{Checks, ChecksConfig, ChecksHandle};
 use lath_clock::Clock;
 use lath_dns::{AuthorityConfig, Dns, Upstreams};
 use lath_fabric::{Fabric, FabricConfig, HostFacts, Netns};
@@ -35,6 +34,7 @@ use lath_feed::{
 };
 use lath_function::{Functions, FunctionsConfig};
 use lath_health::{HealthConfig, HealthEngine, HealthHandle};
+use lath_health_checkers::{Checks, ChecksConfig, ChecksHandle};
 use lath_instance::metadata::MetadataService;
 use lath_instance::{Instances, InstancesConfig};
 use lath_model::id::InstanceId;

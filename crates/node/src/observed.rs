@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use lath_checks::ObservedChecks;
 use lath_clock::Clock;
 use lath_feed::{
     Condition, InstanceObserved, InstancePhase, Observed, PeerState, RegionObserved, Snapshot,
@@ -12,6 +11,7 @@ use lath_feed::{
 };
 use lath_function::FunctionsObserved;
 use lath_health::{HealthReceiver, PeersReceiver};
+use lath_health_checkers::ObservedChecks;
 use lath_instance::Bound;
 use lath_model::id::{
     InstanceId, ResourceGatewayId, ServiceNetworkResourceAssociationId,

@@ -4,7 +4,7 @@
 //! proved it, and [`Claims::check_time`] has looked at the clock. Keys come from [`IssuerKeys`]: [`Remote`] reads them
 //! from the issuer over HTTPS.
 //!
-//! Not here: which issuers are trusted, and for what (`lath-identity`).
+//! Not here: which issuers are trusted, and for what (`lath-sts`).
 
 mod certificates;
 mod keys;

@@ -1,6 +1,8 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use lath_model::Outage;
+
 use crate::Identity;
 
 /// The state cannot be read or written. Cheap to clone, because one failed commit fails many writers.
@@ -85,6 +87,12 @@ pub enum StoreError {
     /// The storage engine failed. Later writes may work again.
     #[error("the storage engine failed")]
     Engine(#[source] Arc<dyn std::error::Error + Send + Sync>),
+}
+
+impl Outage for StoreError {
+    fn passes(&self) -> bool {
+        matches!(self, Self::Full(_))
+    }
 }
 
 impl StoreError {

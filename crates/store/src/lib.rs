@@ -32,7 +32,6 @@
 //! # }).unwrap();
 //! ```
 
-mod api_error;
 mod condition;
 mod contain;
 mod db;

@@ -4,8 +4,7 @@ use std::borrow::Cow;
 
 use lath_sigv4::SigError;
 
-use crate::http::refusal;
-use crate::{ApiError, Caller, Operation, Protocol};
+use crate::{ApiError, Caller, Operation, Protocol, refusal};
 
 /// A request that was read, before its handler sees it.
 #[derive(Clone, Copy)]

@@ -58,7 +58,7 @@ impl Service {
         let protocol = protocol.unwrap_or(Protocol::RestJson);
         let registered = self
             .named(operation)
-            .ok_or_else(|| crate::dispatch::invalid_action(operation))?;
+            .ok_or_else(|| crate::refusal::invalid_action(operation))?;
         // It is judged before its handler counts what it names, as at the front door.
         if input.values() > MAX_EC2_VALUES {
             return Err(TooMuch.into());

@@ -352,7 +352,7 @@ fn mapped(entries: &[(String, Doc)]) -> String {
 }
 
 /// Whether the engine can express a pattern of a model.
-pub(crate) fn can_express(pattern: &str) -> bool {
+pub fn can_express(pattern: &str) -> bool {
     Pattern::new(pattern).is_some()
 }
 

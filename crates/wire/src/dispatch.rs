@@ -11,11 +11,11 @@ use crate::encode::{ItemName, Shaping};
 use crate::envelope::Envelope;
 use crate::format::{cbor, form, json, xml};
 use crate::limits::{MAX_EC2_VALUES, Malformed};
-use crate::{ApiError, Authorize, Caller, Doc, Protocol, Service, TooMuch};
+use crate::{ApiError, Authorize, Caller, Doc, Protocol, Service, TooMuch, refusal};
 
 /// Among the extensions of an answer: it will be another one before long.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Unsettled;
+pub struct Unsettled;
 
 impl Service {
     /// Answers a request whose caller is known. The body must be whole and not compressed.
@@ -24,7 +24,7 @@ impl Service {
     }
 
     /// The same, if `judge` allows it.
-    pub(crate) async fn respond_if(
+    pub async fn respond_if(
         &self,
         judge: Option<&dyn Authorize>,
         request: &Request<Bytes>,
@@ -95,7 +95,7 @@ impl Service {
     }
 
     /// How this service would answer the request.
-    pub(crate) fn envelope(&self, request: &Request<Bytes>, request_id: &str) -> Envelope {
+    pub fn envelope(&self, request: &Request<Bytes>, request_id: &str) -> Envelope {
         let protocol = self.protocol_of(request);
         let headers = request.headers();
         Envelope {
@@ -166,7 +166,9 @@ impl Service {
                 "The request is missing an action or a required parameter.",
             ));
         };
-        let operation = self.named(action).ok_or_else(|| invalid_action(action))?;
+        let operation = self
+            .named(action)
+            .ok_or_else(|| refusal::invalid_action(action))?;
         pairs.retain(|(name, _)| !is_envelope(name));
         let doc = form::tree(pairs).map_err(|e| self.malformed(e))?;
         Ok((operation, doc))
@@ -266,12 +268,6 @@ fn is_signature(name: &str) -> bool {
 
 fn is_envelope(name: &str) -> bool {
     matches!(name, "Action" | "Version") || is_signature(name)
-}
-
-pub(crate) fn invalid_action(action: &str) -> ApiError {
-    let shown: String = action.chars().take(128).collect();
-    let text = format!("The action {shown} is not valid for this web service.");
-    ApiError::new("InvalidAction", 400, text)
 }
 
 fn unknown_operation(status: u16) -> ApiError {

@@ -1,7 +1,7 @@
 //! What each protocol wraps around replies and errors.
 
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, Response, StatusCode};
+use http::{HeaderName, HeaderValue, Request, Response, StatusCode};
 
 use crate::bound::Output;
 use crate::format::{cbor, json, xml};
@@ -10,7 +10,7 @@ use crate::{ApiError, Doc, Fault, Protocol};
 
 /// How to answer one request.
 #[derive(Debug, Clone)]
-pub(crate) struct Envelope {
+pub struct Envelope {
     pub(crate) protocol: Protocol,
     /// The model's name, of which RPC v2 CBOR makes absolute shape ids.
     pub(crate) model: &'static str,
@@ -24,6 +24,55 @@ pub(crate) struct Envelope {
 }
 
 impl Envelope {
+    /// The one where not even a service can be guessed.
+    pub fn anonymous(request: &Request<Bytes>, request_id: &str) -> Self {
+        let json = request
+            .headers()
+            .get(http::header::CONTENT_TYPE)
+            .is_some_and(|value| value.as_bytes().windows(4).any(|part| part == b"json"));
+        let is = |name: &str, wanted: &[u8]| {
+            let value = request.headers().get(name);
+            value.is_some_and(|value| value.as_bytes().ends_with(wanted))
+        };
+        let protocol = if is("smithy-protocol", b"rpc-v2-cbor") {
+            Protocol::RpcV2Cbor
+        } else if request.headers().contains_key("x-amz-target") {
+            if is("content-type", b"json-1.0") {
+                Protocol::Json10
+            } else {
+                Protocol::Json11
+            }
+        } else if json || request.uri().path() != "/" {
+            Protocol::RestJson
+        } else {
+            Protocol::Query
+        };
+        Self {
+            protocol,
+            model: "",
+            xmlns: "",
+            times: TimeFormat::EpochSeconds,
+            wants_json: false,
+            query_mode: false,
+            request_id: request_id.to_owned(),
+        }
+    }
+
+    /// The one of a service of this protocol, REST with XML, and of this model.
+    #[must_use]
+    pub fn of_rest_xml(self, model: &'static str) -> Self {
+        Self {
+            protocol: Protocol::RestXml,
+            model,
+            ..self
+        }
+    }
+
+    /// The protocol of the answer.
+    pub fn protocol(&self) -> Protocol {
+        self.protocol
+    }
+
     /// The answer to a call that went well. `status` is that of the REST route, or 200.
     pub(crate) fn success(&self, operation: &str, status: u16, output: Output) -> Response<Bytes> {
         let Output {
@@ -59,7 +108,7 @@ impl Envelope {
     }
 
     /// The answer to a call that failed.
-    pub(crate) fn failure(&self, error: &ApiError) -> Response<Bytes> {
+    pub fn failure(&self, error: &ApiError) -> Response<Bytes> {
         let name = error.code.as_ref();
         let code = error.query_code.unwrap_or(name);
         let mut response = match self.protocol {

@@ -3,6 +3,8 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use lath_model::Outage;
+
 use crate::Doc;
 
 /// Whose fault an error is (`Sender` and `Receiver` in the query protocol).
@@ -100,6 +102,17 @@ impl ApiError {
             Fault::Receiver
         } else {
             Fault::Sender
+        }
+    }
+}
+
+/// Callers get a server error. The log gets the cause of one that a retry does not fix.
+impl<E: Outage> From<E> for ApiError {
+    fn from(error: E) -> Self {
+        match error.passes() {
+            // AWS's common error for failures that a retry may fix.
+            true => Self::new("ServiceUnavailable", 503, error.to_string()),
+            false => Self::internal(error),
         }
     }
 }

@@ -2,10 +2,10 @@
 //!
 //! Bytes become a [`Doc`] by one small parser per format; one serde deserializer over it yields the typed
 //! request; replies go back through one serializer into a `Doc`, which a writer per format prints.
-//! An API is a list of [`Operation`]s registered on a [`Service`]; see `docs/decisions/`. [`http::FrontDoor`]
-//! verifies signatures and serves such lists; [`model`] holds them to the published models.
+//! An API is a list of [`Operation`]s registered on a [`Service`]; see `docs/decisions/`.
 //!
-//! What is not here: streaming bodies and event streams.
+//! What is not here: connections and signatures (`lath-door`), the published models that tests hold services to
+//! (`lath-oracle`), streaming bodies and event streams.
 //!
 //! ```
 //! use std::sync::Arc;
@@ -72,13 +72,12 @@ mod envelope;
 mod error;
 mod fault_style;
 pub mod format;
-pub mod http;
 mod limits;
-pub mod model;
 mod moment;
 mod operation;
 mod path;
 mod probe;
+pub mod refusal;
 mod service;
 mod shape;
 
@@ -88,13 +87,17 @@ pub use authorize::{
 pub use behalf::{Behalf, may_set_system_tags};
 pub use decode::{Decoded, Typing, decode};
 pub use decode_error::{DecodeError, Misfit};
+pub use dispatch::Unsettled;
 pub use doc::{Blob, Doc};
 pub use encode::{EncodeError, ItemName, Shaping, encode};
+pub use envelope::Envelope;
 pub use error::{ApiError, Fault};
 pub use fault_style::ErrorStyle;
 pub use limits::{MAX_DEPTH, MAX_VALUES, Malformed};
 pub use moment::TimeFormat;
-pub use operation::{Caller, FromVpc, Handle, Operation, Principal, Problem, Problems, Raw, Route};
+pub use operation::{
+    Caller, FromVpc, Handle, KeyOwner, Operation, Principal, Problem, Problems, Raw, Route,
+};
 pub use probe::describe;
-pub use service::{Protocol, Service, ServiceInfo};
+pub use service::{Description, Protocol, Service, ServiceInfo};
 pub use shape::{Member, Shape};

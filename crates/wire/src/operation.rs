@@ -196,6 +196,15 @@ pub struct Principal {
     pub user_id: String,
 }
 
+/// Whose an access key is.
+#[derive(Debug, Clone)]
+pub struct KeyOwner {
+    /// The account's id.
+    pub account: String,
+    /// Who in it.
+    pub principal: Principal,
+}
+
 /// One thing wrong with a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {

@@ -9,7 +9,7 @@ use crate::constraint::{Checks, Constraints};
 use crate::fault_style::ErrorStyle;
 use crate::moment::TimeFormat;
 use crate::path::Template;
-use crate::{Handle, Operation, Permissions, Route, Stated};
+use crate::{Handle, Operation, Permissions, Route, Shape, Stated};
 
 /// A wire protocol that a service answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,6 +55,21 @@ pub struct Service {
     pub(crate) errors: ErrorStyle,
     checks: Option<Arc<Checks>>,
     pub(crate) is_valid_first: bool,
+}
+
+/// What an operation is by its Rust types: the shapes of its request and of its answer, which are found out when asked for.
+#[derive(Debug, Clone, Copy)]
+pub struct Description {
+    /// The operation's name.
+    pub name: &'static str,
+    /// Where it lives, in the REST protocols.
+    pub route: Option<Route>,
+    /// The shape of its request.
+    pub input: fn() -> Shape,
+    /// The shape of its answer.
+    pub output: fn() -> Shape,
+    /// [`Operation::refused`].
+    pub refused: fn() -> Vec<String>,
 }
 
 impl fmt::Debug for Service {
@@ -155,8 +170,31 @@ impl Service {
         self.operations.get(operation)?.route
     }
 
-    pub(crate) fn registered(&self) -> impl Iterator<Item = &Registered> {
-        self.operations.values()
+    /// Whether the operation is registered.
+    pub fn has(&self, operation: &str) -> bool {
+        self.operations.contains_key(operation)
+    }
+
+    /// Whether a registered operation takes requests without a signature.
+    pub fn takes_unsigned(&self, operation: &str) -> bool {
+        self.named(operation).is_some_and(|it| it.unsigned)
+    }
+
+    /// Whether a registered REST operation lives at this path.
+    pub fn has_route(&self, method: &str, path: &str) -> bool {
+        self.routed(method, path).is_some()
+    }
+
+    /// What a registered operation is by its types.
+    pub fn describe(&self, operation: &str) -> Option<Description> {
+        let registered = self.named(operation)?;
+        Some(Description {
+            name: registered.name,
+            route: registered.route,
+            input: registered.input,
+            output: registered.output,
+            refused: registered.refused,
+        })
     }
 
     pub(crate) fn named(&self, operation: &str) -> Option<&Registered> {
@@ -181,7 +219,7 @@ impl Service {
     }
 
     /// How timestamps are printed in a protocol of this service.
-    pub(crate) fn times(&self, protocol: Protocol) -> TimeFormat {
+    pub fn times(&self, protocol: Protocol) -> TimeFormat {
         match protocol {
             Protocol::Ec2Query => TimeFormat::Iso8601Millis,
             Protocol::Query | Protocol::RestXml => TimeFormat::Iso8601,

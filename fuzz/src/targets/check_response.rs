@@ -1,6 +1,6 @@
 //! Responses to Route 53's health checks: read in bounded time, and a search finds nothing that is not there.
 
-use lath_checks::fuzzing;
+use lath_health_checkers::fuzzing;
 
 pub(crate) fn run(bytes: &[u8]) {
     let found = fuzzing::response(bytes, "needle");

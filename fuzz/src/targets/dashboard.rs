@@ -1,6 +1,6 @@
 //! Dashboard bodies: what is said about one is no more than a few findings for each of its values.
 
-use lath_observe::fuzzing::dashboard_findings;
+use lath_cloudwatch::fuzzing::dashboard_findings;
 
 use crate::text;
 

@@ -1,6 +1,6 @@
 //! Filter patterns of CloudWatch Logs: the first line is the pattern, the rest a message.
 
-use lath_observe::FilterPattern;
+use lath_cloudwatch::FilterPattern;
 
 use crate::text;
 

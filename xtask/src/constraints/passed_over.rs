@@ -1,7 +1,7 @@
 //! The bounds of the models that the tables leave out, each with the reason.
 
-use lath_wire::model::Part::{self, Least, Most, Pattern};
-use lath_wire::model::PassedOver;
+use lath_oracle::Part::{self, Least, Most, Pattern};
+use lath_oracle::PassedOver;
 
 const fn row(
     model: &'static str,

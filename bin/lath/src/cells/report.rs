@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use lath_status::{Process, Region, Status};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -13,7 +14,6 @@ use super::layout::Layout;
 use super::process::Role;
 use super::process_supervisor::{Phase, State};
 use crate::running::Running;
-use crate::status::{Process, Region, Status};
 
 /// A supervised process and its state.
 #[derive(Debug, Clone)]
@@ -92,7 +92,7 @@ impl Merger {
                 region.applied_revision = status.applied_revision;
                 region.dns = status.dns.clone();
                 region.links = status.links.clone();
-                add(&mut whole, status, region.home);
+                whole.add(status, region.home);
             }
             whole.regions.push(region);
         }
@@ -204,23 +204,6 @@ fn process(watched: &Watched) -> Process {
     }
     .into();
     process
-}
-
-/// Adds a region's resources to the whole.
-fn add(whole: &mut Status, region: Status, home: bool) {
-    if home {
-        whole.revision = region.revision;
-        whole.applied_revision = region.applied_revision;
-    }
-    whole.vpcs.extend(region.vpcs);
-    whole.instances.extend(region.instances);
-    whole.health_checks.extend(region.health_checks);
-    whole.service_networks.extend(region.service_networks);
-    whole.services.extend(region.services);
-    whole.target_groups.extend(region.target_groups);
-    whole.canaries.extend(region.canaries);
-    whole.clusters.extend(region.clusters);
-    whole.access_logs_dropped += region.access_logs_dropped;
 }
 
 /// Metrics of several sources, grouped by family under one description, as the text format requires.

@@ -5,16 +5,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use lath_checks::Witness;
+use lath_door::{Outlook, Relay, Way};
 use lath_feed::stream::{
     self, Address, Follower, Listener, Outbox, RemoteNodes, SnapshotFile, Source,
 };
 use lath_feed::{CONTROL_PORT, Mesh, NodeId, Observed, Placement, Snapshot};
+use lath_health_checkers::Witness;
 use lath_mesh::Underlay;
 use lath_net::Network;
 use lath_node::{Host, Node, NodeConfig, Place};
 use lath_tasks::Group;
-use lath_wire::http::{Outlook, Relay, Way};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 

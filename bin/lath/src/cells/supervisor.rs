@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use lath_feed::{Topology, WITNESS};
-use lath_identity::RootKey;
+use lath_secrets::RootKey;
 use lath_tasks::Group;
 use rustix::process::Signal;
 use tokio::net::{TcpListener, UnixListener};

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use lath_identity::{RootKey, SealingKey};
-use lath_observe::ArchiveReport;
+use lath_cloudwatch::ArchiveReport;
+use lath_secrets::{RootKey, SealingKey};
 use lath_store::{Quarantined, Report, state_file};
 use serde::Serialize;
 

@@ -3,9 +3,9 @@
 use anyhow::{Context as _, bail, ensure};
 use lath_drill::{Pods, Scenario, Victim as Struck};
 use lath_model::{ManagedId, ManagedKind, WorkloadId};
+use lath_status::{Cluster, Instance, Status};
 
 use crate::cli::Drill;
-use crate::status::{self, Cluster, Status};
 
 /// What a drill hits.
 pub(super) struct Victim {
@@ -120,7 +120,7 @@ fn node(status: &Status, name: &str) -> anyhow::Result<(String, String)> {
     Ok(((*region).to_owned(), node.instance.clone()))
 }
 
-fn region_of(status: &Status, instance: &status::Instance) -> String {
+fn region_of(status: &Status, instance: &Instance) -> String {
     if instance.region.is_empty() {
         status.region.clone()
     } else {
@@ -128,7 +128,7 @@ fn region_of(status: &Status, instance: &status::Instance) -> String {
     }
 }
 
-pub(super) fn instance<'a>(status: &'a Status, name: &str) -> anyhow::Result<&'a status::Instance> {
+pub(super) fn instance<'a>(status: &'a Status, name: &str) -> anyhow::Result<&'a Instance> {
     let by_id = status.instances.iter().find(|i| i.id == name);
     let named: Vec<_> = status
         .instances

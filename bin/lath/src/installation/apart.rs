@@ -29,15 +29,15 @@ pub(crate) async fn inspect_state(file: &Path) -> anyhow::Result<Report> {
     .await
 }
 
-/// Runs [`lath_observe::inspect`] on an archive.
+/// Runs [`lath_cloudwatch::inspect`] on an archive.
 ///
 /// # Errors
 /// When no process can be started.
-pub(crate) async fn inspect_archive(file: &Path) -> anyhow::Result<lath_observe::ArchiveReport> {
+pub(crate) async fn inspect_archive(file: &Path) -> anyhow::Result<lath_cloudwatch::ArchiveReport> {
     inspect("inspect-archive", file, |fault| {
-        lath_observe::ArchiveReport {
+        lath_cloudwatch::ArchiveReport {
             faults: vec![fault],
-            ..lath_observe::ArchiveReport::default()
+            ..lath_cloudwatch::ArchiveReport::default()
         }
     })
     .await
@@ -85,7 +85,7 @@ pub(crate) fn inspect_state_main(flags: &cli::Inspect) -> anyhow::Result<ExitCod
 /// # Errors
 /// When the report cannot be printed.
 pub(crate) fn inspect_archive_main(flags: &cli::Inspect) -> anyhow::Result<ExitCode> {
-    print(&lath_observe::inspect(&flags.file))
+    print(&lath_cloudwatch::inspect(&flags.file))
 }
 
 fn print(report: &impl Serialize) -> anyhow::Result<ExitCode> {

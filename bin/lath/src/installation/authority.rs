@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, ensure};
 use lath_ca::{Authority, Stored};
-use lath_identity::{KeyError, SealingKey};
+use lath_secrets::{KeyError, SealingKey};
 
 /// What seals private keys of certificates, in the state and in [`AUTHORITY`].
 pub(crate) const KEY: &str = "certificate-key";
@@ -20,7 +20,7 @@ const WHAT_AUTHORITY: &str = "the installation's certificate authority (JSON wit
 /// # Errors
 /// The file cannot be read or written, or holds something else.
 pub(crate) fn sealing_key(installation: &Path) -> Result<SealingKey, KeyError> {
-    lath_identity::kept(installation, KEY, WHAT_KEY, SealingKey::parse, || {
+    lath_secrets::kept(installation, KEY, WHAT_KEY, SealingKey::parse, || {
         SealingKey::random().reveal().to_owned()
     })
 }
@@ -49,7 +49,7 @@ pub(crate) fn load_or_create(installation: &Path) -> anyhow::Result<Authority> {
         Authority::open(&stored, sealing.clone())
     };
     let make = || serde_json::to_string_pretty(&made).unwrap_or_default();
-    let authority = lath_identity::kept(installation, AUTHORITY, WHAT_AUTHORITY, parse, make);
+    let authority = lath_secrets::kept(installation, AUTHORITY, WHAT_AUTHORITY, parse, make);
     Ok(authority?)
 }
 

@@ -5,19 +5,20 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use lath_ca::Authority;
+use lath_cloudwatch::{CloudWatch, Delivery, Limits};
 use lath_control::{Cell, Mode, Publisher};
+use lath_door::FrontDoor;
 use lath_ec2::images::{ImageDirectory, offer_directories};
 use lath_feed::telemetry::{AccessLog, LogLines, MetricSample, Sink};
 use lath_feed::{
     Hidden, InstallationKeys, Mesh, NodeQueries, ObservedReceiver, SnapshotReceiver, Topology,
 };
-use lath_identity::{Identity, RootKey, SealingKey};
+use lath_judge::Judge;
 use lath_lattice::CanaryWatch;
 use lath_model::Partition;
-use lath_observe::{Delivery, Limits, Observe};
+use lath_secrets::{RootKey, SealingKey};
 use lath_store::{Condition, Db, Rewording, Store, StoreError, View};
 use lath_tasks::Group;
-use lath_wire::http::FrontDoor;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -48,7 +49,7 @@ impl State {
             format!("cannot read the state in {}", region_dir.data_dir.display())
         })?;
         let key = RootKey::load_or_create(region_dir.installation)?;
-        let seal = lath_identity::sealing_key(region_dir.installation)?;
+        let seal = lath_secrets::sealing_key(region_dir.installation)?;
         let authority = installation::authority::load_or_create(region_dir.installation)?;
         Ok(Self {
             db,
@@ -115,8 +116,8 @@ pub(crate) struct Control {
     pub(crate) delivery: Arc<Delivery>,
     /// Takes what nodes measure.
     pub(crate) sink: Arc<Telemetry>,
-    identity: Arc<Identity>,
-    observe: Arc<Observe>,
+    judge: Arc<Judge>,
+    cloudwatch: Arc<CloudWatch>,
     apps: Apps,
     registry_trouble: watch::Receiver<Option<String>>,
     /// What publishes, reconciles and sweeps.
@@ -153,12 +154,10 @@ impl Control {
             authority: Some(Arc::new(authority)),
             node: inputs.node,
         };
-        let identity = Identity::new(key, config.account.clone())
+        let judge = Judge::new(key, config.account.clone())
             .with_iam(seal, cell.clone())
-            .with_issuers(token_issuers::sources(&cell))
-            .with_pods(token_issuers::pods(&cell))
             .with_resource_policies(resource_policy);
-        let identity = Arc::new(identity);
+        let judge = Arc::new(judge);
         // Before anything else is written: a state that was written is not new.
         if config.default_vpc && lath_ec2::furnish_default_vpc(&cell).await? {
             tracing::info!("made the default VPC of a new data directory");
@@ -171,8 +170,8 @@ impl Control {
             log_bytes: config.log_bytes,
             ..Limits::default()
         };
-        let observe = Observe::open(cell.clone(), &config.data_dir, limits)?;
-        let (delivery, writer) = Delivery::new(Arc::clone(&observe));
+        let cloudwatch = CloudWatch::open(cell.clone(), &config.data_dir, limits)?;
+        let (delivery, writer) = Delivery::new(Arc::clone(&cloudwatch));
         let mut archive = Group::new("the archive");
         archive.spawn("the archive's writer", writer.run(archive.token()));
 
@@ -192,9 +191,9 @@ impl Control {
             delivery: Arc::clone(&delivery),
             canaries: Arc::clone(&canaries),
         });
-        let (observing, identifying) = (Arc::clone(&observe), Arc::clone(&identity));
+        let (observing, judging) = (Arc::clone(&cloudwatch), Arc::clone(&judge));
         let (data_dir, registry) = (&config.data_dir, &at);
-        let apps = Apps::new(&cell, observing, identifying, registry, data_dir, canaries);
+        let apps = Apps::new(&cell, observing, judging, registry, data_dir, canaries);
         let serving = registry::serve(
             (port, at.listen),
             Arc::clone(apps.ecr()),
@@ -203,14 +202,14 @@ impl Control {
         );
         work.spawn("the image registry", serving);
         apps.spawn_reconcilers(&mut work);
-        spawn_sweeps(&cell, Arc::clone(&observe), &mut work);
+        spawn_sweeps(&cell, Arc::clone(&cloudwatch), &mut work);
         Ok(Self {
             cell,
             snapshots,
             delivery,
             sink,
-            identity,
-            observe,
+            judge,
+            cloudwatch,
             apps,
             registry_trouble,
             work,
@@ -220,12 +219,11 @@ impl Control {
 
     /// The API of this region.
     pub(crate) fn door(&self) -> FrontDoor {
-        let identity = Arc::clone(&self.identity);
+        let judge = Arc::clone(&self.judge);
         let others = self.cell.topology.regions.keys();
         let others = others.filter(|name| **name != self.cell.region).cloned();
-        let judge = Arc::clone(&identity);
         let documents = token_issuers::documents(&self.cell);
-        FrontDoor::new(identity)
+        FrontDoor::new(Arc::<Judge>::clone(&judge))
             .with_clock(self.cell.db.clock().clone())
             .with_judge(judge)
             .with_internal("/id/", documents)
@@ -237,7 +235,7 @@ impl Control {
     pub(crate) fn trouble(&self) -> Trouble {
         Trouble {
             state: self.cell.db.condition(),
-            observe: Arc::clone(&self.observe),
+            cloudwatch: Arc::clone(&self.cloudwatch),
             registry: self.registry_trouble.clone(),
         }
     }
@@ -267,7 +265,7 @@ impl Control {
 #[derive(Clone)]
 pub(crate) struct Trouble {
     state: watch::Receiver<Condition>,
-    observe: Arc<Observe>,
+    cloudwatch: Arc<CloudWatch>,
     registry: watch::Receiver<Option<String>>,
 }
 
@@ -278,7 +276,7 @@ impl Trouble {
         let state = state.map(|trouble| format!("the state: {trouble}"));
         let registry = self.registry.borrow().clone();
         let registry = registry.map(|trouble| format!("the image registry: {trouble}"));
-        let troubles = state.into_iter().chain(self.observe.trouble());
+        let troubles = state.into_iter().chain(self.cloudwatch.trouble());
         troubles.chain(registry).collect()
     }
 }
@@ -307,10 +305,10 @@ fn image_directories(config: &Config) -> Vec<ImageDirectory> {
     config.images.iter().map(image).collect()
 }
 
-fn spawn_sweeps(cell: &Cell, observe: Arc<Observe>, group: &mut Group) {
+fn spawn_sweeps(cell: &Cell, cloudwatch: Arc<CloudWatch>, group: &mut Group) {
     let sweep = move || {
-        let observe = Arc::clone(&observe);
-        async move { lath_observe::sweep(&observe).await }
+        let cloudwatch = Arc::clone(&cloudwatch);
+        async move { lath_cloudwatch::sweep(&cloudwatch).await }
     };
     let sweeping = run_periodically(group.token(), "the archive", sweep);
     group.spawn("the archive's sweep", sweeping);

@@ -7,7 +7,7 @@ use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use lath_cloudformation::{Authority, Hands, PRINCIPAL};
 use lath_control::Cell;
-use lath_identity::Identity;
+use lath_judge::Judge;
 use lath_sigv4::Credentials as _;
 use lath_wire::{ApiError, Behalf, Caller, Doc, Principal, Service};
 use serde_json::{Map, Number, Value};
@@ -19,7 +19,7 @@ const SESSION: &str = "AWSCloudFormation";
 /// The other services.
 pub(crate) struct ServiceHands {
     cell: Cell,
-    identity: Arc<Identity>,
+    judge: Arc<Judge>,
     services: OnceLock<Vec<Service>>,
     /// The session of each role, with its access key and token.
     roles: Mutex<HashMap<String, Held>>,
@@ -29,10 +29,10 @@ pub(crate) struct ServiceHands {
 type Held = (Principal, String, String);
 
 impl ServiceHands {
-    pub(crate) fn new(cell: Cell, identity: Arc<Identity>) -> Self {
+    pub(crate) fn new(cell: Cell, judge: Arc<Judge>) -> Self {
         Self {
             cell,
-            identity,
+            judge,
             services: OnceLock::new(),
             roles: Mutex::default(),
         }
@@ -45,15 +45,15 @@ impl ServiceHands {
 
     fn session(&self, arn: &str) -> Result<Held, ApiError> {
         // Who changes a role's trust, or makes another of its name, ends what was begun with it.
-        let unique_id = self.identity.trusted(PRINCIPAL, arn)?;
+        let unique_id = self.judge.trusted(PRINCIPAL, arn)?;
         let mut roles = self.roles.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(held) = roles.get(arn)
             && held.0.user_id == format!("{unique_id}:{SESSION}")
-            && self.identity.recalls(&held.1, &held.2)
+            && self.judge.recalls(&held.1, &held.2)
         {
             return Ok(held.clone());
         }
-        let held = self.identity.assume_for(PRINCIPAL, arn, SESSION)?;
+        let held = self.judge.assume_for(PRINCIPAL, arn, SESSION)?;
         roles.insert(arn.to_owned(), held.clone());
         Ok(held)
     }
@@ -68,12 +68,12 @@ impl ServiceHands {
                 ..
             } => {
                 if let Some(token) = session
-                    && !self.identity.recalls(access_key_id, token)
+                    && !self.judge.recalls(access_key_id, token)
                 {
                     let text = "The security token included in the request is expired";
                     return Err(ApiError::new("ExpiredToken", 403, text));
                 }
-                if session.is_none() && self.identity.lookup(access_key_id, None).is_err() {
+                if session.is_none() && self.judge.lookup(access_key_id, None).is_err() {
                     let text = "The security token included in the request is invalid.";
                     return Err(ApiError::new("InvalidClientTokenId", 403, text));
                 }
@@ -109,7 +109,7 @@ impl Hands for ServiceHands {
             arn: caller.principal.arn.clone(),
             user_id: caller.principal.user_id.clone(),
             access_key_id: caller.access_key_id.clone(),
-            session: self.identity.session_token(caller),
+            session: self.judge.session_token(caller),
         }
     }
 
@@ -134,7 +134,7 @@ impl Hands for ServiceHands {
                 service: PRINCIPAL,
                 forwarded,
             };
-            let judge = &*self.identity;
+            let judge = &*self.judge;
             let answer = found.invoke(judge, (&caller, behalf), operation, doc(input));
             answer.await.map(value)
         }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use lath_ecr::{Doorkeeper, Ecr, Login, Logins};
-use lath_identity::Identity;
+use lath_judge::Judge;
 use lath_registry::{Access, Images};
 use lath_wire::{Authorize, Caller};
 use tokio::net::TcpListener;
@@ -147,7 +147,7 @@ pub(crate) async fn serve(
 }
 
 /// The identities of the account, as clients of the registry prove them.
-pub(crate) struct RegistryLogins(pub(crate) Arc<Identity>);
+pub(crate) struct RegistryLogins(pub(crate) Arc<Judge>);
 
 impl Logins for RegistryLogins {
     fn login(&self, caller: &Caller, life: Duration) -> Option<Login> {

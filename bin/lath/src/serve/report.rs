@@ -6,19 +6,19 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
+use lath_cloudwatch::Delivery;
 use lath_control::{Cell, Mode};
 use lath_ec2::records::ResourceTags;
 use lath_feed::{Condition, InstancePhase, Observed, RegionObserved, Snapshot, SnapshotReceiver};
 use lath_model::WorkloadId;
-use lath_observe::Delivery;
+use lath_status::{
+    Canary, Cluster, ClusterNode, Ejection, HealthCheck, Instance, Link, Service, ServiceNetwork,
+    Status, Target, TargetGroup, Vpc,
+};
 use lath_store::View;
 
 use super::control::{Control, Trouble};
 use crate::running::Running;
-use crate::status::{
-    self, Cluster, ClusterNode, Instance, Link, Service, ServiceNetwork, Status, Target,
-    TargetGroup, Vpc,
-};
 
 /// Reports on the newest state.
 #[derive(Clone)]
@@ -200,10 +200,10 @@ fn instances(snapshot: &Snapshot, observed: &Observed, view: &View) -> Vec<Insta
     snapshot.instances.values().map(one).collect()
 }
 
-fn health_checks(snapshot: &Snapshot, observed: &Observed) -> Vec<status::HealthCheck> {
+fn health_checks(snapshot: &Snapshot, observed: &Observed) -> Vec<HealthCheck> {
     let checks = observed.health_checks.iter();
     checks
-        .map(|(id, check)| status::HealthCheck {
+        .map(|(id, check)| HealthCheck {
             region: snapshot.region.clone(),
             id: id.to_string(),
             healthy: check.healthy,
@@ -321,10 +321,10 @@ fn request_counts(metrics: &str) -> BTreeMap<&str, (u64, u64)> {
     counts
 }
 
-fn canaries(cell: &Cell, view: &View) -> Vec<status::Canary> {
+fn canaries(cell: &Cell, view: &View) -> Vec<Canary> {
     let canaries = lath_lattice::canaries(cell, view).into_iter();
     canaries
-        .map(|it| status::Canary {
+        .map(|it| Canary {
             rule: it.rule,
             target_group: it.target_group.to_string(),
             phase: it.phase.into(),
@@ -336,8 +336,8 @@ fn canaries(cell: &Cell, view: &View) -> Vec<status::Canary> {
         .collect()
 }
 
-fn ejection(it: &lath_feed::Ejection) -> status::Ejection {
-    status::Ejection {
+fn ejection(it: &lath_feed::Ejection) -> Ejection {
+    Ejection {
         reason: it.reason.clone(),
         since: it.since.to_string(),
         until: it.until.to_string(),

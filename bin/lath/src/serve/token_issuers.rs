@@ -1,4 +1,4 @@
-//! Who issues the tokens of pods and of other web identities: clusters, which identity does not know, and issuers that publish keys.
+//! Who issues the tokens of pods and of other web identities: clusters, which STS does not know, and issuers that publish keys.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -6,12 +6,12 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode, header};
 use lath_control::{Cell, Mode};
-use lath_identity::{Issuers, PodIdentities, PodIdentityAssociation, TokenCluster};
 use lath_oidc::{Remote, SystemRoots};
 use lath_store::View;
+use lath_sts::{Issuers, PodIdentities, PodIdentityAssociation, TokenCluster};
 
 /// Where the keys of web identities are found: clusters' in the state, others' over HTTPS.
-pub(super) fn sources(cell: &Cell) -> Issuers {
+pub(crate) fn sources(cell: &Cell) -> Issuers {
     let roots = SystemRoots::load();
     let remote = match cell.mode {
         Mode::Strict => Remote::public(roots),
@@ -26,7 +26,7 @@ pub(super) fn sources(cell: &Cell) -> Issuers {
 }
 
 /// The clusters of this region, and the roles of their pods.
-pub(super) fn pods(cell: &Cell) -> Arc<dyn PodIdentities> {
+pub(crate) fn pods(cell: &Cell) -> Arc<dyn PodIdentities> {
     Arc::new(Clusters(cell.clone()))
 }
 

@@ -7,11 +7,11 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::Full;
+use lath_door::{FrontDoor, Relay};
 use lath_model::id::VpcId;
 use lath_net::accept::Acceptor;
 use lath_node::Api;
 use lath_wire::FromVpc;
-use lath_wire::http::{FrontDoor, Relay};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 

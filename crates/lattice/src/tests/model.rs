@@ -41,7 +41,7 @@ fn every_operation_has_a_route_of_its_own() {
 #[test]
 fn operations_agree_with_the_published_model() {
     let Some(model) = model() else { return };
-    let differences = lath_wire::model::compare(&registered(), &model);
+    let differences = lath_oracle::compare(&registered(), &model);
     let texts: Vec<String> = differences.iter().map(ToString::to_string).collect();
     assert!(texts.is_empty(), "{}", texts.join("\n"));
 }

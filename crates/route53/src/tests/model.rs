@@ -24,7 +24,7 @@ fn operations_agree_with_the_published_model() {
     let (cell, _node) = Cell::for_test();
     let service = service(&Arc::new(Route53::new(cell, &CONTRIBUTIONS)));
     assert_eq!(service.operations().count(), 45);
-    let differences = lath_wire::model::compare(&service, &model);
+    let differences = lath_oracle::compare(&service, &model);
     let texts: Vec<String> = differences
         .iter()
         .filter(|difference| !difference.lax)

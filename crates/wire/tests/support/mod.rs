@@ -10,42 +10,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use lath_model::Timestamp;
-use lath_sigv4::{Credential, Credentials, LookupError, Secret};
-use lath_wire::http::KeyOwner;
 use lath_wire::{
-    ApiError, Blob, Caller, Doc, Handle, Operation, Permission, Permissions, Principal, Problems,
-    Protocol, Route, Service, ServiceInfo, Stated, TooMuch,
+    ApiError, Blob, Caller, Doc, Handle, Operation, Permission, Permissions, Problems, Protocol,
+    Route, Service, ServiceInfo, Stated, TooMuch,
 };
 use serde::{Deserialize, Serialize};
-
-pub const KEY: &str = "AKIATOYTOYTOYTOYTOYT";
-pub const SECRET: &str = "toy/secret+key";
-
-pub struct Keys;
-
-impl Credentials for Keys {
-    type Owner = KeyOwner;
-    fn lookup(
-        &self,
-        access_key_id: &str,
-        token: Option<&str>,
-    ) -> Result<Credential<KeyOwner>, LookupError> {
-        match (access_key_id, token) {
-            (KEY, None) => Ok(Credential {
-                secret: Secret::new(SECRET),
-                owner: KeyOwner {
-                    account: "123456789012".into(),
-                    principal: Principal {
-                        arn: "arn:aws:iam::123456789012:root".into(),
-                        user_id: "123456789012".into(),
-                    },
-                },
-            }),
-            (KEY, Some(_)) => Err(LookupError::BadToken),
-            _ => Err(LookupError::UnknownKey),
-        }
-    }
-}
 
 pub struct Toy;
 

@@ -1,5 +1,0 @@
-//! What the models say of requests' values.
-
-pub(crate) mod eks_auth;
-pub(crate) mod secretsmanager;
-pub(crate) mod sts;

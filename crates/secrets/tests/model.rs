@@ -1,0 +1,39 @@
+//! Compares every registered operation with the published model of Secrets Manager.
+
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
+use std::process::Command;
+
+use lath_model::{Owner, Partition};
+use lath_oracle::compare;
+use lath_secrets::{SecretsManager, secretsmanager_service};
+use serde_json::Value;
+
+/// The models; `None` when botocore is not installed.
+fn models() -> Option<Value> {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/model/dump.py");
+    let output = Command::new("python3")
+        .args([script, "secretsmanager"])
+        .output();
+    let output = output.ok().filter(|output| output.status.success());
+    if output.is_none() {
+        eprintln!("SKIPPED: python3 with botocore is not there");
+    }
+    Some(serde_json::from_slice(&output?.stdout).unwrap())
+}
+
+#[test]
+fn every_operation_is_as_the_models_say() {
+    let Some(models) = models() else { return };
+    let owner = Owner {
+        partition: Partition::default(),
+        account: "123456789012",
+    };
+    let service = secretsmanager_service(&SecretsManager::of(owner));
+    let wrong: Vec<String> = compare(&service, &models)
+        .into_iter()
+        .filter(|difference| !difference.lax)
+        .map(|difference| difference.to_string())
+        .collect();
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}

@@ -1,0 +1,4 @@
+//! What the models say of requests' values.
+
+pub(crate) mod eks_auth;
+pub(crate) mod sts;
