@@ -6,8 +6,8 @@ use lath_wire::ApiError;
 use serde::{Deserialize, Serialize};
 
 use crate::Ec2;
-use crate::errors::invalid_parameter;
-use crate::records::Vpc;
+use lath_ec2_records::Vpc;
+use lath_ec2_records::errors::invalid_parameter;
 
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "PascalCase")]

@@ -12,10 +12,10 @@ use lath_feed::{
 use lath_store::{Record, View};
 
 use crate::networks::{
-    self, nat_gateways, network_acls, prefix_lists, route_tables, transit, vpc_endpoints,
-    vpc_peering, vpcs,
+    self, nat_gateways, network_acls, route_tables, transit, vpc_endpoints, vpc_peering, vpcs,
 };
-use crate::records::{self, Destination, Direction, RuleSource, Target};
+use lath_ec2_records::prefix_lists;
+use lath_ec2_records::{self as records, Destination, Direction, RuleSource, Target};
 
 /// Fills VPCs, prefix lists, security groups, instances and Transit Gateways. A VPC's Lattice association is left to
 /// Lattice.

@@ -22,10 +22,10 @@ pub fn cidr(text: &str) -> Option<(Ipv4Addr, u8)> {
 /// What another region tells of its gateways: as it would be told again, and how many of its
 /// peerings ask for something here.
 pub fn told_transit(bytes: &[u8]) -> Option<(Vec<u8>, usize)> {
-    let told: crate::records::ToldTransit = serde_json::from_slice(bytes).ok()?;
+    let told: lath_ec2_records::ToldTransit = serde_json::from_slice(bytes).ok()?;
     let (cell, _node) = lath_control::Cell::for_test();
     let printed = serde_json::to_vec(&told).ok()?;
-    let peer = crate::records::PeerTransit {
+    let peer = lath_ec2_records::PeerTransit {
         region: "us-west-2".into(),
         told,
     };

@@ -6,7 +6,7 @@ use lath_service::Mismatch;
 use lath_store::Tx;
 use lath_wire::ApiError;
 
-use crate::errors::{client, invalid_value};
+use lath_ec2_records::errors::{client, invalid_value};
 
 /// Claims the token, if there is one, for a new resource. `Some` is the id of the resource that an earlier, equal request
 /// made.

@@ -14,15 +14,15 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::Ec2;
-use crate::errors::client;
 use crate::filter::{Field, Filter};
-use crate::ids::Ids as _;
+use crate::image_kinds::IMAGE;
 use crate::instances::ROOT_DEVICE;
 use crate::instances::types::host_architecture;
-use crate::records::DirectoryImage;
-use crate::resources::IMAGE;
 use crate::select::{Listed, Query, select};
 use crate::tags::{self, Tag};
+use lath_ec2_records::DirectoryImage;
+use lath_ec2_records::errors::client;
+use lath_ec2_records::ids::Ids as _;
 
 /// AWS's accounts for Amazon Linux and for the images of EKS, to which the alias `amazon` leads.
 const AMAZON: &str = "137112412989";

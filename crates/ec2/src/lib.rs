@@ -1,31 +1,29 @@
 //! EC2: networks and instances, in AWS's terms.
 //!
 //! [`Ec2`] holds a region's cell and handles every operation that [`service`] registers. State lives in
-//! [`records`]; [`CONTRIBUTIONS`] turns it into the part of the feed that nodes obey, and [`reconcilers`]
+//! [`lath_ec2_records`]; [`CONTRIBUTIONS`] turns it into the part of the feed that nodes obey, and [`reconcilers`]
 //! takes over what nodes observe. This crate knows no socket, kernel or Lattice: what another service
 //! holds, it learns from claims ([`lath_control::claims_on`]).
 
 mod account_attributes;
 mod bounds;
-pub mod errors;
 pub mod feed;
 mod filter;
 #[doc(hidden)]
 pub mod fuzzing;
 mod idempotency;
-mod ids;
+mod image_kinds;
 pub mod images;
 mod instances;
 mod key_pairs;
 mod launch_templates;
+mod made;
 pub mod managed;
 mod messages;
 pub mod networks;
 mod parts;
-pub mod records;
 mod refusals;
 mod region_names;
-mod resources;
 mod select;
 mod tags;
 mod zones;
@@ -39,6 +37,7 @@ use lath_store::{Db, Kinds, View};
 use lath_wire::{Protocol, Service, ServiceInfo};
 
 pub use feed::CONTRIBUTIONS;
+pub use lath_ec2_records as records;
 pub use networks::network_acls::complete as complete_network_acls;
 pub use networks::transit::SECTION;
 pub use networks::vpcs::default::furnish as furnish_default_vpc;
@@ -84,7 +83,7 @@ pub fn service(app: &Arc<Ec2>) -> Service {
 
 /// The record kinds that this crate keeps.
 pub fn kinds(kinds: Kinds) -> Kinds {
-    records::kinds(kinds)
+    parts::records(kinds)
 }
 
 /// How often reconcilers look again when nothing woke them.

@@ -30,7 +30,7 @@ pub(crate) fn refuse_first(names: &[String], asked: &[bool]) -> Result<(), ApiEr
     let mut set = names.iter().zip(asked).filter(|(_, asked)| **asked);
     match set.next() {
         None => Ok(()),
-        Some((name, _)) => Err(crate::errors::unsupported(format!(
+        Some((name, _)) => Err(lath_ec2_records::errors::unsupported(format!(
             "The parameter {name} is not supported."
         ))),
     }

@@ -9,10 +9,10 @@ use lath_store::{Record, View};
 use lath_wire::ApiError;
 use serde::Serialize;
 
-use crate::errors::{client, invalid_value};
 use crate::filter::{Field, Filter, Filters, Member};
-use crate::ids::Ids as _;
 use crate::tags::Tag;
+use lath_ec2_records::errors::{client, invalid_value};
+use lath_ec2_records::ids::Ids as _;
 
 /// An item of a Describe operation's answer.
 pub(crate) trait Listed: Serialize + Sized + 'static {

@@ -14,27 +14,21 @@ use lath_wire::ApiError;
 use serde::{Deserialize, Serialize};
 
 use crate::Ec2;
-use crate::errors::{client, invalid_value, limit, missing, unauthorized};
 use crate::filter::{Field, Filter, Filters};
-use crate::ids::{self, Ids as _};
 use crate::messages::Nothing;
-use crate::networks::prefix_lists;
-use crate::records::ResourceTags;
-use crate::resources::kind_of;
+use crate::parts::kind_of;
 use crate::select::{bad_token, page_size};
+use lath_ec2_records::ResourceTags;
+use lath_ec2_records::errors::{client, invalid_value, limit, missing, unauthorized};
+use lath_ec2_records::ids::{self, Ids as _};
+use lath_ec2_records::prefix_lists;
+
+pub(crate) use lath_ec2_records::tags::{Tag, forget, of, put, shown};
 
 /// How many tags a resource may have.
 const MAX_TAGS: usize = 50;
 /// How many resources one call may name.
 const MAX_RESOURCES: usize = 1000;
-
-/// A tag as answers show it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct Tag {
-    pub(crate) key: String,
-    pub(crate) value: String,
-}
 
 /// A tag as requests give it.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -107,27 +101,6 @@ operations! {
     read DescribeTags -> DescribeTagsResult = describe, dry_run => any();
 }
 
-/// The tags of a resource, by ascending key.
-pub(crate) fn of(view: &View, resource: &str) -> Vec<Tag> {
-    view.get::<ResourceTags>(resource)
-        .map(|record| shown(&record.tags))
-        .unwrap_or_default()
-}
-
-fn shown(tags: &BTreeMap<String, String>) -> Vec<Tag> {
-    tags.iter()
-        .map(|(key, value)| Tag {
-            key: key.clone(),
-            value: value.clone(),
-        })
-        .collect()
-}
-
-/// Removes all tags of a resource that is being deleted.
-pub(crate) fn forget(tx: &mut Tx, resource: &str) {
-    tx.delete::<ResourceTags>(resource);
-}
-
 /// The tags that specifications give to a new resource of this type.
 ///
 /// # Errors
@@ -190,16 +163,6 @@ fn is_alias(given: &str, resource_type: &str) -> bool {
             given,
             "transit-gateway-peering-attachment" | "transit-gateway-vpc-attachment"
         )
-}
-
-/// Gives tags to a new resource.
-pub(crate) fn put(tx: &mut Tx, resource: &str, tags: BTreeMap<String, String>) {
-    if !tags.is_empty() {
-        tx.put(ResourceTags {
-            resource: resource.to_owned(),
-            tags,
-        });
-    }
 }
 
 fn create(app: &Ec2, tx: &mut Tx, op: CreateTags) -> Result<Nothing, ApiError> {

@@ -15,13 +15,17 @@ use super::response::{
 };
 use super::types;
 use crate::Ec2;
-use crate::errors::{client, combination, invalid_parameter, invalid_value, missing, unsupported};
-use crate::ids::{self, Ids as _};
+use crate::made::{ATTRIBUTES, attributes};
 use crate::messages::{BooleanInput, BooleanValue, Nothing, TextInput, TextValue};
-use crate::networks::interfaces::{checked_groups, limits};
-use crate::records::{Instance, InstanceState, MetadataOptions, NetworkInterface, Subnet};
+use crate::networks::interfaces::limits;
 use crate::refusals::refused;
-use crate::resources::{ATTRIBUTES, Facts, INSTANCE, SECURITY_GROUP, attributes};
+use lath_ec2_records::errors::{
+    client, combination, invalid_parameter, invalid_value, missing, unsupported,
+};
+use lath_ec2_records::ids::{self, Ids as _};
+use lath_ec2_records::interfaces::checked_groups;
+use lath_ec2_records::resources::{Facts, INSTANCE, SECURITY_GROUP};
+use lath_ec2_records::{Instance, InstanceState, MetadataOptions, NetworkInterface, Subnet};
 
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "PascalCase")]

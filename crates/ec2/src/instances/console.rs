@@ -9,9 +9,9 @@ use lath_wire::{ApiError, Caller};
 use serde::{Deserialize, Serialize};
 
 use crate::Ec2;
-use crate::ids;
-use crate::records::Instance;
-use crate::resources::INSTANCE;
+use lath_ec2_records::Instance;
+use lath_ec2_records::ids;
+use lath_ec2_records::resources::INSTANCE;
 
 /// The console of an instance. `Latest` or not, the newest output is given: the node has it at hand.
 #[derive(Debug, Clone, Default, Deserialize)]

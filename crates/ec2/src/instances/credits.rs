@@ -9,13 +9,13 @@ use super::attributes::wrong_state;
 use super::options::checked_credits;
 use super::types;
 use crate::Ec2;
-use crate::errors::{client, missing};
 use crate::filter::{Field, Filter};
-use crate::ids;
-use crate::records::Instance;
-use crate::resources::INSTANCE;
 use crate::select::{Listed, Query, select_records};
 use crate::tags::Tag;
+use lath_ec2_records::Instance;
+use lath_ec2_records::errors::{client, missing};
+use lath_ec2_records::ids;
+use lath_ec2_records::resources::INSTANCE;
 
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "PascalCase")]

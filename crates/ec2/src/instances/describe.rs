@@ -10,12 +10,12 @@ use serde::{Deserialize, Serialize};
 
 use super::response::{InstanceItem, InterfaceItem, Reservation, Showing};
 use crate::Ec2;
-use crate::errors::combination;
 use crate::filter::{Field, Filter, Member};
-use crate::records::Instance;
-use crate::resources::INSTANCE;
 use crate::select::{Listed, Query, select_records};
 use crate::tags::{self, Tag};
+use lath_ec2_records::Instance;
+use lath_ec2_records::errors::combination;
+use lath_ec2_records::resources::INSTANCE;
 
 /// How long an answer waits for a change that is under way.
 const PATIENCE: Duration = Duration::from_secs(5);

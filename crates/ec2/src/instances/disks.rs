@@ -14,10 +14,12 @@ use lath_wire::ApiError;
 use super::request::{BlockDevice, EbsDevice, RunInstances};
 use super::response::ROOT_DEVICE;
 use super::types::InstanceType;
-use crate::errors::{client, combination, invalid_parameter, invalid_value, missing, unsupported};
 use crate::images::{self, Image};
-use crate::records::Volume;
 use crate::refusals::refused;
+use lath_ec2_records::Volume;
+use lath_ec2_records::errors::{
+    client, combination, invalid_parameter, invalid_value, missing, unsupported,
+};
 
 /// What AWS publishes of a volume type
 /// (<https://docs.aws.amazon.com/ebs/latest/userguide/ebs-volume-types.html>).

@@ -10,11 +10,10 @@ use lath_model::id::InstanceId;
 use lath_store::View;
 
 use super::options::cores_and_threads;
-use super::profiles;
 use super::response::names;
 use super::types;
-use crate::records::{Instance, InstanceState, ProfileAssociation};
 use crate::tags;
+use lath_ec2_records::{Instance, InstanceState, ProfileAssociation};
 
 /// Fills an instance that should exist: one that is ending is absent, which ends it.
 pub(crate) fn contribute(cell: &Cell, view: &View, id: &str, snapshot: &mut Snapshot) {
@@ -106,7 +105,7 @@ fn metadata(view: &View, it: &Instance) -> InstanceMetadata {
         tokens_required: it.metadata.tokens_required,
         hop_limit: u8::try_from(it.metadata.hop_limit).unwrap_or(1).max(1),
         enabled: it.metadata.enabled,
-        profile: profiles::of(view, it).map(|association| profile(&association)),
+        profile: ProfileAssociation::of_instance(view, it).map(|association| profile(&association)),
     }
 }
 

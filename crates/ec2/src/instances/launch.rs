@@ -22,17 +22,19 @@ use super::response::{Reservation, Showing};
 use super::types::{self, InstanceType};
 use super::{disks, options, profiles};
 use crate::Ec2;
-use crate::errors::{client, combination, invalid_parameter, invalid_value, missing, unsupported};
 use crate::idempotency;
 use crate::images::{self, Image};
 use crate::key_pairs;
 use crate::launch_templates::applied::applied;
-use crate::records::{
+use crate::refusals::refused;
+use crate::tags::{self, TagSpecification};
+use lath_ec2_records::errors::{
+    client, combination, invalid_parameter, invalid_value, missing, unsupported,
+};
+use lath_ec2_records::{
     Instance, InstanceOptions, InstanceState, MetadataOptions, PrivateDnsNames, ShutdownBehavior,
     Volume,
 };
-use crate::refusals::refused;
-use crate::tags::{self, TagSpecification};
 
 /// User data before base64, in bytes.
 const MAX_USER_DATA: usize = 16_384;
@@ -407,7 +409,8 @@ fn key(view: &View, op: &RunInstances) -> Result<Option<(String, String)>, ApiEr
     let Some(name) = op.key_name.as_deref().filter(|name| !name.is_empty()) else {
         return Ok(None);
     };
-    let pair = key_pairs::by_name(view, name).ok_or_else(|| key_pairs::not_found(name))?;
+    let pair =
+        lath_ec2_records::KeyPair::named(view, name).ok_or_else(|| key_pairs::not_found(name))?;
     Ok(Some((pair.name.clone(), pair.public_key.clone())))
 }
 

@@ -11,15 +11,16 @@ use super::launch::{default_type, instance_type, metadata_at_launch};
 use super::network::Network;
 use super::request::RunInstances;
 use super::{disks, profiles};
+use crate::image_kinds::{IMAGE, SNAPSHOT};
 use crate::images::{self, Image};
 use crate::launch_templates::LAUNCH_TEMPLATE;
 use crate::launch_templates::applied::{Applied, applied};
-use crate::networks::interfaces::default_groups;
-use crate::resources::{
-    Facts, IMAGE, INSTANCE, InstanceFacts, KEY_PAIR, NETWORK_INTERFACE, SECURITY_GROUP, SNAPSHOT,
-    SUBNET, VOLUME, arn, fact, facts_of_volume,
-};
 use crate::tags;
+use lath_ec2_records::interfaces::default_groups;
+use lath_ec2_records::resources::{
+    Facts, INSTANCE, InstanceFacts, KEY_PAIR, NETWORK_INTERFACE, SECURITY_GROUP, SUBNET, VOLUME,
+    arn, fact, facts_of_volume,
+};
 
 /// What a request says of an interface that it makes, beside what it says of every resource.
 const OF_INTERFACE: &[&str] = &["ec2:AssociatePublicIpAddress"];

@@ -29,23 +29,21 @@ use std::sync::Arc;
 use lath_store::View;
 use lath_wire::ApiError;
 
-use crate::errors::{client, combination, invalid_value};
-use crate::ids::Ids as _;
+use crate::image_kinds::IMAGE;
 use crate::parts::Part;
-use crate::records::Instance;
-use crate::resources::{IMAGE, INSTANCE, KEY_PAIR, VOLUME};
+use lath_ec2_records::Instance;
+use lath_ec2_records::errors::{client, combination, invalid_value};
+use lath_ec2_records::ids::Ids as _;
+use lath_ec2_records::resources::{INSTANCE, KEY_PAIR, VOLUME};
 
 pub(crate) use attributes::wrong_state;
 pub(crate) use feed::contribute;
 pub(crate) use launch::{check_quota, launchable, refusals};
 pub(crate) use options::{changed_names, names_at_launch};
-pub(crate) use profiles::{associate_role, of as profile_of, reconcile as reconcile_profiles};
+pub(crate) use profiles::{associate_role, reconcile as reconcile_profiles};
 pub(crate) use reconcile::reconcile;
 pub(crate) use request::{BlockDevice, EbsDevice, LaunchTemplateSpecification, RunInstances};
-pub(crate) use response::{
-    MetadataOptionsItem, PrivateDnsNameOptionsItem, ROOT_DEVICE, Showing, names,
-};
-pub(crate) use volumes::owner;
+pub(crate) use response::{PrivateDnsNameOptionsItem, ROOT_DEVICE, Showing, names};
 
 /// How many instances one request may name.
 const MAX_IDS: usize = 1000;

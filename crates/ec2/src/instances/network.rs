@@ -13,15 +13,16 @@ use lath_wire::ApiError;
 use super::launch::known_type;
 use super::request::{InterfaceSpecification, RunInstances};
 use super::types::InstanceType;
-use crate::errors::{client, combination, invalid_parameter, invalid_value, missing, unsupported};
-use crate::ids;
-use crate::networks::interfaces::{
-    self, NewInterface, add_addresses, create_primary, free_addresses, limits,
-};
+use crate::networks::interfaces::{add_addresses, limits};
 use crate::networks::vpcs;
-use crate::records::{Attachment, NetworkInterface, SecurityGroup, Subnet};
 use crate::refusals::refused;
 use crate::tags;
+use lath_ec2_records::errors::{
+    client, combination, invalid_parameter, invalid_value, missing, unsupported,
+};
+use lath_ec2_records::ids;
+use lath_ec2_records::interfaces::{self, NewInterface, create_primary, free_addresses};
+use lath_ec2_records::{Attachment, NetworkInterface, SecurityGroup, Subnet};
 
 /// What the instances of a launch are connected to: the primary interface, and the others.
 #[derive(Debug, Clone)]

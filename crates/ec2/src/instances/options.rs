@@ -12,12 +12,13 @@ use super::request::{CapacityReservation, CpuOptions, PrivateDnsNameOptions, Run
 use super::response::MonitoringItem;
 use super::types::{self, InstanceType};
 use crate::Ec2;
-use crate::errors::{client, combination, invalid_parameter, invalid_value, missing};
-use crate::ids;
+use crate::made::{ATTRIBUTES, attributes};
 use crate::messages::Done;
-use crate::records::{Instance, InstanceOptions, InstanceState, PrivateDnsNames, Subnet};
 use crate::refusals::refused;
-use crate::resources::{ATTRIBUTES, Facts, INSTANCE, attributes};
+use lath_ec2_records::errors::{client, combination, invalid_parameter, invalid_value, missing};
+use lath_ec2_records::ids;
+use lath_ec2_records::resources::{Facts, INSTANCE};
+use lath_ec2_records::{Instance, InstanceOptions, InstanceState, PrivateDnsNames, Subnet};
 
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -195,7 +196,9 @@ fn modify_maintenance(
         return Err(missing("AutoRecovery"));
     }
     if op.reboot_migration.as_deref() == Some("disabled") {
-        return Err(crate::errors::unsupported("Instances do not migrate."));
+        return Err(lath_ec2_records::errors::unsupported(
+            "Instances do not migrate.",
+        ));
     }
     let instance = alive(tx, &op.instance_id)?;
     if let Some(wanted) = op.auto_recovery.as_deref() {

@@ -13,11 +13,11 @@ use super::named;
 use super::options::cores_and_threads;
 use super::response::StateItem;
 use crate::Ec2;
-use crate::errors::client;
 use crate::messages::Nothing;
-use crate::networks::interfaces::auto_public;
-use crate::records::{Instance, InstanceState, NetworkInterface};
-use crate::resources::INSTANCE;
+use lath_ec2_records::errors::client;
+use lath_ec2_records::interfaces::auto_public;
+use lath_ec2_records::resources::INSTANCE;
+use lath_ec2_records::{Instance, InstanceState, NetworkInterface};
 
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "PascalCase")]

@@ -4,7 +4,7 @@ use lath_authz::Scope;
 
 use super::profiles::named;
 use super::request::InstanceProfile;
-use crate::records::ProfileAssociation;
+use lath_ec2_records::ProfileAssociation;
 
 /// The instance that an association is about.
 pub(super) fn associated(at: &Scope<'_>, association: &str) -> Option<String> {

@@ -24,13 +24,13 @@ use serde::{Deserialize, Serialize};
 use super::profile_access::{associated, new_profile, passed_role};
 use super::request::InstanceProfile;
 use crate::Ec2;
-use crate::errors::{client, combination, invalid_parameter, invalid_value, missing};
 use crate::filter::{Field, Filter, fields};
-use crate::ids;
-use crate::records::{Instance, InstanceState, ProfileAssociation, RoleSession};
-use crate::resources::{self, INSTANCE, arn};
 use crate::select::{Listed, Query, select_records};
 use crate::tags::Tag;
+use lath_ec2_records::errors::{client, combination, invalid_parameter, invalid_value, missing};
+use lath_ec2_records::ids;
+use lath_ec2_records::resources::{self, INSTANCE, arn};
+use lath_ec2_records::{Instance, InstanceState, ProfileAssociation, RoleSession};
 
 /// How long a session lives.
 const LIFE: Duration = Duration::from_secs(6 * 3600);
@@ -241,12 +241,6 @@ pub(crate) fn associate_role(
     tx.put(fresh)
 }
 
-/// The association of an instance.
-pub(crate) fn of(view: &View, instance: &Instance) -> Option<Arc<ProfileAssociation>> {
-    view.by::<ProfileAssociation>("instance", instance.id.as_str())
-        .next()
-}
-
 fn associate_profile(
     app: &Ec2,
     tx: &mut Tx,
@@ -254,7 +248,7 @@ fn associate_profile(
 ) -> Result<OneAssociation, ApiError> {
     let instance = changeable(tx.view(), &op.instance_id)?;
     let profile = named(app.cell.owner(), tx.view(), &op.iam_instance_profile)?;
-    if of(tx.view(), &instance).is_some() {
+    if ProfileAssociation::of_instance(tx.view(), &instance).is_some() {
         return Err(client(
             "IncorrectState",
             format!(

@@ -9,9 +9,9 @@ use lath_store::{Tx, View};
 use lath_wire::ApiError;
 
 use crate::Ec2;
-use crate::networks::interfaces;
-use crate::records::{Instance, InstanceState, NetworkInterface, ShutdownBehavior};
 use crate::tags;
+use lath_ec2_records::interfaces;
+use lath_ec2_records::{Instance, InstanceState, NetworkInterface, ShutdownBehavior};
 
 /// How long a terminated instance stays visible, as in AWS.
 const VISIBLE: Duration = Duration::from_secs(3600);

@@ -11,14 +11,13 @@ use serde::{Deserialize, Serialize};
 use super::options::cores_and_threads;
 use super::profiles::ProfileItem;
 use crate::networks::interfaces::PrefixItem;
-use crate::records::{
+use crate::tags::{self, Tag};
+use lath_ec2_records::{
     Instance, InstanceState, MetadataOptions, NetworkInterface, PrivateAddress, PrivateDnsNames,
     ProfileAssociation, SecurityGroup, Volume,
 };
-use crate::tags::{self, Tag};
 
-/// The device that every root disk is.
-pub(crate) const ROOT_DEVICE: &str = "/dev/xvda";
+pub(crate) use lath_ec2_records::ROOT_DEVICE;
 
 /// What one RunInstances call launched.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -235,18 +234,13 @@ pub(crate) struct MetadataOptionsItem {
 
 impl From<&MetadataOptions> for MetadataOptionsItem {
     fn from(options: &MetadataOptions) -> Self {
-        let tokens = if options.tokens_required {
-            "required"
-        } else {
-            "optional"
-        };
         Self {
             state: "applied".into(),
-            http_tokens: tokens.into(),
+            http_tokens: options.tokens_word().into(),
             http_put_response_hop_limit: options.hop_limit,
-            http_endpoint: on_off(options.enabled),
+            http_endpoint: options.endpoint_word().into(),
             http_protocol_ipv6: on_off(false),
-            instance_metadata_tags: on_off(options.tags),
+            instance_metadata_tags: options.tags_word().into(),
         }
     }
 }
@@ -454,7 +448,7 @@ impl Showing<'_> {
     }
 
     fn has_public_names(&self, it: &Instance) -> bool {
-        let vpc = self.view.get::<crate::records::Vpc>(it.vpc.as_str());
+        let vpc = self.view.get::<lath_ec2_records::Vpc>(it.vpc.as_str());
         vpc.is_some_and(|vpc| vpc.dns_hostnames)
     }
 }
@@ -471,7 +465,7 @@ fn reservation(first: &Instance, item: InstanceItem) -> Reservation {
 fn placement(it: &Instance) -> PlacementItem {
     PlacementItem {
         availability_zone: it.availability_zone.clone(),
-        availability_zone_id: crate::zones::zone_id(&it.availability_zone),
+        availability_zone_id: lath_ec2_records::zone_id(&it.availability_zone),
         group_name: String::new(),
         tenancy: "default".into(),
     }
@@ -513,7 +507,7 @@ pub(crate) mod names {
     use lath_model::Partition;
     use lath_model::id::InstanceId;
 
-    use crate::records::Instance;
+    use lath_ec2_records::Instance;
 
     fn dashed(ip: Ipv4Addr) -> String {
         ip.to_string().replace('.', "-")

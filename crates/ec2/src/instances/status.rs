@@ -14,12 +14,12 @@ use serde::{Deserialize, Serialize};
 use super::describe::settled;
 use super::response::StateItem;
 use crate::Ec2;
-use crate::errors::combination;
 use crate::filter::{Field, Filter, Member};
-use crate::records::{Instance, InstanceState};
-use crate::resources::INSTANCE;
 use crate::select::{Listed, Query, select, select_records};
 use crate::tags::{self, Tag};
+use lath_ec2_records::errors::combination;
+use lath_ec2_records::resources::INSTANCE;
+use lath_ec2_records::{Instance, InstanceState};
 
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -198,7 +198,7 @@ fn shown(
     );
     InstanceStatus {
         availability_zone: it.availability_zone.clone(),
-        availability_zone_id: crate::zones::zone_id(&it.availability_zone),
+        availability_zone_id: lath_ec2_records::zone_id(&it.availability_zone),
         events_set: Vec::new(),
         instance_id: it.id.to_string(),
         instance_state: it.state.into(),

@@ -8,9 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use super::types::{self, Gpu, InstanceType, NetworkCard};
 use crate::Ec2;
-use crate::errors::{client, invalid_parameter};
 use crate::filter::{Field, Filter, Filters, fields};
 use crate::select::{bad_token, page_size};
+use lath_ec2_records::errors::{client, invalid_parameter};
 
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -397,7 +397,7 @@ fn locations(app: &Ec2, location_type: &str) -> Result<Vec<String>, ApiError> {
     match location_type {
         "region" => Ok(vec![app.cell.region.clone()]),
         "availability-zone" => Ok(zones.into()),
-        "availability-zone-id" => Ok(zones.map(|zone| crate::zones::zone_id(&zone)).into()),
+        "availability-zone-id" => Ok(zones.map(|zone| lath_ec2_records::zone_id(&zone)).into()),
         "outpost" => Ok(Vec::new()),
         other => Err(invalid_parameter(
             "LocationType",

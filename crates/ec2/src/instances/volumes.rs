@@ -1,7 +1,5 @@
 //! DescribeVolumes: the volumes of instances. There are no others.
 
-use std::sync::Arc;
-
 use lath_model::Timestamp;
 use lath_service::{IdForm, operations};
 use lath_store::View;
@@ -10,10 +8,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::Ec2;
 use crate::filter::{Field, Filter};
-use crate::records::{Instance, Volume};
-use crate::resources::VOLUME;
 use crate::select::{Listed, Query, select_keyed};
 use crate::tags::{self, Tag};
+use lath_ec2_records::resources::VOLUME;
+use lath_ec2_records::{Instance, Volume};
 
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -142,14 +140,9 @@ fn describe(
     })
 }
 
-/// The instance that a volume belongs to.
-pub(crate) fn owner(view: &View, volume: &str) -> Option<Arc<Instance>> {
-    view.by::<Instance>("volume", volume).next()
-}
-
 fn shown(view: &View, it: &Instance, volume: &Volume) -> VolumeItem {
     VolumeItem {
-        availability_zone_id: crate::zones::zone_id(&it.availability_zone),
+        availability_zone_id: lath_ec2_records::zone_id(&it.availability_zone),
         tag_set: tags::of(view, volume.id.as_str()),
         volume_type: volume.kind.clone(),
         multi_attach_enabled: false,

@@ -14,7 +14,7 @@ use ssh_key::private::Ed25519Keypair;
 use ssh_key::public::KeyData;
 use ssh_key::{HashAlg, Mpint, PrivateKey, PublicKey};
 
-use crate::records::KeyKind;
+use lath_ec2_records::KeyKind;
 
 /// The size of RSA keys that AWS makes, in bits.
 const RSA_BITS: usize = 2048;

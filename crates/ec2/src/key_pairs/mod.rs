@@ -13,13 +13,13 @@ use lath_wire::{ApiError, Blob, Caller};
 use serde::{Deserialize, Serialize};
 
 use crate::Ec2;
-use crate::errors::{client, invalid_parameter, missing, over, unsupported};
 use crate::filter::{Field, Filter};
-use crate::ids::Ids as _;
-use crate::records::{KeyKind, KeyPair};
-use crate::resources::KEY_PAIR;
 use crate::select::{Listed, Query, select_records};
 use crate::tags::{self, Tag, TagSpecification};
+use lath_ec2_records::errors::{client, invalid_parameter, missing, over, unsupported};
+use lath_ec2_records::ids::Ids as _;
+use lath_ec2_records::resources::KEY_PAIR;
+use lath_ec2_records::{KeyKind, KeyPair};
 use material::PublicHalf;
 
 /// How many key pairs a region may have.
@@ -133,7 +133,7 @@ operations! {
     read DescribeKeyPairs -> DescribeKeyPairsResult = describe, dry_run => any();
     change DeleteKeyPair -> DeleteKeyPairResult = delete, dry_run
         => on(&KEY_PAIR, |op, at| match &op.key_pair_id {
-            Some(id) => Some(name_of(at.view, id)),
+            Some(id) => Some(KeyPair::name_of(at.view, id)),
             None => op.key_name.clone(),
         });
 }
@@ -155,12 +155,6 @@ impl ImportKeyPair {
 fn tagged(tags: &[TagSpecification], name: &str) -> Option<String> {
     let given = !tags::requested(tags, "key-pair").is_empty();
     given.then(|| name.to_owned())
-}
-
-/// The name of the key pair of this id, which is what policies know it by; the id where there is none.
-pub(crate) fn name_of(view: &View, id: &str) -> String {
-    let pair = view.get::<KeyPair>(id);
-    pair.map_or_else(|| id.to_owned(), |pair| pair.name.clone())
 }
 
 /// Checks before it spends a core on the key, and again in the transaction.
@@ -212,7 +206,7 @@ fn check_new(app: &Ec2, view: &View, name: &str) -> Result<(), ApiError> {
         let why = "A key name has up to 255 ASCII characters.";
         return Err(invalid_parameter("KeyName", shown, why));
     }
-    if by_name(view, name).is_some() {
+    if KeyPair::named(view, name).is_some() {
         return Err(client(
             "InvalidKeyPair.Duplicate",
             "The keypair already exists",
@@ -256,11 +250,6 @@ fn import(app: &Ec2, tx: &mut Tx, op: ImportKeyPair) -> Result<ImportKeyPairResu
     })
 }
 
-/// The key pair of this name.
-pub(crate) fn by_name(view: &View, name: &str) -> Option<std::sync::Arc<KeyPair>> {
-    view.by::<KeyPair>("name", name).next()
-}
-
 /// No key pair has this name.
 pub(crate) fn not_found(name: &str) -> ApiError {
     client(
@@ -289,7 +278,11 @@ fn describe(
     view: &View,
     op: &DescribeKeyPairs,
 ) -> Result<DescribeKeyPairsResult, ApiError> {
-    if let Some(absent) = op.names.iter().find(|name| by_name(view, name).is_none()) {
+    if let Some(absent) = op
+        .names
+        .iter()
+        .find(|name| KeyPair::named(view, name).is_none())
+    {
         return Err(not_found(absent));
     }
     let with_key = op.include_public_key == Some(true);
@@ -326,7 +319,7 @@ fn delete(_app: &Ec2, tx: &mut Tx, op: DeleteKeyPair) -> Result<DeleteKeyPairRes
             KEY_PAIR.id.check(id)?;
             tx.get::<KeyPair>(id)
         }
-        (None, Some(name)) => by_name(tx.view(), name),
+        (None, Some(name)) => KeyPair::named(tx.view(), name),
         (None, None) => return Err(missing("KeyName")),
     };
     if let Some(pair) = &found {

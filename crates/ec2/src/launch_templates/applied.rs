@@ -10,8 +10,8 @@ use serde_json::{Map, Value};
 
 use super::data::{TagGiven, TemplateData};
 use super::{LaunchTemplateId, Named, version};
-use crate::errors::{client, combination, invalid_value};
 use crate::instances::{LaunchTemplateSpecification, RunInstances, refusals};
+use lath_ec2_records::errors::{client, combination, invalid_value};
 
 /// Most bytes of a version, so that launches read little. User data has a limit of its own.
 const MAX_BYTES: usize = 128 * 1024;

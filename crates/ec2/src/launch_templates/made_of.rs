@@ -7,11 +7,12 @@ use serde::{Deserialize, Serialize};
 
 use super::data::*;
 use crate::Ec2;
-use crate::ids;
-use crate::instances::{Showing, profile_of};
-use crate::records::{Instance, NetworkInterface, Volume};
-use crate::resources::INSTANCE;
+use crate::instances::Showing;
 use crate::tags;
+use lath_ec2_records::ProfileAssociation;
+use lath_ec2_records::ids;
+use lath_ec2_records::resources::INSTANCE;
+use lath_ec2_records::{Instance, NetworkInterface, Volume};
 
 operations! {
     for Ec2 as "ec2";
@@ -52,7 +53,7 @@ fn data(app: &Ec2, view: &View, it: &Instance) -> TemplateData {
     let names = shown.private_dns_name_options;
     TemplateData {
         ebs_optimized: Some(it.options.ebs_optimized),
-        iam_instance_profile: profile_of(view, it).map(|it| Profile {
+        iam_instance_profile: ProfileAssociation::of_instance(view, it).map(|it| Profile {
             arn: Some(it.profile_arn.clone()),
             name: None,
         }),

@@ -16,11 +16,11 @@ use lath_store::{Record, View};
 use lath_wire::ApiError;
 use serde::{Deserialize, Serialize};
 
-use crate::errors::{client, combination, missing};
-use crate::ids;
 use crate::parts::Part;
-use crate::resources::{ids as id_form, resource_type};
 use data::TemplateData;
+use lath_ec2_records::errors::{client, combination, missing};
+use lath_ec2_records::ids;
+use lath_ec2_records::resources::{ids as id_form, resource_type};
 
 lath_model::ids! {
     /// A launch template.

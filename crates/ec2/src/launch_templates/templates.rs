@@ -14,14 +14,14 @@ use super::{
     latest, no_version, number, version_key, versions_of,
 };
 use crate::Ec2;
-use crate::errors::{client, invalid_value, missing, over};
 use crate::filter::{Field, Filter, fields};
 use crate::idempotency;
-use crate::ids::{self, Ids as _};
+use crate::made::{ATTRIBUTES, Making as _, attributes};
 use crate::refusals::refused;
-use crate::resources::{ATTRIBUTES, Making as _, attributes};
 use crate::select::{Listed, Query, select};
 use crate::tags::{self, Tag, TagSpecification};
+use lath_ec2_records::errors::{client, invalid_value, missing, over};
+use lath_ec2_records::ids::{self, Ids as _};
 
 /// How many templates a region may have
 /// (<https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/launch-template-restrictions.html>).

@@ -18,10 +18,10 @@ use super::{
     versions_of,
 };
 use crate::Ec2;
-use crate::errors::{combination, invalid_value, missing, over};
 use crate::filter::{Field, Filter, Filters, Member};
 use crate::idempotency;
 use crate::select::{bad_token, page_size};
+use lath_ec2_records::errors::{combination, invalid_value, missing, over};
 
 /// How many versions a template may have
 /// (<https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/launch-template-restrictions.html>).
@@ -246,7 +246,7 @@ fn check_alias(resolve: Option<bool>, data: &TemplateData) -> Result<(), ApiErro
 }
 
 fn no_parameters() -> ApiError {
-    crate::errors::unsupported(
+    lath_ec2_records::errors::unsupported(
         "There are no parameters of Systems Manager here that an image's ID could be resolved from.",
     )
 }
@@ -346,7 +346,7 @@ type Found = BTreeMap<String, VersionItem>;
 
 fn of_all(view: &View, op: &DescribeLaunchTemplateVersions) -> Result<Found, ApiError> {
     if op.versions.is_empty() {
-        return Err(crate::errors::client("MissingParameter", WHICH));
+        return Err(lath_ec2_records::errors::client("MissingParameter", WHICH));
     }
     let is_relative = |text: &String| text == "$Latest" || text == "$Default";
     if !op.versions.iter().all(is_relative) || op.min_version.is_some() || op.max_version.is_some()

@@ -9,8 +9,8 @@ use lath_store::Tx;
 use lath_wire::ApiError;
 
 use crate::networks::security_groups;
-use crate::records::{Direction, RuleSource, SecurityGroup, SecurityGroupRule};
 use crate::tags;
+use lath_ec2_records::{Direction, RuleSource, SecurityGroup, SecurityGroupRule};
 
 /// A security group that a service makes.
 #[derive(Debug, Clone)]

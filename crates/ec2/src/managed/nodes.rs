@@ -10,20 +10,21 @@ use lath_model::id::{
 use lath_store::{Tx, View};
 use lath_wire::ApiError;
 
-use crate::errors::{client, invalid_value};
-use crate::ids;
 use crate::images;
 use crate::instances::{
     self, BlockDevice, EbsDevice, ROOT_DEVICE, RunInstances, names_at_launch, types,
 };
-use crate::key_pairs;
-use crate::networks::interfaces::{self, NewInterface, prefixes};
-use crate::records::{
+use crate::networks::interfaces::prefixes;
+use crate::tags;
+use lath_ec2_records::errors::{client, invalid_value};
+use lath_ec2_records::ids;
+use lath_ec2_records::interfaces::{self, NewInterface};
+use lath_ec2_records::{
     Attachment, Instance, InstanceState, NetworkInterface, ShutdownBehavior, Subnet,
 };
-use crate::tags;
 
 use super::NodeTemplate;
+use lath_ec2_records::managed::primary_interface;
 
 /// The most pods that AWS advises for a node of fewer than 30 vCPUs.
 const MOST_PODS: u32 = 110;
@@ -98,13 +99,8 @@ pub fn max_pods(name: &str) -> u32 {
 
 /// The name and public key of a key pair.
 pub fn key_pair(view: &View, name: &str) -> Option<(String, String)> {
-    let pair = key_pairs::by_name(view, name)?;
+    let pair = lath_ec2_records::KeyPair::named(view, name)?;
     Some((pair.name.clone(), pair.public_key.clone()))
-}
-
-/// How many addresses of a subnet are free.
-pub fn free_addresses(view: &View, subnet: &Subnet) -> usize {
-    interfaces::free_addresses(view, subnet)
 }
 
 /// Launches a node with one interface and a prefix for pods on it.
@@ -269,12 +265,6 @@ fn connect(
 pub fn add_prefix(tx: &mut Tx, instance: &InstanceId) -> bool {
     let interface = primary_interface(tx.view(), instance);
     interface.is_some_and(|it| prefixes::add(tx, &it, &prefixes::Wanted::some(1)).is_ok())
-}
-
-/// The primary interface of an instance.
-pub fn primary_interface(view: &View, instance: &InstanceId) -> Option<Arc<NetworkInterface>> {
-    let instance = view.get::<Instance>(instance.as_str())?;
-    view.get(instance.primary_interface.as_ref()?.as_str())
 }
 
 /// Changes what a node is to its cluster, such as whether it is drained.

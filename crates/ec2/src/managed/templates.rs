@@ -5,14 +5,14 @@ use lath_store::View;
 use lath_wire::ApiError;
 use serde::{Deserialize, Serialize};
 
-use crate::ids;
 use crate::images;
 use crate::instances::{RunInstances, launchable, types};
 use crate::key_pairs;
 use crate::launch_templates::applied::{request, tags_of};
 use crate::launch_templates::data::{Interface, TemplateData};
 use crate::launch_templates::{LAUNCH_TEMPLATE, Named, version};
-use crate::records::SecurityGroup;
+use lath_ec2_records::SecurityGroup;
+use lath_ec2_records::ids;
 
 /// What policies know of launch templates.
 pub const LAUNCH_TEMPLATE_TYPE: ResourceType = LAUNCH_TEMPLATE.resource_type;
@@ -160,21 +160,22 @@ impl NodeTemplate {
         }
         check_groups(&request)?;
         if !request.group_names.is_empty() {
-            return Err(crate::errors::combination(
+            return Err(lath_ec2_records::errors::combination(
                 "The parameter groupName cannot be used with the parameter subnet",
             ));
         }
         if request.network_interfaces.len() > 1 {
-            return Err(crate::errors::unsupported(
+            return Err(lath_ec2_records::errors::unsupported(
                 "Nodes of clusters have one network interface.",
             ));
         }
         if let Some(name) = request.key_name.as_deref().filter(|it| !it.is_empty()) {
-            key_pairs::by_name(view, name).ok_or_else(|| key_pairs::not_found(name))?;
+            lath_ec2_records::KeyPair::named(view, name)
+                .ok_or_else(|| key_pairs::not_found(name))?;
         }
         let groups = self.groups();
         if groups.len() > 5 {
-            return Err(crate::errors::client(
+            return Err(lath_ec2_records::errors::client(
                 "SecurityGroupsPerInterfaceLimitExceeded",
                 "The maximum number of security groups per interface has been reached.",
             ));
@@ -182,7 +183,7 @@ impl NodeTemplate {
         for id in groups {
             let group = ids::find::<SecurityGroup>(view, &id)?;
             if group.vpc != *vpc {
-                return Err(crate::errors::client(
+                return Err(lath_ec2_records::errors::client(
                     "InvalidParameter",
                     format!("Security group {id} belongs to another network than the subnets."),
                 ));
@@ -213,7 +214,7 @@ impl NodeTemplate {
 /// Groups stand in one place.
 fn check_groups(request: &RunInstances) -> Result<(), ApiError> {
     if !request.network_interfaces.is_empty() && !request.group_ids.is_empty() {
-        return Err(crate::errors::combination(
+        return Err(lath_ec2_records::errors::combination(
             "Network interfaces and an instance-level security groups may not be specified on the same request",
         ));
     }

@@ -10,7 +10,7 @@ use lath_wire::ApiError;
 
 use super::*;
 use crate::networks::testing::{SUBNET, VPC, World};
-use crate::records::{Instance, InstanceState, NetworkInterface};
+use lath_ec2_records::{Instance, InstanceState, NetworkInterface};
 
 fn control_plane() -> ManagedId {
     ManagedId::new(ManagedKind::ControlPlane, "prod").unwrap()

@@ -15,20 +15,22 @@ use lath_wire::ApiError;
 use serde::{Deserialize, Serialize};
 
 use crate::Ec2;
-use crate::errors::{
-    client, combination, dependency, invalid_parameter, invalid_value, limit, missing, unsupported,
-};
 use crate::filter::{Field, Filter};
-use crate::ids::{self, Ids as _};
+use crate::made::Making as _;
 use crate::messages::Nothing;
-use crate::networks::{interfaces, public_pool};
-use crate::records::{
-    Address, AddressAssociation, InternetGateway, NetworkInterface, PublicAddress,
-};
+use crate::networks::interfaces;
 use crate::refusals::refused;
-use crate::resources::{ELASTIC_IP, INSTANCE, Making as _, NETWORK_INTERFACE};
 use crate::select::{Listed, Query, select_records};
 use crate::tags::{self, Tag, TagSpecification};
+use lath_ec2_records::errors::{
+    client, combination, dependency, invalid_parameter, invalid_value, limit, missing, unsupported,
+};
+use lath_ec2_records::ids::{self, Ids as _};
+use lath_ec2_records::public_pool;
+use lath_ec2_records::resources::{ELASTIC_IP, INSTANCE, NETWORK_INTERFACE};
+use lath_ec2_records::{
+    Address, AddressAssociation, InternetGateway, NetworkInterface, PublicAddress,
+};
 
 /// How many elastic addresses a region may have.
 const MAX_ADDRESSES: usize = 5;
@@ -451,7 +453,9 @@ pub(crate) fn give(tx: &mut Tx, address: &Address, interface: &NetworkInterface)
 
 fn refuse_managed(view: &View, interface: &str) -> Result<(), ApiError> {
     let interface = view.get::<NetworkInterface>(interface);
-    interface.map_or(Ok(()), |it| interfaces::refuse_managed(&it))
+    interface.map_or(Ok(()), |it| {
+        lath_ec2_records::interfaces::refuse_managed(&it)
+    })
 }
 
 /// Takes an address off its interface.

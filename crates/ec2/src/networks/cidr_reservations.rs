@@ -1,80 +1,23 @@
 //! CIDR reservations of subnets: addresses that are kept for what asks for them by name, or for prefixes
 //! (<https://docs.aws.amazon.com/vpc/latest/userguide/subnet-cidr-reservation.html>).
 
-use std::net::Ipv4Addr;
-use std::sync::Arc;
-
 use ipnet::Ipv4Net;
 use lath_model::id::SubnetId;
-use lath_service::{IdForm, Kind, Resource, operations};
-use lath_store::{Record, Tx, View};
+use lath_service::{IdForm, operations};
+use lath_store::{Tx, View};
 use lath_wire::ApiError;
 use serde::{Deserialize, Serialize};
 
 use crate::Ec2;
-use crate::errors::invalid_value;
 use crate::filter::{Field, Filter};
-use crate::ids;
+use crate::made::Making as _;
 use crate::networks::vpcs;
-use crate::records::Subnet;
-use crate::resources::{Making as _, SUBNET, ids as id_form, resource_type};
 use crate::select::{Listed, Query, select};
 use crate::tags::{self, Tag, TagSpecification};
-
-lath_model::ids! {
-    /// A CIDR reservation of a subnet.
-    pub SubnetCidrReservationId = "scr";
-}
-
-/// A CIDR reservation of a subnet.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct SubnetCidrReservation {
-    id: SubnetCidrReservationId,
-    /// The subnet it is in.
-    pub(crate) subnet: SubnetId,
-    /// Its block, inside that of the subnet. No two reservations of a VPC overlap.
-    pub(crate) cidr: Ipv4Net,
-    reservation_type: ReservationType,
-    description: Option<String>,
-    /// The account.
-    owner: String,
-}
-
-/// What the addresses of a reservation are for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum ReservationType {
-    /// Prefixes of interfaces, which the service picks.
-    Prefix,
-    /// Addresses that callers name.
-    Explicit,
-}
-
-impl Record for SubnetCidrReservation {
-    const KIND: &'static str = "ec2.subnet-cidr-reservation";
-    fn id(&self) -> String {
-        self.id.to_string()
-    }
-
-    fn keys(&self) -> Vec<(&'static str, String)> {
-        vec![("subnet", self.subnet.to_string())]
-    }
-}
-
-/// A CIDR reservation of a subnet.
-pub(crate) const SUBNET_CIDR_RESERVATION: Kind = Kind::of::<SubnetCidrReservation>(
-    id_form(
-        "scr",
-        "InvalidSubnetCidrReservationID.Malformed",
-        "InvalidSubnetCidrReservationID.NotFound",
-        "The subnet CIDR reservation ID '{}' does not exist",
-    ),
-    resource_type!("subnet-cidr-reservation", [], |_, _| Vec::new()),
-);
-
-impl Resource for SubnetCidrReservation {
-    const RESOURCE: Kind = SUBNET_CIDR_RESERVATION;
-}
+use lath_ec2_records::errors::invalid_value;
+use lath_ec2_records::ids;
+use lath_ec2_records::resources::{SUBNET, SUBNET_CIDR_RESERVATION};
+use lath_ec2_records::{ReservationType, Subnet, SubnetCidrReservation, SubnetCidrReservationId};
 
 operations! {
     for Ec2 as "ec2";
@@ -183,7 +126,7 @@ fn checked_cidr(view: &View, subnet: &Subnet, text: &str) -> Result<Ipv4Net, Api
     }
     let overlaps = |other: Ipv4Net| other.contains(&cidr) || cidr.contains(&other);
     // Subnets do not overlap, so that the other reservations of the VPC cannot.
-    if of_subnet(view, &subnet.id).any(|it| overlaps(it.cidr)) {
+    if SubnetCidrReservation::of_subnet(view, &subnet.id).any(|it| overlaps(it.cidr)) {
         return Err(invalid_value(format!(
             "Reservation CIDR {cidr} has overlap with existing reserved CIDR block"
         )));
@@ -197,7 +140,7 @@ fn get(
     op: &GetSubnetCidrReservations,
 ) -> Result<GetSubnetCidrReservationsResult, ApiError> {
     let subnet = ids::find::<Subnet>(view, &op.subnet_id)?;
-    let items = of_subnet(view, &subnet.id).map(|it| item(view, &it));
+    let items = SubnetCidrReservation::of_subnet(view, &subnet.id).map(|it| item(view, &it));
     let query = Query {
         ids: &[],
         filters: &op.filters,
@@ -233,49 +176,8 @@ fn forget(tx: &mut Tx, reservation: &SubnetCidrReservation) {
 
 /// Deletes the reservations of a subnet that is being deleted.
 pub(crate) fn forget_all(tx: &mut Tx, subnet: &SubnetId) {
-    let all: Vec<_> = of_subnet(tx.view(), subnet).collect();
+    let all: Vec<_> = SubnetCidrReservation::of_subnet(tx.view(), subnet).collect();
     all.iter().for_each(|it| forget(tx, it));
-}
-
-fn of_subnet<'a>(
-    view: &'a View,
-    subnet: &'a SubnetId,
-) -> impl Iterator<Item = Arc<SubnetCidrReservation>> + 'a {
-    view.by::<SubnetCidrReservation>("subnet", subnet.as_str())
-}
-
-/// The blocks of a subnet from which no address is given to what does not ask for it by name.
-pub(crate) fn reserved(view: &View, subnet: &SubnetId) -> Reserved {
-    let blocks = of_subnet(view, subnet).map(|it| (it.cidr, it.reservation_type));
-    Reserved(blocks.collect())
-}
-
-/// See [`reserved`].
-#[derive(Default)]
-pub(crate) struct Reserved(Vec<(Ipv4Net, ReservationType)>);
-
-impl Reserved {
-    /// The blocks, none of which overlaps another.
-    pub(crate) fn blocks(&self) -> impl Iterator<Item = Ipv4Net> + '_ {
-        self.0.iter().map(|(cidr, _)| *cidr)
-    }
-
-    /// Whether an address is in one of them.
-    pub(crate) fn contains(&self, ip: Ipv4Addr) -> bool {
-        self.0.iter().any(|(cidr, _)| cidr.contains(&ip))
-    }
-
-    /// Whether a block has addresses in common with one of them.
-    pub(crate) fn overlaps(&self, block: Ipv4Net) -> bool {
-        let overlaps = |cidr: &Ipv4Net| cidr.contains(&block) || block.contains(cidr);
-        self.0.iter().any(|(cidr, _)| overlaps(cidr))
-    }
-
-    /// Whether a block is in one of them that is for prefixes.
-    pub(crate) fn for_prefixes(&self, block: Ipv4Net) -> bool {
-        let mut all = self.0.iter();
-        all.any(|(cidr, of)| *of == ReservationType::Prefix && cidr.contains(&block))
-    }
 }
 
 fn item(view: &View, reservation: &SubnetCidrReservation) -> ReservationItem {
@@ -303,14 +205,5 @@ impl Listed for ReservationItem {
     }
     fn tags(&self) -> &[Tag] {
         &self.tags
-    }
-}
-
-impl ReservationType {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Prefix => "prefix",
-            Self::Explicit => "explicit",
-        }
     }
 }

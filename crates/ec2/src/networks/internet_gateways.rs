@@ -7,14 +7,15 @@ use lath_wire::ApiError;
 use serde::{Deserialize, Serialize};
 
 use crate::Ec2;
-use crate::errors::{client, dependency, has_dependencies, invalid_value, over};
 use crate::filter::{Field, Filter};
-use crate::ids;
+use crate::made::Making as _;
 use crate::messages::Nothing;
-use crate::records::{InternetGateway, NetworkInterface, Vpc};
-use crate::resources::{INTERNET_GATEWAY, Making as _, VPC};
 use crate::select::{Listed, Query, select_records};
 use crate::tags::{self, Tag, TagSpecification};
+use lath_ec2_records::errors::{client, dependency, has_dependencies, invalid_value, over};
+use lath_ec2_records::ids;
+use lath_ec2_records::resources::{INTERNET_GATEWAY, VPC};
+use lath_ec2_records::{InternetGateway, NetworkInterface, Vpc};
 
 /// How many internet gateways a region may have.
 pub(super) const MAX_GATEWAYS: Quota<&str> =

@@ -7,7 +7,6 @@ mod internet_gateways;
 pub(crate) mod nat_gateways;
 pub(crate) mod network_acls;
 pub(crate) mod prefix_lists;
-mod public_pool;
 mod reconcile;
 mod reverse_names;
 pub(crate) mod route_tables;
@@ -26,12 +25,12 @@ use lath_model::id::VpcId;
 use lath_store::View;
 
 use crate::parts::Part;
-use crate::resources::*;
+use lath_ec2_records::resources::*;
 
 /// Whether rules of groups of one VPC may name groups of the other: a Transit Gateway that takes such references, or a peering
 /// connection, joins the two.
 pub(crate) fn joined(view: &View, one: &VpcId, other: &VpcId) -> bool {
-    transit::joins(view, one, other) || vpc_peering::joins(view, one, other)
+    lath_ec2_records::transit::joins(view, one, other) || vpc_peering::joins(view, one, other)
 }
 
 /// What networks are made of: a line for each module's operations and the kinds of resources that they make.
@@ -39,10 +38,7 @@ pub(crate) static PARTS: &[Part] = &[
     Part::new(crate::tags::register, &[]),
     Part::new(vpcs::register, &[&VPC, &DHCP_OPTIONS]),
     Part::new(subnets::register, &[&SUBNET]),
-    Part::new(
-        cidr_reservations::register,
-        &[&cidr_reservations::SUBNET_CIDR_RESERVATION],
-    ),
+    Part::new(cidr_reservations::register, &[&SUBNET_CIDR_RESERVATION]),
     Part::new(internet_gateways::register, &[&INTERNET_GATEWAY]),
     Part::new(route_tables::register, &[&ROUTE_TABLE]),
     Part::new(

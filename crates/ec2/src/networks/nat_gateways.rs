@@ -13,20 +13,21 @@ use lath_wire::ApiError;
 use serde::{Deserialize, Serialize};
 
 use crate::Ec2;
-use crate::errors::{combination, invalid_parameter, missing, over, unsupported};
 use crate::filter::{Field, Filter};
 use crate::idempotency;
-use crate::ids;
+use crate::made::Making as _;
 use crate::networks::addresses;
-use crate::networks::interfaces::{self, NewInterface};
-use crate::records::{
+use crate::refusals::refused;
+use crate::select::{Listed, Query, select_records};
+use crate::tags::{self, Tag, TagSpecification};
+use lath_ec2_records::errors::{combination, invalid_parameter, missing, over, unsupported};
+use lath_ec2_records::ids;
+use lath_ec2_records::interfaces::{self, NewInterface};
+use lath_ec2_records::resources::{ELASTIC_IP, NAT_GATEWAY, SUBNET, VPC};
+use lath_ec2_records::{
     Address, InternetGateway, Life, LifeState, Manager, NatAddresses, NatGateway, NetworkInterface,
     Subnet,
 };
-use crate::refusals::refused;
-use crate::resources::{ELASTIC_IP, Making as _, NAT_GATEWAY, SUBNET, VPC};
-use crate::select::{Listed, Query, select_records};
-use crate::tags::{self, Tag, TagSpecification};
 
 /// How many NAT gateways an availability zone may have.
 const MAX_PER_ZONE: Quota<&str> = Quota::new("NAT gateways", "NatGatewayLimitExceeded", 5);
@@ -327,7 +328,7 @@ pub(crate) fn is_alive(view: &View, vpc: &lath_model::id::VpcId, id: &NatGateway
 /// A gateway that a route may lead to.
 pub(crate) fn target(view: &View, id: &str) -> Result<Arc<NatGateway>, ApiError> {
     let absent = || {
-        crate::errors::client(
+        lath_ec2_records::errors::client(
             "InvalidNatGatewayID.NotFound",
             format!("The natGateway ID '{id}' does not exist"),
         )

@@ -8,7 +8,7 @@ use lath_wire::ApiError;
 
 use crate::Ec2;
 use crate::networks::{nat_gateways, network_acls, transit, vpc_endpoints, vpc_peering};
-use crate::records::{Subnet, Vpc};
+use lath_ec2_records::{Subnet, Vpc};
 
 /// Whether the VPC works, or worked before.
 pub(crate) fn vpc_available(vpc: &Vpc, observed: &Observed) -> bool {

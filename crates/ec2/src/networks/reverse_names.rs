@@ -8,12 +8,12 @@ use lath_wire::ApiError;
 use serde::{Deserialize, Serialize};
 
 use crate::Ec2;
-use crate::errors::invalid_parameter;
 use crate::filter::Field;
-use crate::records::Address;
-use crate::resources::ELASTIC_IP;
 use crate::select::{Listed, Query, select_records};
 use crate::tags::Tag;
+use lath_ec2_records::Address;
+use lath_ec2_records::errors::invalid_parameter;
+use lath_ec2_records::resources::ELASTIC_IP;
 
 operations! {
     for Ec2 as "ec2";

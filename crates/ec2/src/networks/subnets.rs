@@ -12,22 +12,24 @@ use lath_wire::ApiError;
 use serde::{Deserialize, Serialize};
 
 use crate::Ec2;
-use crate::errors::{
-    client, combination, has_dependencies, invalid_parameter, invalid_value, missing, over,
-};
 use crate::filter::{Field, Filter, Member};
-use crate::ids;
 use crate::instances::{PrivateDnsNameOptionsItem, changed_names};
+use crate::made::{ATTRIBUTES, Making as _, attributes};
 use crate::messages::{BooleanInput, Nothing};
 use crate::networks::reconcile::subnet_available;
 use crate::networks::vpcs;
-use crate::networks::{cidr_reservations, interfaces, network_acls};
-use crate::records::{NetworkInterface, PrivateDnsNames, RouteTable, Subnet, Vpc};
+use crate::networks::{cidr_reservations, network_acls};
 use crate::refusals::refused;
-use crate::resources::{ATTRIBUTES, Facts, Making as _, SUBNET, VPC, attributes};
 use crate::select::{Listed, Query, select_records};
 use crate::tags::{self, Tag, TagSpecification};
-use crate::zones::zone_id;
+use lath_ec2_records::errors::{
+    client, combination, has_dependencies, invalid_parameter, invalid_value, missing, over,
+};
+use lath_ec2_records::ids;
+use lath_ec2_records::interfaces;
+use lath_ec2_records::resources::{Facts, SUBNET, VPC};
+use lath_ec2_records::zone_id;
+use lath_ec2_records::{NetworkInterface, PrivateDnsNames, RouteTable, Subnet, Vpc};
 
 /// How many subnets a VPC may have.
 const MAX_SUBNETS: Quota<&str> = Quota::new("subnets", "SubnetLimitExceeded", 200);

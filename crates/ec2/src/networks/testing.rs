@@ -6,7 +6,7 @@ use lath_wire::{Caller, Principal};
 use serde_json::{Value, json};
 
 use crate::Ec2;
-use crate::records::{
+use lath_ec2_records::{
     Address, NetworkInterface, ResourceTags, RouteTable, SecurityGroup, Subnet, Vpc,
 };
 

@@ -3,9 +3,9 @@
 use lath_authz::{Access, Facts, ResourceType, Scope, TAG_KEYS};
 
 use super::{CreateTags, DeleteTags, TagInput};
-use crate::key_pairs;
-use crate::records::ResourceTags;
-use crate::resources::{kind_of, kinds};
+use crate::parts::{kind_of, kinds};
+use lath_ec2_records::KeyPair;
+use lath_ec2_records::ResourceTags;
 
 /// The needs of CreateTags. `ec2:CreateAction` is for tags of new resources: a call of CreateTags itself has none
 /// (<https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/supported-iam-actions-tagging.html>).
@@ -52,7 +52,7 @@ fn is_of(id: &str, kind: &ResourceType) -> bool {
 /// Key pairs are tagged by their ids and known to policies by their names.
 fn name(at: &Scope<'_>, id: &str) -> String {
     match kind_of(id).map(|kind| kind.name) {
-        Some("key-pair") => key_pairs::name_of(at.view, id),
+        Some("key-pair") => KeyPair::name_of(at.view, id),
         _ => id.to_owned(),
     }
 }

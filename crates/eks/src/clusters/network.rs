@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use ipnet::{IpNet, Ipv4Net};
 use lath_ec2::managed;
-use lath_ec2::records::{SecurityGroup, Subnet, Vpc};
+use lath_ec2_records::{SecurityGroup, Subnet, Vpc};
 use lath_model::id::{SecurityGroupId, VpcId};
 use lath_store::View;
 use lath_wire::ApiError;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use lath_control::Cell;
 use lath_ec2::managed;
-use lath_ec2::records::{Instance, InstanceState};
+use lath_ec2_records::{Instance, InstanceState};
 use lath_feed::{ClusterNodeObserved, ClusterObserved, Condition, Observed};
 use lath_model::Timestamp;
 use lath_model::id::InstanceId;

@@ -30,8 +30,8 @@ use crate::Ec2;
 use crate::filter::Filter;
 use crate::images;
 use crate::key_pairs::{CreateKeyPair, DeleteKeyPair, DescribeKeyPairs, ImportKeyPair};
-use crate::records::*;
 use crate::tags::{TagInput, TagSpecification};
+use lath_ec2_records::*;
 
 struct Lab {
     app: Arc<Ec2>,

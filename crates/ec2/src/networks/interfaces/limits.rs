@@ -5,9 +5,9 @@ use lath_model::id::InstanceId;
 use lath_store::View;
 use lath_wire::ApiError;
 
-use crate::errors::client;
 use crate::instances::types::{self, InstanceType};
-use crate::records::{Instance, NetworkInterface};
+use lath_ec2_records::errors::client;
+use lath_ec2_records::{Instance, NetworkInterface};
 
 /// How many private addresses an interface may have that no instance has.
 pub(super) const MAX_ADDRESSES: usize = 50;

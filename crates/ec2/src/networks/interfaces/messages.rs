@@ -6,9 +6,10 @@ use lath_service::Asks;
 use serde::{Deserialize, Serialize};
 
 use crate::filter::Filter;
+use crate::made::attributes;
 use crate::messages::{BooleanInput, BooleanValue, TextInput, TextValue};
-use crate::resources::{Facts, attributes};
 use crate::tags::{Tag, TagSpecification};
+use lath_ec2_records::resources::Facts;
 
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "PascalCase")]

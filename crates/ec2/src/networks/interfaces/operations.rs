@@ -13,20 +13,22 @@ use lath_wire::ApiError;
 use super::limits;
 use super::messages::*;
 use super::private_addresses::{self, add_addresses, count, ip};
-use super::{NewInterface, prefixes, refuse_managed, release, response};
+use super::{prefixes, response};
 use crate::Ec2;
-use crate::errors::{client, combination, invalid_parameter, invalid_value, missing};
 use crate::filter::Filter;
 use crate::idempotency;
-use crate::ids::{self, Ids as _};
+use crate::made::{ATTRIBUTES, Making as _};
 use crate::messages::{BooleanValue, Nothing, TextValue};
-use crate::records::{Attachment, Instance, InstanceState, NetworkInterface, Subnet};
 use crate::refusals::refused;
-use crate::resources::{
-    ATTRIBUTES, INSTANCE, Making as _, NETWORK_INTERFACE, SECURITY_GROUP, SUBNET,
-};
 use crate::select::{Query, select_records};
 use crate::tags;
+use lath_ec2_records::errors::{client, combination, invalid_parameter, invalid_value, missing};
+use lath_ec2_records::ids::{self, Ids as _};
+use lath_ec2_records::interfaces::{
+    NewInterface, checked_groups, create_primary, groups_of_new, refuse_managed, release,
+};
+use lath_ec2_records::resources::{INSTANCE, NETWORK_INTERFACE, SECURITY_GROUP, SUBNET};
+use lath_ec2_records::{Attachment, Instance, InstanceState, NetworkInterface, Subnet};
 
 /// How many groups may guard an interface.
 const MAX_GROUPS: usize = 5;
@@ -35,7 +37,7 @@ operations! {
     for Ec2 as "ec2";
     change CreateNetworkInterface -> CreateNetworkInterfaceResult = create, dry_run
         => on(&SUBNET, |op, _| op.subnet_id.clone())
-            .on(&SECURITY_GROUP, |op, at| super::groups_of_new(at.view, &op.subnet_id, &op.groups))
+            .on(&SECURITY_GROUP, |op, at| groups_of_new(at.view, &op.subnet_id, &op.groups))
             .creates(&NETWORK_INTERFACE, |op| &op.tag_specifications)
         => refusing ["" CreateNetworkInterface];
     change DeleteNetworkInterface -> Nothing = delete, dry_run
@@ -101,7 +103,7 @@ fn create(
     let id = if let Some(known) = used {
         known
     } else {
-        let interface = super::create_primary(tx, &app.cell, id, new)?;
+        let interface = create_primary(tx, &app.cell, id, new)?;
         tags::put(tx, interface.id.as_str(), tags);
         add_addresses(tx, &interface, &wanted.secondary, wanted.count)?;
         prefixes::add(tx, &interface, &prefixes)?;
@@ -117,7 +119,7 @@ fn create(
 fn check_type(kind: Option<&str>) -> Result<(), ApiError> {
     match kind {
         None | Some("interface") => Ok(()),
-        Some(other) => Err(crate::errors::unsupported(format!(
+        Some(other) => Err(lath_ec2_records::errors::unsupported(format!(
             "The interface type '{other}' is not supported."
         ))),
     }
@@ -379,7 +381,7 @@ fn modify(
     }
     if !op.groups.is_empty() {
         let subnet = ids::find::<Subnet>(tx.view(), interface.subnet.as_str())?;
-        interface.groups = super::checked_groups(tx, &subnet, group_ids(app, &op.groups)?)?;
+        interface.groups = checked_groups(tx, &subnet, group_ids(app, &op.groups)?)?;
     }
     if let Some(input) = op.attachment {
         change_attachment(&mut interface, &input)?;

@@ -8,11 +8,11 @@ use ipnet::Ipv4Net;
 use lath_store::Tx;
 use lath_wire::ApiError;
 
-use super::{limits, taken, usable};
-use crate::errors::{client, combination, invalid_parameter, invalid_value};
-use crate::ids;
-use crate::networks::cidr_reservations::{self, Reserved};
-use crate::records::{NetworkInterface, Subnet};
+use super::limits;
+use lath_ec2_records::errors::{client, combination, invalid_parameter, invalid_value};
+use lath_ec2_records::ids;
+use lath_ec2_records::interfaces::{addresses_of, taken, usable};
+use lath_ec2_records::{NetworkInterface, ReservedAddresses, Subnet, reserved_addresses};
 
 /// The length of every prefix.
 const LENGTH: u8 = 28;
@@ -85,7 +85,7 @@ pub(crate) fn add(
     limits::check_growth(tx.view(), interface, slots)?;
     let subnet = ids::find::<Subnet>(tx.view(), interface.subnet.as_str())?;
     let mut taken = taken(tx.view(), &subnet);
-    let reserved = cidr_reservations::reserved(tx.view(), &subnet.id);
+    let reserved = reserved_addresses(tx.view(), &subnet.id);
     check_available(&subnet, &taken, &reserved, wanted.count)?;
     let mut added = Vec::new();
     let given = wanted.given.iter().copied().map(Some);
@@ -94,7 +94,7 @@ pub(crate) fn add(
             Some(named) => checked(&subnet, &taken, named)?,
             None => free(&subnet, &taken, &reserved)?,
         };
-        taken.extend(addresses(prefix));
+        taken.extend(addresses_of(prefix));
         added.push(prefix);
     }
     tx.update::<NetworkInterface>(interface.id.as_str(), |it| {
@@ -108,7 +108,7 @@ pub(crate) fn add(
 fn check_available(
     subnet: &Subnet,
     taken: &HashSet<Ipv4Addr>,
-    reserved: &Reserved,
+    reserved: &ReservedAddresses,
     count: usize,
 ) -> Result<(), ApiError> {
     let is_available =
@@ -143,7 +143,7 @@ fn checked(
 fn free(
     subnet: &Subnet,
     taken: &HashSet<Ipv4Addr>,
-    reserved: &Reserved,
+    reserved: &ReservedAddresses,
 ) -> Result<Ipv4Net, ApiError> {
     let blocks = || subnet.cidr.subnets(LENGTH).into_iter().flatten();
     let is_free = |block: &Ipv4Net| is_free(subnet, taken, *block);
@@ -158,16 +158,10 @@ fn free(
     })
 }
 
-/// Every address of a block, its first and last included.
-pub(super) fn addresses(block: Ipv4Net) -> impl Iterator<Item = Ipv4Addr> {
-    let (first, last) = (u32::from(block.network()), u32::from(block.broadcast()));
-    (first..=last).map(Ipv4Addr::from)
-}
-
 /// Whether every address of a block is for interfaces, and none of them has it.
 fn is_free(subnet: &Subnet, taken: &HashSet<Ipv4Addr>, block: Ipv4Net) -> bool {
     let usable = usable(subnet);
-    addresses(block).all(|ip| usable.contains(ip) && !taken.contains(&ip))
+    addresses_of(block).all(|ip| usable.contains(ip) && !taken.contains(&ip))
 }
 
 /// Takes prefixes away.

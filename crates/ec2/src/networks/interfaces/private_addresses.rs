@@ -8,12 +8,13 @@ use lath_wire::ApiError;
 
 use super::limits::{self, MAX_ADDRESSES};
 use super::messages::*;
-use super::{prefixes, private_address, refuse_managed};
+use super::prefixes;
 use crate::Ec2;
-use crate::errors::{combination, invalid_parameter, invalid_value, missing};
-use crate::ids;
 use crate::messages::Nothing;
-use crate::records::{Address, NetworkInterface, PrivateAddress, Subnet};
+use lath_ec2_records::errors::{combination, invalid_parameter, invalid_value, missing};
+use lath_ec2_records::ids;
+use lath_ec2_records::interfaces::{private_address, refuse_managed};
+use lath_ec2_records::{Address, NetworkInterface, PrivateAddress, Subnet};
 
 pub(super) fn count(wanted: Option<i32>) -> Result<usize, ApiError> {
     let wanted = wanted.unwrap_or(0);

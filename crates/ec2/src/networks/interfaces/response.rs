@@ -7,13 +7,13 @@ use lath_store::View;
 use super::messages::*;
 use crate::filter::{Field, Member};
 use crate::instances::names;
-use crate::records::{
-    Attachment, Manager, NetworkInterface, PrivateAddress, PublicAddress, SecurityGroup, Vpc,
-};
-use crate::resources::NETWORK_INTERFACE;
 use crate::select::Listed;
 use crate::tags::{self, Tag};
-use crate::zones::zone_id;
+use lath_ec2_records::resources::NETWORK_INTERFACE;
+use lath_ec2_records::zone_id;
+use lath_ec2_records::{
+    Attachment, Manager, NetworkInterface, PrivateAddress, PublicAddress, SecurityGroup, Vpc,
+};
 
 pub(super) fn item(cell: &Cell, view: &View, interface: &NetworkInterface) -> InterfaceItem {
     let vpc = view.get::<Vpc>(interface.vpc.as_str());

@@ -8,10 +8,12 @@ use lath_wire::ApiError;
 
 use super::messages::*;
 use crate::Ec2;
-use crate::errors::{client, combination, invalid_parameter, invalid_value, missing, over};
-use crate::ids;
 use crate::messages::Nothing;
-use crate::records::{AclEntry, Direction, NetworkAcl};
+use lath_ec2_records::errors::{
+    client, combination, invalid_parameter, invalid_value, missing, over,
+};
+use lath_ec2_records::ids;
+use lath_ec2_records::{AclEntry, Direction, NetworkAcl};
 
 /// How many entries an ACL may have in a direction for IPv4, and for IPv6. "This quota includes the default deny rules"
 /// (<https://docs.aws.amazon.com/vpc/latest/userguide/amazon-vpc-limits.html>).

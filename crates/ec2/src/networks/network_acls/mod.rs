@@ -16,15 +16,16 @@ use lath_wire::ApiError;
 
 use self::messages::*;
 use crate::Ec2;
-use crate::errors::{has_dependencies, invalid_value, over};
 use crate::filter::Field;
 use crate::idempotency;
-use crate::ids;
+use crate::made::Making as _;
 use crate::messages::Nothing;
-use crate::records::{NetworkAcl, Subnet, Vpc};
-use crate::resources::{Making as _, NETWORK_ACL, SUBNET, VPC};
 use crate::select::{Listed, Query, select_records};
 use crate::tags::{self, Tag};
+use lath_ec2_records::errors::{has_dependencies, invalid_value, over};
+use lath_ec2_records::ids;
+use lath_ec2_records::resources::{NETWORK_ACL, SUBNET, VPC};
+use lath_ec2_records::{NetworkAcl, Subnet, Vpc};
 
 /// How many network ACLs a VPC may have.
 const MAX_ACLS: Quota<&str> = Quota::new("network acls", "NetworkAclLimitExceeded", 200);
@@ -141,7 +142,7 @@ fn replace(
     tx: &mut Tx,
     op: ReplaceNetworkAclAssociation,
 ) -> Result<ReplaceNetworkAclAssociationResult, ApiError> {
-    use crate::ids::Ids as _;
+    use lath_ec2_records::ids::Ids as _;
     ids::ACL_ASSOCIATION.check(&op.association_id)?;
     let subnet = associated(tx.view(), &op.association_id)
         .ok_or_else(|| ids::ACL_ASSOCIATION.not_found(&op.association_id))?;

@@ -12,11 +12,13 @@ use lath_wire::ApiError;
 use super::messages::*;
 use super::{item, named};
 use crate::Ec2;
-use crate::errors::{client, combination, invalid_parameter, invalid_value, missing, unauthorized};
 use crate::idempotency;
-use crate::records::{Destination, ListEntry, ManagedPrefixList, RouteTable, SecurityGroup};
 use crate::refusals::refused;
 use crate::tags;
+use lath_ec2_records::errors::{
+    client, combination, invalid_parameter, invalid_value, missing, unauthorized,
+};
+use lath_ec2_records::{Destination, ListEntry, ManagedPrefixList, RouteTable, SecurityGroup};
 
 /// How many entries a list may hold.
 const MAX_ENTRIES: usize = 1000;

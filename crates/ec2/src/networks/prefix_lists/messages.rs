@@ -3,8 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use crate::filter::Filter;
-use crate::resources::{Facts, attributes};
+use crate::made::attributes;
 use crate::tags::{Tag, TagSpecification};
+use lath_ec2_records::resources::Facts;
 
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "PascalCase")]

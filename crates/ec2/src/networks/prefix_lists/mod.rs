@@ -14,13 +14,15 @@ use lath_wire::ApiError;
 
 use self::messages::*;
 use crate::Ec2;
-use crate::errors::client;
 use crate::filter::Field;
-use crate::ids::{self, Ids as _};
-use crate::records::{ListEntry, ManagedPrefixList};
-use crate::resources::{ATTRIBUTES, Making as _, PREFIX_LIST};
+use crate::made::{ATTRIBUTES, Making as _};
 use crate::select::{Listed, Query, bad_token, page_size, select};
 use crate::tags::{self, Tag};
+use lath_ec2_records::errors::client;
+use lath_ec2_records::ids::Ids as _;
+use lath_ec2_records::prefix_lists::{all, arn, aws, find};
+use lath_ec2_records::resources::PREFIX_LIST;
+use lath_ec2_records::{ListEntry, ManagedPrefixList};
 
 operations! {
     for Ec2 as "ec2";
@@ -38,69 +40,14 @@ operations! {
         => on(&PREFIX_LIST, |op, _| op.prefix_list_id.clone());
 }
 
-/// AWS's lists and their blocks. Lattice answers on these link-local blocks in every associated VPC
-/// (<https://docs.aws.amazon.com/vpc-lattice/latest/ug/security-groups.html>).
-const AWS_LISTS: [(&str, &str); 2] = [
-    ("vpc-lattice", "169.254.171.0/24"),
-    ("ipv6.vpc-lattice", "fd00:ec2:80::/64"),
-];
-
-/// Every list: AWS's, then the account's.
-pub(crate) fn all<'a>(
-    cell: &Cell,
-    view: &'a View,
-) -> impl Iterator<Item = Arc<ManagedPrefixList>> + use<'a> {
-    aws(&cell.region)
-        .into_iter()
-        .map(Arc::new)
-        .chain(view.list::<ManagedPrefixList>())
-}
-
-/// The list of this id.
-pub(crate) fn find(cell: &Cell, view: &View, id: &str) -> Option<Arc<ManagedPrefixList>> {
-    let own = view.get::<ManagedPrefixList>(id);
-    own.or_else(|| all(cell, view).find(|list| list.id.as_str() == id))
-}
-
 /// The list that a caller names.
 fn named(cell: &Cell, view: &View, id: &str) -> Result<Arc<ManagedPrefixList>, ApiError> {
     PREFIX_LIST.id.check(id)?;
     find(cell, view, id).ok_or_else(|| PREFIX_LIST.id.not_found(id))
 }
 
-/// AWS's own lists.
-pub(crate) fn aws(region: &str) -> [ManagedPrefixList; 2] {
-    AWS_LISTS.map(|(name, cidr)| {
-        let name = format!("com.amazonaws.{region}.{name}");
-        let cidr = cidr.parse().expect("the blocks above are well formed");
-        let entry = ListEntry {
-            cidr,
-            description: None,
-        };
-        ManagedPrefixList {
-            id: ids::fixed("pl", &name),
-            ipv6: name.contains(".ipv6."),
-            name,
-            owner: "AWS".into(),
-            max_entries: None,
-            version: 1,
-            history: vec![(1, vec![entry])],
-            state: "create-complete".into(),
-        }
-    })
-}
-
 /// The state of a list whose deletion was asked for while something referred to it.
 const DELETE_FAILED: &str = "delete-failed";
-
-/// The ARN of a list of this id; AWS's own are in no account.
-pub(crate) fn arn(region: &str, account: &str, id: &str) -> String {
-    let is_aws = aws(region).iter().any(|list| list.id.as_str() == id);
-    let account = if is_aws { "aws" } else { account };
-    let resource = format!("prefix-list/{id}");
-    let partition = lath_model::Partition::of_region(region);
-    lath_model::arn::Arn::new(partition, "ec2", region, account, resource).to_string()
-}
 
 fn item(cell: &Cell, view: &View, list: &ManagedPrefixList) -> ListItem {
     let aws = list.is_aws();

@@ -9,11 +9,11 @@ use lath_wire::ApiError;
 
 use super::messages::*;
 use crate::Ec2;
-use crate::errors::{client, invalid_value, missing};
-use crate::ids::{self, Ids as _};
 use crate::messages::Nothing;
-use crate::records::{RouteTable, Subnet, TableAssociation};
 use crate::refusals::refused;
+use lath_ec2_records::errors::{client, invalid_value, missing};
+use lath_ec2_records::ids::{self, Ids as _};
+use lath_ec2_records::{RouteTable, Subnet, TableAssociation};
 
 pub(super) fn associate(
     _app: &Ec2,

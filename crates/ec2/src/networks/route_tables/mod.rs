@@ -17,19 +17,22 @@ use lath_wire::ApiError;
 
 use self::messages::*;
 use crate::Ec2;
-use crate::errors::{has_dependencies, over};
 use crate::filter::Field;
 use crate::idempotency;
-use crate::ids;
+use crate::made::Making as _;
 use crate::messages::{Done, Nothing};
-use crate::networks::{nat_gateways, prefix_lists, transit, vpc_peering};
-use crate::records::{
+use crate::networks::{nat_gateways, vpc_peering};
+use crate::select::{Listed, Query, select_records};
+use crate::tags::{self, Tag};
+use lath_ec2_records::errors::{has_dependencies, over};
+use lath_ec2_records::ids;
+use lath_ec2_records::prefix_lists;
+use lath_ec2_records::resources::{INTERNET_GATEWAY, ROUTE_TABLE, SUBNET, VPC};
+use lath_ec2_records::transit;
+use lath_ec2_records::{
     Destination, Instance, InstanceState, InternetGateway, NetworkInterface, Route, RouteTable,
     Subnet, TableAssociation, Target, Vpc,
 };
-use crate::resources::{INTERNET_GATEWAY, Making as _, ROUTE_TABLE, SUBNET, VPC};
-use crate::select::{Listed, Query, select_records};
-use crate::tags::{self, Tag};
 
 /// How many route tables a VPC may have.
 const MAX_TABLES: Quota<&str> = Quota::new("route tables", "RouteTableLimitExceeded", 200);

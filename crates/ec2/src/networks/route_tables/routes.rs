@@ -7,15 +7,17 @@ use lath_wire::ApiError;
 
 use super::messages::{CreateRoute, DeleteRoute, ReplaceRoute};
 use crate::Ec2;
-use crate::errors::{client, combination, invalid_value, missing, over};
-use crate::ids::{self, Ids as _};
 use crate::messages::{Done, Nothing};
-use crate::networks::{nat_gateways, prefix_lists, transit, vpc_peering, vpcs};
-use crate::records::{
+use crate::networks::{nat_gateways, vpc_peering, vpcs};
+use crate::refusals::refused;
+use lath_ec2_records::errors::{client, combination, invalid_value, missing, over};
+use lath_ec2_records::ids::{self, Ids as _};
+use lath_ec2_records::prefix_lists;
+use lath_ec2_records::resources::{INSTANCE, PREFIX_LIST, TRANSIT_GATEWAY};
+use lath_ec2_records::transit;
+use lath_ec2_records::{
     Destination, InternetGateway, NetworkInterface, Route, RouteTable, Subnet, Target, Vpc,
 };
-use crate::refusals::refused;
-use crate::resources::{INSTANCE, PREFIX_LIST, TRANSIT_GATEWAY};
 
 /// How many routes a table may have, the local ones not counted.
 const MAX_ROUTES: Quota<&str> = Quota::new("routes", "RouteLimitExceeded", 50);
@@ -187,7 +189,9 @@ fn blocks(app: &Ec2, view: &View, destination: &Destination) -> Result<Vec<Ipv4N
         .into_iter()
         .map(|cidr| match cidr {
             IpNet::V4(cidr) => Ok(cidr),
-            IpNet::V6(_) => Err(crate::errors::unsupported("IPv6 routes are not supported.")),
+            IpNet::V6(_) => Err(lath_ec2_records::errors::unsupported(
+                "IPv6 routes are not supported.",
+            )),
         })
         .collect()
 }

@@ -37,7 +37,7 @@ async fn a_subnet_has_its_tags_and_its_places_as_keys() {
         ("ec2:AvailabilityZone", "us-east-1b"),
         (
             "ec2:AvailabilityZoneId",
-            &crate::zones::zone_id("us-east-1b"),
+            &lath_ec2_records::zone_id("us-east-1b"),
         ),
     ] {
         assert_eq!(values(subnet, key), [want], "{key}");

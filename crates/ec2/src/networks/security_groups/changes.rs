@@ -12,12 +12,12 @@ use super::messages::*;
 use super::permissions::{self, Wanted, shown_traffic};
 use super::{group_of, rules};
 use crate::Ec2;
-use crate::errors::{client, combination, limit, missing};
-use crate::ids::{self, Ids as _};
-use crate::networks::prefix_lists;
-use crate::records::{Direction, RuleSource, SecurityGroup, SecurityGroupRule, Vpc};
-use crate::resources::SECURITY_GROUP_RULE;
 use crate::tags::{self, TagSpecification};
+use lath_ec2_records::errors::{client, combination, limit, missing};
+use lath_ec2_records::ids::{self, Ids as _};
+use lath_ec2_records::prefix_lists;
+use lath_ec2_records::resources::SECURITY_GROUP_RULE;
+use lath_ec2_records::{Direction, RuleSource, SecurityGroup, SecurityGroupRule, Vpc};
 
 /// How many rules a group may have per direction and address family.
 const MAX_RULES: usize = 60;

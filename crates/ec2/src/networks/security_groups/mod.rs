@@ -22,17 +22,20 @@ use serde::{Deserialize, Serialize};
 
 use self::messages::*;
 use crate::Ec2;
-use crate::errors::{client, dependency, invalid_parameter, invalid_value, missing, over};
 use crate::filter::{Field, Filter};
-use crate::ids;
+use crate::made::Making as _;
 use crate::messages::Done;
 use crate::networks::vpcs;
-use crate::records::{
-    Direction, NetworkInterface, RuleSource, SecurityGroup, SecurityGroupRule, Vpc,
-};
-use crate::resources::{Making as _, PREFIX_LIST, SECURITY_GROUP, SECURITY_GROUP_RULE, VPC};
 use crate::select::{Listed, Query, select, select_records};
 use crate::tags::{self, Tag, TagSpecification};
+use lath_ec2_records::errors::{
+    client, dependency, invalid_parameter, invalid_value, missing, over,
+};
+use lath_ec2_records::ids;
+use lath_ec2_records::resources::{PREFIX_LIST, SECURITY_GROUP, SECURITY_GROUP_RULE, VPC};
+use lath_ec2_records::{
+    Direction, NetworkInterface, RuleSource, SecurityGroup, SecurityGroupRule, Vpc,
+};
 
 /// How many groups a region may have.
 const MAX_GROUPS: Quota<&str> = Quota::new("security groups", "SecurityGroupLimitExceeded", 2500);

@@ -10,11 +10,12 @@ use super::messages::{
     GroupPair, GroupPairInput, Ipv6Range, Permission, PermissionInput, PrefixListRef, Range,
     RangeInput,
 };
-use crate::errors::{client, combination, invalid_value, missing};
-use crate::ids::{self, Ids as _};
-use crate::networks::{self, prefix_lists, vpc_peering};
-use crate::records::{Direction, RuleSource, SecurityGroup, SecurityGroupRule};
-use crate::resources::{PREFIX_LIST, SECURITY_GROUP};
+use crate::networks::{self, vpc_peering};
+use lath_ec2_records::errors::{client, combination, invalid_value, missing};
+use lath_ec2_records::ids::{self, Ids as _};
+use lath_ec2_records::prefix_lists;
+use lath_ec2_records::resources::{PREFIX_LIST, SECURITY_GROUP};
+use lath_ec2_records::{Direction, RuleSource, SecurityGroup, SecurityGroupRule};
 
 /// A rule that a request names.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -11,14 +11,14 @@ use super::group_of;
 use super::messages::*;
 use super::permissions::{self, Flat, Wanted, description_of, shown_traffic};
 use crate::Ec2;
-use crate::errors::{client, combination, invalid_value, missing};
 use crate::filter::Field;
-use crate::ids::{self, Ids as _};
 use crate::messages::Done;
-use crate::records::{Direction, RuleSource, SecurityGroup, SecurityGroupRule};
-use crate::resources::SECURITY_GROUP_RULE;
 use crate::select::{Listed, Query, select_keyed};
 use crate::tags::{self, Tag};
+use lath_ec2_records::errors::{client, combination, invalid_value, missing};
+use lath_ec2_records::ids::{self, Ids as _};
+use lath_ec2_records::resources::SECURITY_GROUP_RULE;
+use lath_ec2_records::{Direction, RuleSource, SecurityGroup, SecurityGroupRule};
 
 pub(super) fn item(
     app: &Ec2,

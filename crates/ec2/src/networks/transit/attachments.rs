@@ -9,10 +9,10 @@ use serde::{Deserialize, Serialize};
 use super::association_state;
 use crate::Ec2;
 use crate::filter::{Field, Filter};
-use crate::records::TransitAttachment;
-use crate::resources::TRANSIT_ATTACHMENT;
 use crate::select::{Listed, Query, select_records};
 use crate::tags::{self, Tag};
+use lath_ec2_records::TransitAttachment;
+use lath_ec2_records::resources::TRANSIT_ATTACHMENT;
 
 operations! {
     for Ec2 as "ec2";

@@ -3,7 +3,7 @@
 use ipnet::IpNet;
 use lath_wire::ApiError;
 
-use crate::errors::{invalid_value, limit};
+use lath_ec2_records::errors::{invalid_value, limit};
 
 /// How many CIDR blocks a gateway may have.
 const MAX_CIDR_BLOCKS: usize = 5;

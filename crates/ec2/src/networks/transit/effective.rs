@@ -8,8 +8,8 @@ use lath_control::Cell;
 use lath_model::id::{PrefixListId, TransitGatewayAttachmentId};
 use lath_store::View;
 
-use crate::networks::prefix_lists;
-use crate::records::{StaticTarget, TableLink, TransitAttachment, TransitRouteTable, Vpc};
+use lath_ec2_records::prefix_lists;
+use lath_ec2_records::{StaticTarget, TableLink, TransitAttachment, TransitRouteTable, Vpc};
 
 /// All that a table's routes follow from.
 #[derive(Debug, Clone, Default)]

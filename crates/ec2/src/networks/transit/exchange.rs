@@ -10,7 +10,7 @@ use lath_wire::ApiError;
 
 use super::public_key;
 use crate::networks::vpc_endpoints;
-use crate::records::{
+use lath_ec2_records::{
     AttachmentState, PeerTransit, ToldPeering, ToldTransit, TransitAttachment, TransitGateway,
 };
 

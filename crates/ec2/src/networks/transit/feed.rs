@@ -9,7 +9,7 @@ use lath_model::id::{TransitGatewayAttachmentId, TransitGatewayRouteTableId};
 use lath_store::View;
 
 use super::effective::{EffectiveRoute, effective_routes, sources};
-use crate::records::{
+use lath_ec2_records::{
     PeerTransit, PeeringEnd, TransitAttachment, TransitGateway, TransitRouteTable,
 };
 

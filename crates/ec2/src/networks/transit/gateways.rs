@@ -11,14 +11,15 @@ use serde::{Deserialize, Serialize};
 use super::cidr_blocks::blocks;
 use super::{attachments_of, gateway, incorrect, switch, switched, table};
 use crate::Ec2;
-use crate::errors::{client, invalid_value, limit, over, unsupported};
 use crate::filter::{Field, Filter};
-use crate::records::{
-    Life, LifeState, TransitAttachment, TransitGateway, TransitOptions, TransitRouteTable,
-};
-use crate::resources::{Making as _, TRANSIT_GATEWAY, TRANSIT_ROUTE_TABLE};
+use crate::made::Making as _;
 use crate::select::{Listed, Query, select_records};
 use crate::tags::{self, Tag, TagSpecification};
+use lath_ec2_records::errors::{client, invalid_value, limit, over, unsupported};
+use lath_ec2_records::resources::{TRANSIT_GATEWAY, TRANSIT_ROUTE_TABLE};
+use lath_ec2_records::{
+    Life, LifeState, TransitAttachment, TransitGateway, TransitOptions, TransitRouteTable,
+};
 
 /// How many Transit Gateways a region may have.
 const MAX_GATEWAYS: Quota<&str> = Quota::new("Transit Gateways", "TransitGatewayLimitExceeded", 5);
@@ -380,7 +381,7 @@ fn default_of(
         };
     };
     if !enabled {
-        return Err(crate::errors::combination(
+        return Err(lath_ec2_records::errors::combination(
             "A default route table can be named only where it is enabled.",
         ));
     }

@@ -11,11 +11,11 @@ use lath_store::{Tx, View};
 
 use super::exchange::{has_gateway, requests};
 use super::{peering, vpc_attachments};
-use crate::records::{
+use crate::tags;
+use lath_ec2_records::{
     AttachmentState, LifeState, LinkState, PeerTransit, PeeringEnd, TransitAttachment,
     TransitGateway, TransitRouteTable,
 };
-use crate::tags;
 
 /// How long deleted gateways and tables stay visible.
 const GATEWAY_LINGERS: Duration = Duration::from_secs(3600);

@@ -9,13 +9,13 @@ use super::{
     association_state, available_table, incorrect, propagation_state, table, usable_attachment,
 };
 use crate::Ec2;
-use crate::errors::{client, invalid_value, missing};
 use crate::filter::{Field, Filter};
-use crate::records::{LinkState, TableLink, TransitAttachment};
 use crate::refusals::refused;
-use crate::resources::{TRANSIT_ATTACHMENT, TRANSIT_ROUTE_TABLE};
 use crate::select::{Listed, Query, select, select_records};
 use crate::tags::Tag;
+use lath_ec2_records::errors::{client, invalid_value, missing};
+use lath_ec2_records::resources::{TRANSIT_ATTACHMENT, TRANSIT_ROUTE_TABLE};
+use lath_ec2_records::{LinkState, TableLink, TransitAttachment};
 
 operations! {
     for Ec2 as "ec2";

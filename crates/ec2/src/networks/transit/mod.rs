@@ -31,12 +31,12 @@ pub(crate) use feed::contribute;
 pub(crate) use life::advance;
 
 use crate::Ec2;
-use crate::errors::{client, invalid_value};
-use crate::ids::{self, Ids as _};
-use crate::records::{
+use lath_ec2_records::errors::{client, invalid_value};
+use lath_ec2_records::ids::{self, Ids as _};
+use lath_ec2_records::resources::{TRANSIT_ATTACHMENT, TRANSIT_GATEWAY, TRANSIT_ROUTE_TABLE};
+use lath_ec2_records::{
     LifeState, LinkState, TableLink, TransitAttachment, TransitGateway, TransitRouteTable,
 };
-use crate::resources::{TRANSIT_ATTACHMENT, TRANSIT_GATEWAY, TRANSIT_ROUTE_TABLE};
 
 /// Registers the operations on Transit Gateways.
 pub(crate) fn register(service: Service, app: &Arc<Ec2>) -> Service {
@@ -193,12 +193,6 @@ fn public_key(private: &lath_feed::PrivateKey) -> [u8; 32] {
     PublicKey::from(&StaticSecret::from(private.0)).to_bytes()
 }
 
-/// Whether a VPC has an attachment to a gateway that packets may take.
-pub(crate) fn reaches(view: &View, vpc: &VpcId, gateway: &str) -> bool {
-    view.by::<TransitAttachment>("vpc", vpc.as_str())
-        .any(|it| it.gateway.as_str() == gateway && it.state.is_up())
-}
-
 /// By VPC, the gateways through which its public names resolve to private addresses elsewhere, and those of others in
 /// it: the gateway and the attachment support DNS, and the attachment works.
 pub(crate) fn name_sharing(view: &View) -> BTreeMap<VpcId, BTreeSet<TransitGatewayId>> {
@@ -216,21 +210,4 @@ pub(crate) fn name_sharing(view: &View) -> BTreeMap<VpcId, BTreeSet<TransitGatew
         }
     }
     sharing
-}
-
-/// Whether one gateway joins two VPCs and lets rules of each name groups of the other: it is enabled on the
-/// gateway and on both attachments, and both attachments work.
-pub(crate) fn joins(view: &View, one: &VpcId, other: &VpcId) -> bool {
-    let gateways = |vpc: &VpcId| {
-        view.by::<TransitAttachment>("vpc", vpc.as_str())
-            .filter(|it| it.state.is_up() && it.vpc().is_some_and(|end| end.group_references))
-            .map(|it| it.gateway.clone())
-            .collect::<BTreeSet<_>>()
-    };
-    let of_one = gateways(one);
-    let mut of_both = gateways(other).into_iter().filter(|id| of_one.contains(id));
-    of_both.any(|id| {
-        let gateway = view.get::<TransitGateway>(id.as_str());
-        gateway.is_some_and(|gateway| gateway.options.group_references)
-    })
 }

@@ -15,15 +15,16 @@ use serde::{Deserialize, Serialize};
 
 use super::{available_gateway, gateways, incorrect, join_defaults, switch, switched};
 use crate::Ec2;
-use crate::errors::{client, invalid_parameter, invalid_value, unsupported};
 use crate::filter::{Field, Filter};
-use crate::ids::Ids as _;
-use crate::records::{
-    AttachedTo, AttachmentState, PeeringEnd, TransitAttachment, TransitGateway, TunnelEnd,
-};
-use crate::resources::{Making as _, TRANSIT_ATTACHMENT, TRANSIT_GATEWAY};
+use crate::made::Making as _;
 use crate::select::{Listed, Query, select_records};
 use crate::tags::{self, Tag, TagSpecification};
+use lath_ec2_records::errors::{client, invalid_parameter, invalid_value, unsupported};
+use lath_ec2_records::ids::Ids as _;
+use lath_ec2_records::resources::{TRANSIT_ATTACHMENT, TRANSIT_GATEWAY};
+use lath_ec2_records::{
+    AttachedTo, AttachmentState, PeeringEnd, TransitAttachment, TransitGateway, TunnelEnd,
+};
 
 /// The first UDP port of tunnels; each tunnel of a region has its own.
 const FIRST_PORT: u16 = 52_000;
@@ -346,7 +347,7 @@ pub(super) fn tunnel_end(view: &View) -> Result<TunnelEnd, ApiError> {
         .collect();
     let port = (FIRST_PORT..=u16::MAX).find(|port| !taken.contains(port));
     let port = port.ok_or_else(|| {
-        crate::errors::limit(
+        lath_ec2_records::errors::limit(
             "TransitGatewayAttachmentLimitExceeded",
             "Transit Gateway peering attachments",
         )

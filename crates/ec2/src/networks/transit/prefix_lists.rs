@@ -9,16 +9,15 @@ use super::routes::{named_attachment, target};
 use super::search::no_reference;
 use super::{available_table, table};
 use crate::Ec2;
-use crate::errors::client;
 use crate::filter::{Field, Filter};
-use crate::ids::Ids as _;
-use crate::networks::prefix_lists;
-use crate::records::{StaticTarget, TransitAttachment, TransitRouteTable};
-use crate::resources::{
-    ATTRIBUTES, Facts, PREFIX_LIST, TRANSIT_ATTACHMENT, TRANSIT_ROUTE_TABLE, attributes,
-};
+use crate::made::{ATTRIBUTES, attributes};
 use crate::select::{Listed, Query, select};
 use crate::tags::Tag;
+use lath_ec2_records::errors::client;
+use lath_ec2_records::ids::Ids as _;
+use lath_ec2_records::prefix_lists;
+use lath_ec2_records::resources::{Facts, PREFIX_LIST, TRANSIT_ATTACHMENT, TRANSIT_ROUTE_TABLE};
+use lath_ec2_records::{StaticTarget, TransitAttachment, TransitRouteTable};
 
 operations! {
     for Ec2 as "ec2";

@@ -10,10 +10,10 @@ use serde::{Deserialize, Serialize};
 use super::effective::{EffectiveRoute, effective_routes, sources};
 use super::{available_table, table, usable_attachment};
 use crate::Ec2;
-use crate::errors::{client, combination, invalid_value, limit, missing};
 use crate::networks::vpcs;
-use crate::records::{StaticTarget, TransitAttachment, TransitRouteTable};
-use crate::resources::{TRANSIT_ATTACHMENT, TRANSIT_ROUTE_TABLE};
+use lath_ec2_records::errors::{client, combination, invalid_value, limit, missing};
+use lath_ec2_records::resources::{TRANSIT_ATTACHMENT, TRANSIT_ROUTE_TABLE};
+use lath_ec2_records::{StaticTarget, TransitAttachment, TransitRouteTable};
 
 /// How many static routes all tables of a gateway may have.
 const MAX_ROUTES: usize = 10_000;
@@ -154,7 +154,9 @@ pub(super) fn target(
 
 fn destination(text: &str) -> Result<Ipv4Net, ApiError> {
     if text.contains(':') {
-        return Err(crate::errors::unsupported("IPv6 routes are not supported."));
+        return Err(lath_ec2_records::errors::unsupported(
+            "IPv6 routes are not supported.",
+        ));
     }
     let cidr = vpcs::block("destinationCidrBlock", text)?;
     let link_local = Ipv4Net::new_assert([169, 254, 0, 0].into(), 16);

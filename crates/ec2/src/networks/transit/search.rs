@@ -10,11 +10,11 @@ use super::effective::{EffectiveRoute, effective_routes, sources};
 use super::routes::{RouteItem, item};
 use super::table;
 use crate::Ec2;
-use crate::errors::{client, invalid_value, missing, unsupported};
 use crate::filter::{Field, Filter, Filters};
 use crate::networks::vpcs;
-use crate::resources::TRANSIT_ROUTE_TABLE;
 use crate::select::{bad_token, page_size};
+use lath_ec2_records::errors::{client, invalid_value, missing, unsupported};
+use lath_ec2_records::resources::TRANSIT_ROUTE_TABLE;
 
 operations! {
     for Ec2 as "ec2";

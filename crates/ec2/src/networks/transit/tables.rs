@@ -10,14 +10,15 @@ use serde::{Deserialize, Serialize};
 
 use super::{attachments_of, available_gateway, incorrect, table};
 use crate::Ec2;
-use crate::errors::{client, limit};
 use crate::filter::{Field, Filter};
-use crate::records::{
-    Life, LifeState, TableLink, TransitAttachment, TransitGateway, TransitRouteTable,
-};
-use crate::resources::{Making as _, TRANSIT_GATEWAY, TRANSIT_ROUTE_TABLE};
+use crate::made::Making as _;
 use crate::select::{Listed, Query, select_records};
 use crate::tags::{self, Tag, TagSpecification};
+use lath_ec2_records::errors::{client, limit};
+use lath_ec2_records::resources::{TRANSIT_GATEWAY, TRANSIT_ROUTE_TABLE};
+use lath_ec2_records::{
+    Life, LifeState, TableLink, TransitAttachment, TransitGateway, TransitRouteTable,
+};
 
 /// How many tables a gateway may have.
 const MAX_TABLES: usize = 20;

@@ -13,16 +13,17 @@ use serde::{Deserialize, Serialize};
 
 use super::{available_gateway, gateways, incorrect, join_defaults, switch, switched};
 use crate::Ec2;
-use crate::errors::{client, invalid_value, limit, missing, unsupported};
 use crate::filter::{Field, Filter};
-use crate::ids::{self, Ids as _};
-use crate::networks::interfaces::{self, NewInterface};
-use crate::records::{
-    AttachedTo, AttachmentState, Manager, NetworkInterface, Subnet, TransitAttachment, Vpc, VpcEnd,
-};
-use crate::resources::{Making as _, SUBNET, TRANSIT_ATTACHMENT, TRANSIT_GATEWAY, VPC};
+use crate::made::Making as _;
 use crate::select::{Listed, Query, select_records};
 use crate::tags::{self, Tag, TagSpecification};
+use lath_ec2_records::errors::{client, invalid_value, limit, missing, unsupported};
+use lath_ec2_records::ids::{self, Ids as _};
+use lath_ec2_records::interfaces::{self, NewInterface};
+use lath_ec2_records::resources::{SUBNET, TRANSIT_ATTACHMENT, TRANSIT_GATEWAY, VPC};
+use lath_ec2_records::{
+    AttachedTo, AttachmentState, Manager, NetworkInterface, Subnet, TransitAttachment, Vpc, VpcEnd,
+};
 
 /// How many gateways a VPC may be attached to.
 const MAX_PER_VPC: usize = 5;

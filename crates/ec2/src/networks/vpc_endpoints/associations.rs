@@ -11,11 +11,11 @@ use super::find;
 use super::messages::*;
 use crate::Ec2;
 use crate::filter::Field;
-use crate::ids;
-use crate::records::{EndpointOf, VpcEndpoint};
-use crate::resources::VPC_ENDPOINT;
 use crate::select::{Listed, Query, select};
 use crate::tags::Tag;
+use lath_ec2_records::ids;
+use lath_ec2_records::resources::VPC_ENDPOINT;
+use lath_ec2_records::{EndpointOf, VpcEndpoint};
 
 impl Listed for AssociationItem {
     const ID: IdForm = VPC_ENDPOINT.id;

@@ -8,8 +8,8 @@ use lath_wire::ApiError;
 use super::messages::*;
 use super::services;
 use crate::Ec2;
-use crate::errors::{client, invalid_parameter, missing, unsupported};
-use crate::records::EndpointOf;
+use lath_ec2_records::EndpointOf;
+use lath_ec2_records::errors::{client, invalid_parameter, missing, unsupported};
 
 /// The kinds of what endpoints lead to, as VPC Lattice keeps it.
 const NETWORK: &str = "lattice.service-network";

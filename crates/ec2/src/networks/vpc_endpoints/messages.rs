@@ -5,8 +5,9 @@ use lath_service::Asks;
 use serde::{Deserialize, Serialize};
 
 use crate::filter::Filter;
-use crate::resources::{Facts, attributes, fact};
+use crate::made::attributes;
 use crate::tags::{Tag, TagSpecification};
+use lath_ec2_records::resources::{Facts, fact};
 
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "PascalCase")]

@@ -25,22 +25,21 @@ use self::associations::associations;
 use self::checks::{check_address_type, check_private_dns, check_type};
 use self::messages::*;
 use crate::Ec2;
-use crate::errors::{client, invalid_value, missing};
 use crate::filter::Field;
 use crate::idempotency;
-use crate::ids::{self, Ids as _};
+use crate::made::{ATTRIBUTES, Making as _};
 use crate::messages::Done;
-use crate::networks::interfaces::{self, NewInterface, checked_groups};
-use crate::records::{
+use crate::refusals::refused;
+use crate::select::{Listed, Query, select_records};
+use crate::tags::{self, Tag};
+use lath_ec2_records::errors::{client, invalid_value, missing};
+use lath_ec2_records::ids::{self, Ids as _};
+use lath_ec2_records::interfaces::{self, NewInterface, checked_groups};
+use lath_ec2_records::resources::{ROUTE_TABLE, SECURITY_GROUP, SUBNET, VPC, VPC_ENDPOINT};
+use lath_ec2_records::{
     EndpointDnsOptions, EndpointOf, Life, LifeState, Manager, NetworkInterface, SecurityGroup,
     Subnet, Vpc, VpcEndpoint,
 };
-use crate::refusals::refused;
-use crate::resources::{
-    ATTRIBUTES, Making as _, ROUTE_TABLE, SECURITY_GROUP, SUBNET, VPC, VPC_ENDPOINT,
-};
-use crate::select::{Listed, Query, select_records};
-use crate::tags::{self, Tag};
 
 /// How long a deleted endpoint stays visible.
 const LINGERS: Duration = Duration::from_secs(3600);

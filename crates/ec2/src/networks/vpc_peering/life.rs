@@ -8,8 +8,8 @@ use lath_model::id::VpcId;
 use lath_store::{Tx, View};
 
 use super::of_vpc;
-use crate::records::{PeeringState, VpcPeering};
 use crate::tags;
+use lath_ec2_records::{PeeringState, VpcPeering};
 
 /// How long one that was deleted or failed stays visible.
 const LINGERS: Duration = Duration::from_secs(2 * 3600);

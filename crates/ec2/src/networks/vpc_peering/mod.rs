@@ -18,15 +18,16 @@ use lath_wire::ApiError;
 
 use self::messages::*;
 use crate::Ec2;
-use crate::errors::{client, invalid_value, missing, over, unsupported};
 use crate::filter::Field;
-use crate::ids::{self, Ids as _};
+use crate::made::Making as _;
 use crate::messages::Done;
-use crate::records::{PeeringSide, PeeringState, Vpc, VpcPeering};
 use crate::refusals::refused;
-use crate::resources::{Making as _, VPC, VPC_PEERING, arn};
 use crate::select::{Listed, Query, select_records};
 use crate::tags::{self, Tag};
+use lath_ec2_records::errors::{client, invalid_value, missing, over, unsupported};
+use lath_ec2_records::ids::{self, Ids as _};
+use lath_ec2_records::resources::{VPC, VPC_PEERING, arn};
+use lath_ec2_records::{PeeringSide, PeeringState, Vpc, VpcPeering};
 
 pub(crate) use life::{advance, feed};
 

@@ -4,12 +4,13 @@ use lath_wire::ApiError;
 
 use super::messages::{DescribeVpcAttribute, DescribeVpcAttributeResult, ModifyVpcAttribute};
 use crate::Ec2;
-use crate::errors::{combination, invalid_parameter, missing};
-use crate::ids;
+use crate::made::attributes;
 use crate::messages::{BooleanInput, BooleanValue, Nothing};
-use crate::records::Vpc;
 use crate::refusals::refused;
-use crate::resources::{Facts, attributes};
+use lath_ec2_records::Vpc;
+use lath_ec2_records::errors::{combination, invalid_parameter, missing};
+use lath_ec2_records::ids;
+use lath_ec2_records::resources::Facts;
 
 pub(super) fn describe(
     _app: &Ec2,

@@ -11,10 +11,10 @@ use super::messages::{
     AssociateVpcCidrBlock, CidrAssociation, CidrState, DisassociateVpcCidrBlock, VpcCidrBlockResult,
 };
 use crate::Ec2;
-use crate::errors::{client, dependency, invalid_parameter};
-use crate::ids;
-use crate::records::{CidrBlock, Destination, RouteTable, Subnet, Vpc};
 use crate::refusals::refused;
+use lath_ec2_records::errors::{client, dependency, invalid_parameter};
+use lath_ec2_records::ids;
+use lath_ec2_records::{CidrBlock, Destination, RouteTable, Subnet, Vpc};
 
 /// How many blocks a VPC may have.
 const MAX_BLOCKS: usize = 5;

@@ -10,11 +10,12 @@ use lath_store::{Tx, View};
 use lath_wire::ApiError;
 
 use super::messages::*;
-use super::{MAX_VPCS, item, main_table, options_id};
+use super::{MAX_VPCS, item, main_table};
 use crate::Ec2;
-use crate::errors::{client, over};
 use crate::networks::{internet_gateways, security_groups, subnets};
-use crate::records::{CidrBlock, Destination, InternetGateway, NetworkAcl, Route, Target, Vpc};
+use lath_ec2_records::errors::{client, over};
+use lath_ec2_records::options_id;
+use lath_ec2_records::{CidrBlock, Destination, InternetGateway, NetworkAcl, Route, Target, Vpc};
 
 /// "A VPC with a size /16 IPv4 CIDR block (172.31.0.0/16)".
 const BLOCK: Ipv4Net = Ipv4Net::new_assert(std::net::Ipv4Addr::new(172, 31, 0, 0), 16);

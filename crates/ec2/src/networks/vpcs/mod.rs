@@ -17,23 +17,25 @@ use lath_wire::ApiError;
 
 use self::messages::*;
 use crate::Ec2;
-use crate::errors::{has_dependencies, invalid_parameter, over, unsupported};
 use crate::filter::Field;
-use crate::ids;
+use crate::made::{ATTRIBUTES, Making as _};
 use crate::messages::Nothing;
 use crate::networks::reconcile::vpc_available;
 use crate::networks::security_groups;
-use crate::records::{
+use crate::refusals::refused;
+use crate::select::{Listed, Query, select_records};
+use crate::tags::{self, Tag};
+use lath_ec2_records::errors::{has_dependencies, invalid_parameter, over, unsupported};
+use lath_ec2_records::ids;
+use lath_ec2_records::resources::{DHCP_OPTIONS, VPC};
+use lath_ec2_records::{
     CidrBlock, InternetGateway, NetworkAcl, NetworkInterface, RouteTable, SecurityGroup, Subnet,
     TableAssociation, Vpc, VpcPeering,
 };
-use crate::refusals::refused;
-use crate::resources::{ATTRIBUTES, DHCP_OPTIONS, Making as _, VPC};
-use crate::select::{Listed, Query, select_records};
-use crate::tags::{self, Tag};
 
 pub(crate) use cidrs::block;
-pub(crate) use dhcp::{DhcpOptions, feed as dhcp_options, options_id};
+pub(crate) use dhcp::feed as dhcp_options;
+use lath_ec2_records::options_id;
 
 /// How many VPCs a region may have.
 const MAX_VPCS: Quota<&str> = Quota::new("VPCs", "VpcLimitExceeded", 5);

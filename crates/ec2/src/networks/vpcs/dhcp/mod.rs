@@ -4,29 +4,26 @@
 
 mod values;
 
-use std::collections::BTreeMap;
-
 use lath_control::Cell;
 use lath_feed::NameServer;
 use lath_model::id::DhcpOptionsId;
-use lath_service::{IdForm, Quota, Resource};
-use lath_store::{Record, Tx, View};
+use lath_service::{IdForm, Quota};
+use lath_store::{Tx, View};
 use lath_wire::ApiError;
-use serde::{Deserialize, Serialize};
 
 use super::messages::{
     AssociateDhcpOptions, CreateDhcpOptions, CreateDhcpOptionsResult, DeleteDhcpOptions,
     DescribeDhcpOptions, DescribeDhcpOptionsResult, DhcpConfiguration, DhcpOptionsItem, DhcpValue,
 };
 use crate::Ec2;
-use crate::errors::{has_dependencies, over};
 use crate::filter::Field;
-use crate::ids::{self, Ids as _};
 use crate::messages::Nothing;
-use crate::records::Vpc;
-use crate::resources::DHCP_OPTIONS;
 use crate::select::{Listed, Query, select};
 use crate::tags::{self, Tag};
+use lath_ec2_records::errors::{has_dependencies, over};
+use lath_ec2_records::ids::{self, Ids as _};
+use lath_ec2_records::resources::DHCP_OPTIONS;
+use lath_ec2_records::{DhcpOptions, Vpc, options_id};
 
 /// How many sets of its own an account may have in a region. AWS documents no number.
 const MAX_OPTIONS: Quota<&str> = Quota::new("DHCP options", "DhcpOptionsLimitExceeded", 100);
@@ -36,33 +33,6 @@ const NONE: &str = "default";
 const AMAZON: &str = "AmazonProvidedDNS";
 const DOMAIN: &str = "domain-name";
 const SERVERS: &str = "domain-name-servers";
-
-/// A set of DHCP options that the account made.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct DhcpOptions {
-    id: DhcpOptionsId,
-    /// The account.
-    owner: String,
-    /// The values of each option, by its name.
-    values: BTreeMap<String, Vec<String>>,
-}
-
-impl Record for DhcpOptions {
-    const KIND: &'static str = "ec2.dhcp-options";
-    fn id(&self) -> String {
-        self.id.to_string()
-    }
-}
-
-impl Resource for DhcpOptions {
-    const RESOURCE: lath_service::Kind = DHCP_OPTIONS;
-}
-
-/// The id of the region's options: the same for ever in a region of an account.
-pub(crate) fn options_id(cell: &Cell) -> DhcpOptionsId {
-    let name = format!("dhcp-options/{}/{}", cell.account, cell.region);
-    ids::fixed("dopt", &name)
-}
 
 /// The region's options.
 fn of_region(cell: &Cell) -> DhcpOptions {

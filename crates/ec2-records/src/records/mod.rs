@@ -2,6 +2,8 @@
 //! alike for every kind of resource.
 
 mod address;
+mod cidr_reservation;
+mod dhcp_options;
 mod image;
 mod instance;
 mod interface;
@@ -22,10 +24,15 @@ mod vpc_endpoint;
 mod vpc_peering;
 
 pub use address::{Address, AddressAssociation};
+pub use cidr_reservation::{
+    ReservationType, ReservedAddresses, SubnetCidrReservation, SubnetCidrReservationId,
+    reserved_addresses,
+};
+pub use dhcp_options::{DhcpOptions, options_id};
 pub use image::DirectoryImage;
 pub use instance::{
-    Instance, InstanceOptions, InstanceState, MetadataOptions, PrivateDnsNames, ShutdownBehavior,
-    Volume,
+    Instance, InstanceOptions, InstanceState, MetadataOptions, PrivateDnsNames, ROOT_DEVICE,
+    ShutdownBehavior, Volume,
 };
 pub use interface::{Attachment, Manager, NetworkInterface, PrivateAddress, PublicAddress};
 pub use internet_gateway::InternetGateway;
@@ -49,19 +56,3 @@ pub use vpc_endpoint::{
     VpcEndpoint,
 };
 pub use vpc_peering::{PeeringSide, PeeringState, VpcPeering};
-
-use lath_store::Kinds;
-
-use crate::launch_templates::LaunchTemplateVersion;
-use crate::resources;
-
-/// Every kind of record: those of resources, and those that no caller names by an id.
-pub(crate) fn kinds(kinds: Kinds) -> Kinds {
-    let of_resources = resources::kinds().fold(kinds, |kinds, kind| (kind.records)(kinds));
-    of_resources
-        .with::<ResourceTags>()
-        .with::<PeerTransit>()
-        .with::<DirectoryImage>()
-        .with::<ProfileAssociation>()
-        .with::<LaunchTemplateVersion>()
-}

@@ -3,10 +3,10 @@
 use lath_service::{Kind, Resource};
 
 use super::{ids, own_id, resource_type};
-use crate::records::{TransitAttachment, TransitGateway, TransitRouteTable};
+use crate::{TransitAttachment, TransitGateway, TransitRouteTable};
 
 /// A Transit Gateway.
-pub(crate) const TRANSIT_GATEWAY: Kind = Kind::of::<TransitGateway>(
+pub const TRANSIT_GATEWAY: Kind = Kind::of::<TransitGateway>(
     ids(
         "tgw",
         "InvalidTransitGatewayID.Malformed",
@@ -19,7 +19,7 @@ pub(crate) const TRANSIT_GATEWAY: Kind = Kind::of::<TransitGateway>(
 );
 
 /// What joins a Transit Gateway to a VPC or to another gateway.
-pub(crate) const TRANSIT_ATTACHMENT: Kind = Kind::of::<TransitAttachment>(
+pub const TRANSIT_ATTACHMENT: Kind = Kind::of::<TransitAttachment>(
     ids(
         "tgw-attach",
         "InvalidTransitGatewayAttachmentID.Malformed",
@@ -34,7 +34,7 @@ pub(crate) const TRANSIT_ATTACHMENT: Kind = Kind::of::<TransitAttachment>(
 );
 
 /// A route table of a Transit Gateway.
-pub(crate) const TRANSIT_ROUTE_TABLE: Kind = Kind::of::<TransitRouteTable>(
+pub const TRANSIT_ROUTE_TABLE: Kind = Kind::of::<TransitRouteTable>(
     ids(
         "tgw-rtb",
         "InvalidRouteTableId.Malformed",

@@ -1,8 +1,9 @@
 use lath_feed::TemporaryKeys;
 use lath_model::Timestamp;
 use lath_model::id::InstanceId;
-use lath_store::Record;
+use lath_store::{Record, View};
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
 /// That an instance has an instance profile. An instance has at most one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,5 +50,12 @@ impl Record for ProfileAssociation {
 
     fn keys(&self) -> Vec<(&'static str, String)> {
         vec![("instance", self.instance.to_string())]
+    }
+}
+
+impl ProfileAssociation {
+    /// The association of an instance.
+    pub fn of_instance(view: &View, instance: &super::Instance) -> Option<Arc<Self>> {
+        view.by::<Self>("instance", instance.id.as_str()).next()
     }
 }

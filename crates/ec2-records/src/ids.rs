@@ -11,25 +11,29 @@ use lath_wire::ApiError;
 use crate::errors::client;
 use crate::resources::ids;
 
-pub(crate) const ROUTE_TABLE_ASSOCIATION: IdForm = ids(
+/// The association of a route table with a subnet.
+pub const ROUTE_TABLE_ASSOCIATION: IdForm = ids(
     "rtbassoc",
     "InvalidRouteTableAssociationID.Malformed",
     "InvalidAssociationID.NotFound",
     "The association ID '{}' does not exist",
 );
-pub(crate) const ACL_ASSOCIATION: IdForm = ids(
+/// The association of a network ACL with a subnet.
+pub const ACL_ASSOCIATION: IdForm = ids(
     "aclassoc",
     "InvalidNetworkAclAssociationID.Malformed",
     "InvalidAssociationID.NotFound",
     "The association ID '{}' does not exist",
 );
-pub(crate) const ATTACHMENT: IdForm = ids(
+/// The attachment of a network interface.
+pub const ATTACHMENT: IdForm = ids(
     "eni-attach",
     "InvalidNetworkInterfaceAttachmentId.Malformed",
     "InvalidAttachmentID.NotFound",
     "The attachment ID '{}' does not exist",
 );
-pub(crate) const ASSOCIATION: IdForm = ids(
+/// The association of an elastic address.
+pub const ASSOCIATION: IdForm = ids(
     "eipassoc",
     "InvalidAssociationID.Malformed",
     "InvalidAssociationID.NotFound",
@@ -37,7 +41,7 @@ pub(crate) const ASSOCIATION: IdForm = ids(
 );
 
 /// What EC2 says of ids.
-pub(crate) trait Ids {
+pub trait Ids {
     /// Reads an id.
     ///
     /// # Errors
@@ -91,16 +95,12 @@ impl Ids for IdForm {
 ///
 /// # Errors
 /// The kind's `malformed` or `not_found`.
-pub(crate) fn find<R: Resource>(view: &View, text: &str) -> Result<Arc<R>, ApiError> {
+pub fn find<R: Resource>(view: &View, text: &str) -> Result<Arc<R>, ApiError> {
     find_as(&R::RESOURCE.id, view, text)
 }
 
 /// As [`find`], of a record that is no resource: an association, such as that of an instance profile.
-pub(crate) fn find_as<R: Record>(
-    form: &IdForm,
-    view: &View,
-    text: &str,
-) -> Result<Arc<R>, ApiError> {
+pub fn find_as<R: Record>(form: &IdForm, view: &View, text: &str) -> Result<Arc<R>, ApiError> {
     let found = view.get::<R>(text);
     found.ok_or_else(|| match form.check(text) {
         Ok(()) => form.not_found(text),
@@ -109,7 +109,7 @@ pub(crate) fn find_as<R: Record>(
 }
 
 /// Whether the text has the form of an id: a prefix, a hyphen, 8 or 17 lower-case letters and digits.
-pub(crate) fn is_id(prefix: &str, text: &str) -> bool {
+pub fn is_id(prefix: &str, text: &str) -> bool {
     text.strip_prefix(prefix)
         .and_then(|rest| rest.strip_prefix('-'))
         .is_some_and(|tail| {
@@ -121,7 +121,7 @@ pub(crate) fn is_id(prefix: &str, text: &str) -> bool {
 }
 
 /// The id of something that exists without having been created: it follows from a name (FNV-1a).
-pub(crate) fn fixed<T: FromStr<Err = InvalidId>>(prefix: &str, name: &str) -> T {
+pub fn fixed<T: FromStr<Err = InvalidId>>(prefix: &str, name: &str) -> T {
     let hash = name.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
     });
@@ -133,7 +133,7 @@ pub(crate) fn fixed<T: FromStr<Err = InvalidId>>(prefix: &str, name: &str) -> T 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::records::Vpc;
+    use crate::Vpc;
 
     #[test]
     fn bad_ids_say_what_is_wrong() {

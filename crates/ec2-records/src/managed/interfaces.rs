@@ -7,9 +7,9 @@ use lath_model::id::{NetworkInterfaceId, SecurityGroupId, SubnetId};
 use lath_store::{Tx, View};
 use lath_wire::ApiError;
 
-use crate::networks::interfaces::{self, NewInterface};
-use crate::records::{Manager, NetworkInterface};
+use crate::interfaces::{self, NewInterface};
 use crate::tags;
+use crate::{Manager, NetworkInterface};
 
 /// An interface that a service's workload should have. The user sees it as requester-managed and cannot change it.
 #[derive(Debug, Clone)]

@@ -9,9 +9,9 @@ use lath_wire::ApiError;
 
 use super::primary_interface;
 use crate::errors::client;
-use crate::networks::interfaces::{self, NewInterface};
-use crate::records::{Manager, NetworkInterface};
+use crate::interfaces::{self, NewInterface};
 use crate::tags;
+use crate::{Manager, NetworkInterface};
 
 /// The most groups of one interface (<https://docs.aws.amazon.com/vpc/latest/userguide/amazon-vpc-limits.html>).
 pub const MOST_GROUPS: usize = 5;

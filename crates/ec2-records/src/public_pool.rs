@@ -1,14 +1,16 @@
+//! The public addresses of a region.
+
 use std::net::Ipv4Addr;
 
 use lath_control::Cell;
 use lath_store::View;
 
-use crate::records::{Address, NetworkInterface};
+use crate::{Address, NetworkInterface};
 
 /// A free address of the region's public pool, any of them; `None` when all are taken. Regions share 198.18.0.0/15,
 /// which RFC 2544 keeps for test networks: no host of the internet has one, and hardly any network uses
 /// them. The first and the last /24 are left out.
-pub(crate) fn take(cell: &Cell, view: &View) -> Option<Ipv4Addr> {
+pub fn take(cell: &Cell, view: &View) -> Option<Ipv4Addr> {
     let pool = cell.topology.here()?.public_pool;
     let first = u32::from(pool.network()).saturating_add(256);
     let end = u32::from(pool.broadcast()).saturating_sub(255);

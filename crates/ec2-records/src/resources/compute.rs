@@ -7,15 +7,12 @@ use lath_service::{Kind, Resource};
 use lath_store::View;
 
 use super::{Facts, fact, ids, of_tags, own_id, resource_type};
-use crate::images::{self, Image};
-use crate::instances::{self, MetadataOptionsItem};
-use crate::key_pairs;
-use crate::records::{Instance, KeyPair, MetadataOptions, Volume};
-use crate::zones::zone_id;
+use crate::zone_id;
+use crate::{Instance, KeyPair, MetadataOptions, ProfileAssociation, Volume};
 
 /// An instance. None is of a marketplace product, in a placement group or managed by an AWS service, and no type
 /// has AMD's SEV-SNP switched on.
-pub(crate) const INSTANCE: Kind = Kind::of::<Instance>(
+pub const INSTANCE: Kind = Kind::of::<Instance>(
     ids(
         "i",
         "InvalidInstanceID.Malformed",
@@ -50,7 +47,7 @@ pub(crate) const INSTANCE: Kind = Kind::of::<Instance>(
 );
 
 /// A volume of an instance. None is managed by an AWS service or filled at a rate that was asked for.
-pub(crate) const VOLUME: Kind = Kind::within(
+pub const VOLUME: Kind = Kind::within(
     ids(
         "vol",
         "InvalidParameterValue",
@@ -75,7 +72,7 @@ pub(crate) const VOLUME: Kind = Kind::within(
         ],
         |at, id| {
             let mut facts = own_id("ec2:VolumeID", id);
-            if let Some(instance) = instances::owner(at.view, id) {
+            if let Some(instance) = Instance::of_volume(at.view, id) {
                 let mut volumes = instance.all_volumes();
                 let volume = volumes.find(|it| it.id.as_str() == id);
                 facts.extend(
@@ -90,57 +87,8 @@ pub(crate) const VOLUME: Kind = Kind::within(
     has_volume,
 );
 
-/// A machine image: in the ARNs of images is no account.
-pub(crate) const IMAGE: Kind = Kind::within(
-    ids(
-        "ami",
-        "InvalidAMIID.Malformed",
-        "InvalidAMIID.NotFound",
-        "The image ID '{}' does not exist",
-    ),
-    ResourceType {
-        name: "image",
-        arn: |at, id| of_region(at, "image", id),
-        keys: &[
-            RESOURCE_TAG,
-            "ec2:ResourceTag/${TagKey}",
-            "ec2:ImageID",
-            "ec2:ImageType",
-            "ec2:Owner",
-            "ec2:Public",
-            "ec2:RootDeviceType",
-        ],
-        facts: of_image,
-    },
-    images::exists,
-);
-
-/// The snapshot that an image is said to be made of. The volume that it was taken of is not there.
-pub(crate) const SNAPSHOT: ResourceType = ResourceType {
-    name: "snapshot",
-    arn: |at, id| of_region(at, "snapshot", id),
-    keys: &[
-        RESOURCE_TAG,
-        "ec2:ResourceTag/${TagKey}",
-        "ec2:SnapshotID",
-        "ec2:Owner",
-        "ec2:SnapshotTime",
-        "ec2:VolumeSize",
-        "ec2:ParentVolume",
-    ],
-    facts: |at, id| {
-        let mut facts = own_id("ec2:SnapshotID", id);
-        if let Some(image) = image(at, |image| image.snapshot == id) {
-            facts.push(fact("ec2:Owner", owner(&image)));
-            facts.push(fact("ec2:SnapshotTime", image.created_at.iso8601_seconds()));
-            facts.push(fact("ec2:VolumeSize", images::ROOT_SIZE.to_string()));
-        }
-        facts
-    },
-};
-
-/// A key pair, by its name. Requests that name its id are turned into its name by [`crate::key_pairs::name_of`].
-pub(crate) const KEY_PAIR: Kind = Kind::of::<KeyPair>(
+/// A key pair, by its name. Requests that name its id are turned into its name by [`KeyPair::name_of`].
+pub const KEY_PAIR: Kind = Kind::of::<KeyPair>(
     ids(
         "key",
         "InvalidKeyPairID.Malformed",
@@ -158,7 +106,7 @@ pub(crate) const KEY_PAIR: Kind = Kind::of::<KeyPair>(
         ],
         facts: |at, name| {
             let mut facts = own_id("ec2:KeyPairName", name);
-            if let Some(pair) = key_pairs::by_name(at.view, name) {
+            if let Some(pair) = KeyPair::named(at.view, name) {
                 facts.push(fact("ec2:KeyPairType", pair.kind.name()));
                 facts.extend(of_tags(at, pair.id.as_str()));
             }
@@ -168,28 +116,33 @@ pub(crate) const KEY_PAIR: Kind = Kind::of::<KeyPair>(
 );
 
 /// The ARN of what belongs to a region and to no account.
-pub(crate) fn of_region(at: &Scope<'_>, kind: &str, id: &str) -> String {
+pub fn of_region(at: &Scope<'_>, kind: &str, id: &str) -> String {
     let resource = format!("{kind}/{id}");
     Arn::new(at.partition(), "ec2", at.region(), "", resource).to_string()
 }
 
 /// What an instance has, whether it is there or to be made.
 #[derive(Debug)]
-pub(crate) struct InstanceFacts<'a> {
-    pub(crate) instance_type: &'a str,
-    pub(crate) zone: Option<&'a str>,
-    pub(crate) ebs_optimized: bool,
+pub struct InstanceFacts<'a> {
+    /// Such as `t3.medium`.
+    pub instance_type: &'a str,
+    /// Where it is, if that is known.
+    pub zone: Option<&'a str>,
+    /// Whether it asked for a connection to volumes of its own.
+    pub ebs_optimized: bool,
     /// Whether automatic recovery is switched off.
-    pub(crate) no_recovery: bool,
-    pub(crate) tenancy: &'a str,
-    pub(crate) metadata: Option<&'a MetadataOptions>,
+    pub no_recovery: bool,
+    /// Such as `default`.
+    pub tenancy: &'a str,
+    /// How the metadata service answers it.
+    pub metadata: Option<&'a MetadataOptions>,
     /// The ARN of its profile.
-    pub(crate) profile: Option<&'a str>,
+    pub profile: Option<&'a str>,
 }
 
 impl InstanceFacts<'_> {
     /// The keys that say it.
-    pub(crate) fn facts(&self) -> Facts {
+    pub fn facts(&self) -> Facts {
         let recovery = if self.no_recovery {
             "disabled"
         } else {
@@ -212,7 +165,7 @@ impl InstanceFacts<'_> {
 }
 
 /// A zone's name and id.
-pub(crate) fn facts_of_zone(zone: &str) -> Facts {
+pub fn facts_of_zone(zone: &str) -> Facts {
     vec![
         fact("ec2:AvailabilityZone", zone),
         fact("ec2:AvailabilityZoneId", zone_id(zone)),
@@ -220,18 +173,17 @@ pub(crate) fn facts_of_zone(zone: &str) -> Facts {
 }
 
 fn facts_of_metadata(options: &MetadataOptions) -> Facts {
-    let shown = MetadataOptionsItem::from(options);
-    let hops = shown.http_put_response_hop_limit.to_string();
+    let hops = options.hop_limit.to_string();
     vec![
-        fact("ec2:MetadataHttpEndpoint", shown.http_endpoint),
-        fact("ec2:MetadataHttpTokens", shown.http_tokens),
+        fact("ec2:MetadataHttpEndpoint", options.endpoint_word()),
+        fact("ec2:MetadataHttpTokens", options.tokens_word()),
         fact("ec2:MetadataHttpPutResponseHopLimit", hops),
-        fact("ec2:InstanceMetadataTags", shown.instance_metadata_tags),
+        fact("ec2:InstanceMetadataTags", options.tags_word()),
     ]
 }
 
 /// What a volume has, whether it is there or to be made.
-pub(crate) fn facts_of_volume(at: &Scope<'_>, zone: &str, volume: &Volume) -> Facts {
+pub fn facts_of_volume(at: &Scope<'_>, zone: &str, volume: &Volume) -> Facts {
     let snapshot = volume.snapshot.as_deref();
     let numbers = [
         ("ec2:VolumeIops", volume.iops),
@@ -249,7 +201,7 @@ pub(crate) fn facts_of_volume(at: &Scope<'_>, zone: &str, volume: &Volume) -> Fa
 }
 
 fn has_volume(_: &Cell, view: &View, id: &str) -> bool {
-    instances::owner(view, id).is_some()
+    Instance::of_volume(view, id).is_some()
 }
 
 fn of_instance(at: &Scope<'_>, id: &str) -> Facts {
@@ -257,7 +209,7 @@ fn of_instance(at: &Scope<'_>, id: &str) -> Facts {
     let Some(instance) = at.view.get::<Instance>(id) else {
         return facts;
     };
-    let profile = instances::profile_of(at.view, &instance);
+    let profile = ProfileAssociation::of_instance(at.view, &instance);
     let of_record = InstanceFacts {
         instance_type: &instance.instance_type,
         zone: Some(&instance.availability_zone),
@@ -269,28 +221,6 @@ fn of_instance(at: &Scope<'_>, id: &str) -> Facts {
     };
     facts.extend(of_record.facts());
     facts
-}
-
-fn of_image(at: &Scope<'_>, id: &str) -> Facts {
-    let mut facts = own_id("ec2:ImageID", id);
-    facts.extend(of_tags(at, id));
-    if let Some(image) = image(at, |image| image.id.as_str() == id) {
-        facts.push(fact("ec2:ImageType", "machine"));
-        facts.push(fact("ec2:Owner", owner(&image)));
-        facts.push(fact("ec2:Public", image.owner_alias.is_some().to_string()));
-        facts.push(fact("ec2:RootDeviceType", "ebs"));
-    }
-    facts
-}
-
-fn image(at: &Scope<'_>, is_it: impl Fn(&Image) -> bool) -> Option<Image> {
-    let all = images::of_region(at.account(), at.region(), at.view);
-    all.into_iter().find(is_it)
-}
-
-/// `amazon`, or an account.
-fn owner(image: &Image) -> &str {
-    image.owner_alias.unwrap_or(&image.owner)
 }
 
 impl Resource for Instance {

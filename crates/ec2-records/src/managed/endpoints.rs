@@ -5,8 +5,8 @@ use lath_control::Claim;
 use lath_model::id::{NetworkInterfaceId, ResourceConfigurationId, SubnetId};
 use lath_store::{Record as _, Tx};
 
-use crate::networks::interfaces::private_address;
-use crate::records::{
+use crate::interfaces::private_address;
+use crate::{
     EndpointFailure, EndpointResource, LifeState, NetworkInterface, PrivateAddress,
     ResourceAtEndpoint, Subnet, VpcEndpoint,
 };

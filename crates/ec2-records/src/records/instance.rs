@@ -1,11 +1,12 @@
 use std::net::Ipv4Addr;
+use std::sync::Arc;
 
 use lath_feed::{ClusterNode, RootSource};
 use lath_model::Timestamp;
 use lath_model::id::{
     ImageId, InstanceId, NetworkInterfaceId, ReservationId, SubnetId, VolumeId, VpcId,
 };
-use lath_store::Record;
+use lath_store::{Record, View};
 use serde::{Deserialize, Serialize};
 
 /// An instance. Its addresses and groups are those of its interfaces.
@@ -190,9 +191,12 @@ pub struct Volume {
     pub created_at: Timestamp,
 }
 
+/// The device that every root disk is.
+pub const ROOT_DEVICE: &str = "/dev/xvda";
+
 /// The device of a root volume in records that do not say it.
 fn root_device() -> String {
-    crate::instances::ROOT_DEVICE.into()
+    ROOT_DEVICE.into()
 }
 
 /// What a shutdown from within does.
@@ -227,7 +231,37 @@ pub struct MetadataOptions {
     pub tags: bool,
 }
 
+impl MetadataOptions {
+    /// `enabled` or `disabled`.
+    pub fn endpoint_word(&self) -> &'static str {
+        on_off(self.enabled)
+    }
+
+    /// `optional` or `required`.
+    pub fn tokens_word(&self) -> &'static str {
+        if self.tokens_required {
+            "required"
+        } else {
+            "optional"
+        }
+    }
+
+    /// Of the instance's tags: `enabled` or `disabled`.
+    pub fn tags_word(&self) -> &'static str {
+        on_off(self.tags)
+    }
+}
+
+fn on_off(on: bool) -> &'static str {
+    if on { "enabled" } else { "disabled" }
+}
+
 impl Instance {
+    /// The instance that a volume belongs to.
+    pub fn of_volume(view: &View, volume: &str) -> Option<Arc<Self>> {
+        view.by::<Self>("volume", volume).next()
+    }
+
     /// Its volumes, the root volume first; none once it is terminated.
     pub fn all_volumes(&self) -> impl Iterator<Item = &Volume> {
         let lives = self.state != InstanceState::Terminated;

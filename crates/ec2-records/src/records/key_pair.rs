@@ -1,7 +1,8 @@
 use lath_model::Timestamp;
 use lath_model::id::KeyPairId;
-use lath_store::Record;
+use lath_store::{Record, View};
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
 /// A key pair: its public half. The private one is given out once and not kept.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,5 +48,18 @@ impl Record for KeyPair {
 
     fn keys(&self) -> Vec<(&'static str, String)> {
         vec![("name", self.name.clone())]
+    }
+}
+
+impl KeyPair {
+    /// The name of the key pair of this id, which is what policies know it by; the id where there is none.
+    pub fn name_of(view: &View, id: &str) -> String {
+        let pair = view.get::<KeyPair>(id);
+        pair.map_or_else(|| id.to_owned(), |pair| pair.name.clone())
+    }
+
+    /// The key pair of this name.
+    pub fn named(view: &View, name: &str) -> Option<Arc<KeyPair>> {
+        view.by::<KeyPair>("name", name).next()
     }
 }

@@ -3,8 +3,8 @@
 use lath_authz::{Access, ResourceType, Scope};
 use lath_wire::Operation;
 
-use super::{Facts, fact};
 use crate::tags::{self, TagSpecification};
+use lath_ec2_records::resources::{Facts, fact};
 
 /// Statements about what operations make.
 pub(crate) trait Making<Op>: Sized {

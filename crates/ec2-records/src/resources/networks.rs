@@ -6,16 +6,16 @@ use lath_service::{Kind, Resource};
 use lath_store::View;
 
 use super::{Facts, arn, fact, ids, own_id, resource_type};
-use crate::networks::prefix_lists;
-use crate::networks::vpcs::{self, DhcpOptions};
-use crate::records::{
-    Address, InternetGateway, ManagedPrefixList, NatGateway, NetworkAcl, NetworkInterface,
-    RouteTable, SecurityGroup, Subnet, Vpc, VpcEndpoint, VpcPeering,
+use crate::prefix_lists;
+use crate::zone_id;
+use crate::{
+    Address, DhcpOptions, InternetGateway, ManagedPrefixList, NatGateway, NetworkAcl,
+    NetworkInterface, RouteTable, SecurityGroup, Subnet, SubnetCidrReservation, Vpc, VpcEndpoint,
+    VpcPeering, options_id,
 };
-use crate::zones::zone_id;
 
 /// A virtual private cloud. No block comes from an IP address manager.
-pub(crate) const VPC: Kind = Kind::of::<Vpc>(
+pub const VPC: Kind = Kind::of::<Vpc>(
     ids(
         "vpc",
         "InvalidVpcID.Malformed",
@@ -41,7 +41,7 @@ pub(crate) const VPC: Kind = Kind::of::<Vpc>(
 );
 
 /// A subnet. No block comes from an IP address manager.
-pub(crate) const SUBNET: Kind = Kind::of::<Subnet>(
+pub const SUBNET: Kind = Kind::of::<Subnet>(
     ids(
         "subnet",
         "InvalidSubnetID.Malformed",
@@ -63,7 +63,7 @@ pub(crate) const SUBNET: Kind = Kind::of::<Subnet>(
 );
 
 /// A route table of a VPC.
-pub(crate) const ROUTE_TABLE: Kind = Kind::of::<RouteTable>(
+pub const ROUTE_TABLE: Kind = Kind::of::<RouteTable>(
     ids(
         "rtb",
         "InvalidRouteTableId.Malformed",
@@ -81,7 +81,7 @@ pub(crate) const ROUTE_TABLE: Kind = Kind::of::<RouteTable>(
 );
 
 /// An internet gateway.
-pub(crate) const INTERNET_GATEWAY: Kind = Kind::of::<InternetGateway>(
+pub const INTERNET_GATEWAY: Kind = Kind::of::<InternetGateway>(
     ids(
         "igw",
         "InvalidInternetGatewayId.Malformed",
@@ -94,7 +94,7 @@ pub(crate) const INTERNET_GATEWAY: Kind = Kind::of::<InternetGateway>(
 );
 
 /// A NAT gateway.
-pub(crate) const NAT_GATEWAY: Kind = Kind::of::<NatGateway>(
+pub const NAT_GATEWAY: Kind = Kind::of::<NatGateway>(
     ids(
         "nat",
         "NatGatewayMalformed",
@@ -105,7 +105,7 @@ pub(crate) const NAT_GATEWAY: Kind = Kind::of::<NatGateway>(
 );
 
 /// A security group.
-pub(crate) const SECURITY_GROUP: Kind = Kind::of::<SecurityGroup>(
+pub const SECURITY_GROUP: Kind = Kind::of::<SecurityGroup>(
     ids(
         "sg",
         "InvalidGroupId.Malformed",
@@ -127,7 +127,7 @@ pub(crate) const SECURITY_GROUP: Kind = Kind::of::<SecurityGroup>(
 );
 
 /// A rule of a security group.
-pub(crate) const SECURITY_GROUP_RULE: Kind = Kind::within(
+pub const SECURITY_GROUP_RULE: Kind = Kind::within(
     ids(
         "sgr",
         "InvalidSecurityGroupRuleId.Malformed",
@@ -139,7 +139,7 @@ pub(crate) const SECURITY_GROUP_RULE: Kind = Kind::within(
 );
 
 /// A network ACL.
-pub(crate) const NETWORK_ACL: Kind = Kind::of::<NetworkAcl>(
+pub const NETWORK_ACL: Kind = Kind::of::<NetworkAcl>(
     ids(
         "acl",
         "InvalidNetworkAclId.Malformed",
@@ -157,7 +157,7 @@ pub(crate) const NETWORK_ACL: Kind = Kind::of::<NetworkAcl>(
 );
 
 /// A set of DHCP options.
-pub(crate) const DHCP_OPTIONS: Kind = Kind {
+pub const DHCP_OPTIONS: Kind = Kind {
     exists: are_options,
     ..Kind::of::<DhcpOptions>(
         ids(
@@ -174,7 +174,7 @@ pub(crate) const DHCP_OPTIONS: Kind = Kind {
 };
 
 /// A network interface. None is managed by an AWS service or lent to another account.
-pub(crate) const NETWORK_INTERFACE: Kind = Kind::of::<NetworkInterface>(
+pub const NETWORK_INTERFACE: Kind = Kind::of::<NetworkInterface>(
     ids(
         "eni",
         "InvalidNetworkInterfaceId.Malformed",
@@ -198,7 +198,7 @@ pub(crate) const NETWORK_INTERFACE: Kind = Kind::of::<NetworkInterface>(
 );
 
 /// An elastic address.
-pub(crate) const ELASTIC_IP: Kind = Kind::of::<Address>(
+pub const ELASTIC_IP: Kind = Kind::of::<Address>(
     ids(
         "eipalloc",
         "InvalidElasticIpID.Malformed",
@@ -213,7 +213,7 @@ pub(crate) const ELASTIC_IP: Kind = Kind::of::<Address>(
 );
 
 /// A VPC endpoint. Each is for a service network or a resource of its own region, and no AWS service owns one.
-pub(crate) const VPC_ENDPOINT: Kind = Kind::of::<VpcEndpoint>(
+pub const VPC_ENDPOINT: Kind = Kind::of::<VpcEndpoint>(
     ids(
         "vpce",
         "InvalidVpcEndpointId.Malformed",
@@ -238,7 +238,7 @@ pub(crate) const VPC_ENDPOINT: Kind = Kind::of::<VpcEndpoint>(
 );
 
 /// A VPC peering connection.
-pub(crate) const VPC_PEERING: Kind = Kind::of::<VpcPeering>(
+pub const VPC_PEERING: Kind = Kind::of::<VpcPeering>(
     ids(
         "pcx",
         "InvalidVpcPeeringConnectionId.Malformed",
@@ -265,7 +265,7 @@ pub(crate) const VPC_PEERING: Kind = Kind::of::<VpcPeering>(
 );
 
 /// A managed prefix list: of the account, or one of AWS's.
-pub(crate) const PREFIX_LIST: Kind = Kind::of::<ManagedPrefixList>(
+pub const PREFIX_LIST: Kind = Kind::of::<ManagedPrefixList>(
     ids(
         "pl",
         "InvalidPrefixListId.Malformed",
@@ -284,13 +284,24 @@ pub(crate) const PREFIX_LIST: Kind = Kind::of::<ManagedPrefixList>(
     },
 );
 
+/// A CIDR reservation of a subnet.
+pub const SUBNET_CIDR_RESERVATION: Kind = Kind::of::<SubnetCidrReservation>(
+    ids(
+        "scr",
+        "InvalidSubnetCidrReservationID.Malformed",
+        "InvalidSubnetCidrReservationID.NotFound",
+        "The subnet CIDR reservation ID '{}' does not exist",
+    ),
+    resource_type!("subnet-cidr-reservation", [], |_, _| Vec::new()),
+);
+
 fn has_rule(_: &Cell, view: &View, id: &str) -> bool {
     view.has::<SecurityGroup>("rule", id)
 }
 
 /// The region's have no record.
 fn are_options(cell: &Cell, view: &View, id: &str) -> bool {
-    vpcs::options_id(cell).as_str() == id || view.get::<DhcpOptions>(id).is_some()
+    options_id(cell).as_str() == id || view.get::<DhcpOptions>(id).is_some()
 }
 
 fn in_vpc(at: &Scope<'_>, mut facts: Facts, vpc: Option<String>) -> Facts {
@@ -376,4 +387,12 @@ impl Resource for VpcPeering {
 
 impl Resource for VpcEndpoint {
     const RESOURCE: Kind = VPC_ENDPOINT;
+}
+
+impl Resource for SubnetCidrReservation {
+    const RESOURCE: Kind = SUBNET_CIDR_RESERVATION;
+}
+
+impl Resource for DhcpOptions {
+    const RESOURCE: Kind = DHCP_OPTIONS;
 }

@@ -5,8 +5,8 @@ use lath_model::id::{NetworkInterfaceId, ResourceGatewayId, SecurityGroupId, Sub
 use lath_store::{Tx, View};
 use lath_wire::ApiError;
 
-use crate::networks::interfaces::{self, NewInterface, private_address};
-use crate::records::{Manager, NetworkInterface, PrivateAddress, Subnet};
+use crate::interfaces::{self, NewInterface, private_address};
+use crate::{Manager, NetworkInterface, PrivateAddress, Subnet};
 
 /// Makes an interface of a resource gateway, with this many addresses of its subnet.
 ///
