@@ -7,7 +7,7 @@ use anyhow::{Context as _, ensure};
 
 /// Every crate, and whom of ours it imports: all of it, so that a new import is a decision that somebody reads here.
 /// `bin/lath` may import everything.
-const IMPORTS: [(&str, &[&str]); 46] = [
+const IMPORTS: [(&str, &[&str]); 47] = [
     // Values and pure functions: no runtime, socket or file.
     ("model", &[]),
     ("policy", &[]),
@@ -68,11 +68,25 @@ const IMPORTS: [(&str, &[&str]); 46] = [
             "authz", "control", "feed", "model", "service", "store", "wire",
         ],
     ),
+    // What EC2's operations are written with.
+    (
+        "ec2-kit",
+        &[
+            "authz",
+            "control",
+            "ec2-records",
+            "model",
+            "service",
+            "store",
+            "wire",
+        ],
+    ),
     (
         "ec2",
         &[
             "authz",
             "control",
+            "ec2-kit",
             "ec2-records",
             "feed",
             "iam",

@@ -5,7 +5,7 @@ use lath_store::View;
 use lath_wire::ApiError;
 use serde::{Deserialize, Serialize};
 
-use crate::Ec2;
+use lath_ec2_kit::Ec2;
 use lath_ec2_records::Vpc;
 use lath_ec2_records::errors::invalid_parameter;
 

@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 
 /// Whether a filter's value matches a text.
 pub fn matches(pattern: &str, text: &str) -> bool {
-    crate::filter::Pattern::new(pattern).matches(text)
+    lath_ec2_kit::filter::Pattern::new(pattern).matches(text)
 }
 
 /// The fingerprint and the OpenSSH form of an imported key.

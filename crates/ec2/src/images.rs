@@ -13,13 +13,13 @@ use lath_wire::ApiError;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::Ec2;
-use crate::filter::{Field, Filter};
 use crate::image_kinds::IMAGE;
 use crate::instances::ROOT_DEVICE;
-use crate::instances::types::host_architecture;
-use crate::select::{Listed, Query, select};
-use crate::tags::{self, Tag};
+use lath_ec2_kit::Ec2;
+use lath_ec2_kit::filter::{Field, Filter};
+use lath_ec2_kit::instance_types::host_architecture;
+use lath_ec2_kit::select::{Listed, Query, select};
+use lath_ec2_kit::tags::{self, Tag};
 use lath_ec2_records::DirectoryImage;
 use lath_ec2_records::errors::client;
 use lath_ec2_records::ids::Ids as _;

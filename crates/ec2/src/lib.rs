@@ -1,67 +1,40 @@
 //! EC2: networks and instances, in AWS's terms.
 //!
 //! [`Ec2`] holds a region's cell and handles every operation that [`service`] registers. State lives in
-//! [`lath_ec2_records`]; [`CONTRIBUTIONS`] turns it into the part of the feed that nodes obey, and [`reconcilers`]
+//! [`records`]; [`CONTRIBUTIONS`] turns it into the part of the feed that nodes obey, and [`reconcilers`]
 //! takes over what nodes observe. This crate knows no socket, kernel or Lattice: what another service
 //! holds, it learns from claims ([`lath_control::claims_on`]).
 
 mod account_attributes;
 mod bounds;
 pub mod feed;
-mod filter;
 #[doc(hidden)]
 pub mod fuzzing;
-mod idempotency;
 mod image_kinds;
 pub mod images;
 mod instances;
 mod key_pairs;
 mod launch_templates;
-mod made;
 pub mod managed;
-mod messages;
 pub mod networks;
 mod parts;
-mod refusals;
 mod region_names;
-mod select;
 mod tags;
 mod zones;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use lath_control::{Cell, Group, spawn_reconciler};
-use lath_service::{App, Stateful};
-use lath_store::{Db, Kinds, View};
+use lath_control::{Group, spawn_reconciler};
+use lath_store::Kinds;
 use lath_wire::{Protocol, Service, ServiceInfo};
 
 pub use feed::CONTRIBUTIONS;
+pub use lath_ec2_kit::Ec2;
 pub use lath_ec2_records as records;
 pub use networks::network_acls::complete as complete_network_acls;
 pub use networks::transit::SECTION;
 pub use networks::vpcs::default::furnish as furnish_default_vpc;
-
-/// The service of one region.
-#[derive(Clone)]
-pub struct Ec2 {
-    /// The region.
-    pub cell: Cell,
-}
-
-impl App for Ec2 {
-    fn view(&self) -> Arc<View> {
-        self.cell.db.view()
-    }
-}
-
-impl Stateful for Ec2 {
-    fn db(&self) -> &Db {
-        &self.cell.db
-    }
-}
-
-lath_authz::authorized!(Ec2, |app| app.view(), app.cell.owner());
 
 /// What identifies EC2 on the wire.
 pub const INFO: ServiceInfo = ServiceInfo {

@@ -1,32 +1,11 @@
 //! What EC2 consists of, in one list.
 
-use std::sync::Arc;
-
 use lath_ec2_records::{DirectoryImage, PeerTransit, ProfileAssociation, ResourceTags};
 use lath_service::Kind;
 use lath_store::Kinds;
-use lath_wire::Service;
 
-use crate::Ec2;
 use crate::launch_templates::LaunchTemplateVersion;
-
-/// What one module adds to EC2.
-pub(crate) struct Part {
-    /// Registers its operations.
-    pub(crate) register: fn(Service, &Arc<Ec2>) -> Service,
-    /// The kinds of resources that it makes: they have tags, and records in the database.
-    pub(crate) kinds: &'static [&'static Kind],
-}
-
-impl Part {
-    /// A part.
-    pub(crate) const fn new(
-        register: fn(Service, &Arc<Ec2>) -> Service,
-        kinds: &'static [&'static Kind],
-    ) -> Self {
-        Self { register, kinds }
-    }
-}
+use lath_ec2_kit::Part;
 
 /// Every part.
 pub(crate) fn all() -> impl Iterator<Item = &'static Part> {

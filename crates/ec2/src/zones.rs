@@ -6,9 +6,9 @@ use lath_store::View;
 use lath_wire::ApiError;
 use serde::{Deserialize, Serialize};
 
-use crate::Ec2;
-use crate::filter::{Field, Filter, Filters};
 use crate::region_names::long_name;
+use lath_ec2_kit::Ec2;
+use lath_ec2_kit::filter::{Field, Filter, Filters};
 use lath_ec2_records::errors::invalid_value;
 use lath_ec2_records::zone_id;
 

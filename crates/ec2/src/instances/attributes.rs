@@ -13,12 +13,12 @@ use super::response::{
     BlockDeviceItem, GroupIdentifier, MetadataOptionsItem, ProductCode, ROOT_DEVICE, Showing,
     block_devices,
 };
-use super::types;
-use crate::Ec2;
-use crate::made::{ATTRIBUTES, attributes};
-use crate::messages::{BooleanInput, BooleanValue, Nothing, TextInput, TextValue};
 use crate::networks::interfaces::limits;
-use crate::refusals::refused;
+use lath_ec2_kit::Ec2;
+use lath_ec2_kit::instance_types;
+use lath_ec2_kit::made::{ATTRIBUTES, attributes};
+use lath_ec2_kit::messages::{BooleanInput, BooleanValue, Nothing, TextInput, TextValue};
+use lath_ec2_kit::refused;
 use lath_ec2_records::errors::{
     client, combination, invalid_parameter, invalid_value, missing, unsupported,
 };
@@ -375,7 +375,7 @@ fn apply(tx: &mut Tx, instance: &Instance, change: &Change) -> Result<(), ApiErr
         Change::Groups(groups) => set_groups(tx, instance, groups)?,
         Change::EbsOptimized(on) => {
             must_be_stopped(instance, "ebsOptimized")?;
-            let typed = types::find(&instance.instance_type);
+            let typed = instance_types::find(&instance.instance_type);
             if *on && typed.is_none_or(|it| it.ebs_optimized == "unsupported") {
                 return Err(not_optimized(&instance.instance_type));
             }
@@ -400,7 +400,7 @@ fn must_be_stopped(instance: &Instance, attribute: &str) -> Result<(), ApiError>
 
 fn new_type(view: &View, instance: &Instance, name: &str) -> Result<&'static str, ApiError> {
     must_be_stopped(instance, "instanceType")?;
-    let known = types::find(name)
+    let known = instance_types::find(name)
         .filter(|known| known.runs(&instance.architecture) && known.is_offered())
         .ok_or_else(|| {
             let shown: String = name.chars().take(64).collect();

@@ -8,7 +8,7 @@ use lath_service::run::read;
 use lath_wire::{ApiError, Caller};
 use serde::{Deserialize, Serialize};
 
-use crate::Ec2;
+use lath_ec2_kit::Ec2;
 use lath_ec2_records::Instance;
 use lath_ec2_records::ids;
 use lath_ec2_records::resources::INSTANCE;

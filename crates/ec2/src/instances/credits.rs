@@ -7,11 +7,11 @@ use serde::{Deserialize, Serialize};
 
 use super::attributes::wrong_state;
 use super::options::checked_credits;
-use super::types;
-use crate::Ec2;
-use crate::filter::{Field, Filter};
-use crate::select::{Listed, Query, select_records};
-use crate::tags::Tag;
+use lath_ec2_kit::Ec2;
+use lath_ec2_kit::filter::{Field, Filter};
+use lath_ec2_kit::instance_types;
+use lath_ec2_kit::select::{Listed, Query, select_records};
+use lath_ec2_kit::tags::Tag;
 use lath_ec2_records::Instance;
 use lath_ec2_records::errors::{client, missing};
 use lath_ec2_records::ids;
@@ -141,7 +141,7 @@ fn modify_one(tx: &mut Tx, wanted: &CreditInput) -> Result<(), ApiError> {
     if instance.state.is_ending() {
         return Err(wrong_state(&instance));
     }
-    let typed = types::find(&instance.instance_type);
+    let typed = instance_types::find(&instance.instance_type);
     let typed = typed.filter(|typed| typed.burstable).ok_or_else(|| {
         client(
             "InstanceCreditSpecification.NotSupported",
@@ -174,7 +174,7 @@ fn check_burstable(view: &View, ids: &[String]) -> Result<(), ApiError> {
 
 /// `None` for types that earn no credits.
 fn credits(it: &Instance) -> Option<String> {
-    let own = types::find(&it.instance_type)?.default_credits()?;
+    let own = instance_types::find(&it.instance_type)?.default_credits()?;
     Some(it.options.cpu_credits.clone().unwrap_or_else(|| own.into()))
 }
 

@@ -9,10 +9,10 @@ use lath_wire::{ApiError, Caller};
 use serde::{Deserialize, Serialize};
 
 use super::response::{InstanceItem, InterfaceItem, Reservation, Showing};
-use crate::Ec2;
-use crate::filter::{Field, Filter, Member};
-use crate::select::{Listed, Query, select_records};
-use crate::tags::{self, Tag};
+use lath_ec2_kit::Ec2;
+use lath_ec2_kit::filter::{Field, Filter, Member};
+use lath_ec2_kit::select::{Listed, Query, select_records};
+use lath_ec2_kit::tags::{self, Tag};
 use lath_ec2_records::Instance;
 use lath_ec2_records::errors::combination;
 use lath_ec2_records::resources::INSTANCE;

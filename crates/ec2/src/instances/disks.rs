@@ -13,9 +13,9 @@ use lath_wire::ApiError;
 
 use super::request::{BlockDevice, EbsDevice, RunInstances};
 use super::response::ROOT_DEVICE;
-use super::types::InstanceType;
 use crate::images::{self, Image};
-use crate::refusals::refused;
+use lath_ec2_kit::instance_types::InstanceType;
+use lath_ec2_kit::refused;
 use lath_ec2_records::Volume;
 use lath_ec2_records::errors::{
     client, combination, invalid_parameter, invalid_value, missing, unsupported,

@@ -10,9 +10,9 @@ use lath_model::id::InstanceId;
 use lath_store::View;
 
 use super::options::cores_and_threads;
-use super::response::names;
-use super::types;
-use crate::tags;
+use lath_ec2_kit::instance_types;
+use lath_ec2_kit::names;
+use lath_ec2_kit::tags;
 use lath_ec2_records::{Instance, InstanceState, ProfileAssociation};
 
 /// Fills an instance that should exist: one that is ending is absent, which ends it.
@@ -61,7 +61,7 @@ fn feed_instance(cell: &Cell, view: &View, it: &Instance) -> lath_feed::Instance
 /// The type's memory, and as many CPUs as its cores and threads that were chosen. A type that is not known
 /// limits nothing.
 fn capacity(it: &Instance) -> Capacity {
-    let known = types::find(&it.instance_type);
+    let known = instance_types::find(&it.instance_type);
     let mebibytes = known.and_then(|known| u64::try_from(known.memory_mib).ok());
     let (cores, threads) = cores_and_threads(it);
     let vcpus = known.and_then(|_| u32::try_from(cores * threads).ok());

@@ -19,15 +19,15 @@ use super::request::{
     CpuOptions, EbsDevice, InterfaceSpecification, Placement, PrivateDnsNameOptions, RunInstances,
 };
 use super::response::{Reservation, Showing};
-use super::types::{self, InstanceType};
 use super::{disks, options, profiles};
-use crate::Ec2;
-use crate::idempotency;
 use crate::images::{self, Image};
 use crate::key_pairs;
 use crate::launch_templates::applied::applied;
-use crate::refusals::refused;
-use crate::tags::{self, TagSpecification};
+use lath_ec2_kit::Ec2;
+use lath_ec2_kit::idempotency;
+use lath_ec2_kit::instance_types::{self, InstanceType};
+use lath_ec2_kit::refused;
+use lath_ec2_kit::tags::{self, TagSpecification};
 use lath_ec2_records::errors::{
     client, combination, invalid_parameter, invalid_value, missing, unsupported,
 };
@@ -375,7 +375,7 @@ pub(super) fn metadata_at_launch(
 /// `InvalidParameterValue` when there is no such type.
 pub(super) fn known_type(op: &RunInstances) -> Result<&'static InstanceType, ApiError> {
     let name = default_type(op);
-    types::find(name).ok_or_else(|| {
+    instance_types::find(name).ok_or_else(|| {
         let shown: String = name.chars().take(64).collect();
         invalid_value(format!("Invalid value '{shown}' for InstanceType."))
     })

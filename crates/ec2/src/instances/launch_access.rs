@@ -15,7 +15,7 @@ use crate::image_kinds::{IMAGE, SNAPSHOT};
 use crate::images::{self, Image};
 use crate::launch_templates::LAUNCH_TEMPLATE;
 use crate::launch_templates::applied::{Applied, applied};
-use crate::tags;
+use lath_ec2_kit::tags;
 use lath_ec2_records::interfaces::default_groups;
 use lath_ec2_records::resources::{
     Facts, INSTANCE, InstanceFacts, KEY_PAIR, NETWORK_INTERFACE, SECURITY_GROUP, SUBNET, VOLUME,

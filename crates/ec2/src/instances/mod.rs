@@ -20,7 +20,6 @@ mod status;
 #[cfg(test)]
 mod tests;
 mod type_catalogue;
-pub(crate) mod types;
 mod volumes;
 
 use std::collections::BTreeSet;
@@ -30,7 +29,7 @@ use lath_store::View;
 use lath_wire::ApiError;
 
 use crate::image_kinds::IMAGE;
-use crate::parts::Part;
+use lath_ec2_kit::Part;
 use lath_ec2_records::Instance;
 use lath_ec2_records::errors::{client, combination, invalid_value};
 use lath_ec2_records::ids::Ids as _;
@@ -39,11 +38,11 @@ use lath_ec2_records::resources::{INSTANCE, KEY_PAIR, VOLUME};
 pub(crate) use attributes::wrong_state;
 pub(crate) use feed::contribute;
 pub(crate) use launch::{check_quota, launchable, refusals};
-pub(crate) use options::{changed_names, names_at_launch};
+pub(crate) use options::names_at_launch;
 pub(crate) use profiles::{associate_role, reconcile as reconcile_profiles};
 pub(crate) use reconcile::reconcile;
 pub(crate) use request::{BlockDevice, EbsDevice, LaunchTemplateSpecification, RunInstances};
-pub(crate) use response::{PrivateDnsNameOptionsItem, ROOT_DEVICE, Showing, names};
+pub(crate) use response::{ROOT_DEVICE, Showing};
 
 /// How many instances one request may name.
 const MAX_IDS: usize = 1000;

@@ -12,11 +12,11 @@ use lath_wire::ApiError;
 
 use super::launch::known_type;
 use super::request::{InterfaceSpecification, RunInstances};
-use super::types::InstanceType;
 use crate::networks::interfaces::{add_addresses, limits};
 use crate::networks::vpcs;
-use crate::refusals::refused;
-use crate::tags;
+use lath_ec2_kit::instance_types::InstanceType;
+use lath_ec2_kit::refused;
+use lath_ec2_kit::tags;
 use lath_ec2_records::errors::{
     client, combination, invalid_parameter, invalid_value, missing, unsupported,
 };

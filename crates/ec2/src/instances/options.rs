@@ -10,11 +10,12 @@ use serde::{Deserialize, Serialize};
 use super::named;
 use super::request::{CapacityReservation, CpuOptions, PrivateDnsNameOptions, RunInstances};
 use super::response::MonitoringItem;
-use super::types::{self, InstanceType};
-use crate::Ec2;
-use crate::made::{ATTRIBUTES, attributes};
-use crate::messages::Done;
-use crate::refusals::refused;
+use lath_ec2_kit::Ec2;
+use lath_ec2_kit::instance_types::{self, InstanceType};
+use lath_ec2_kit::made::{ATTRIBUTES, attributes};
+use lath_ec2_kit::messages::Done;
+use lath_ec2_kit::names::changed_names;
+use lath_ec2_kit::refused;
 use lath_ec2_records::errors::{client, combination, invalid_parameter, invalid_value, missing};
 use lath_ec2_records::ids;
 use lath_ec2_records::resources::{Facts, INSTANCE};
@@ -335,7 +336,8 @@ fn cpu(given: &CpuOptions, typed: &InstanceType) -> Result<(i32, i32), ApiError>
 
 /// Cores, and threads of each.
 pub(super) fn cores_and_threads(instance: &Instance) -> (i32, i32) {
-    let by_type = || types::find(&instance.instance_type).map(|it| (it.cores, it.threads()));
+    let by_type =
+        || instance_types::find(&instance.instance_type).map(|it| (it.cores, it.threads()));
     instance.options.cpu.or_else(by_type).unwrap_or((1, 1))
 }
 
@@ -353,30 +355,6 @@ pub(crate) fn names_at_launch(
         given.hostname_type.as_deref(),
         given.enable_resource_name_dns_a_record,
     )
-}
-
-/// Names with what was given changed.
-pub(crate) fn changed_names(
-    now: PrivateDnsNames,
-    hostname_type: Option<&str>,
-    a_record: Option<bool>,
-) -> Result<PrivateDnsNames, ApiError> {
-    let resource_name = match hostname_type {
-        None => now.resource_name,
-        Some("ip-name") => false,
-        Some("resource-name") => true,
-        Some(other) => {
-            return Err(invalid_parameter(
-                "HostnameType",
-                other.chars().take(64).collect::<String>(),
-                "Use ip-name or resource-name.",
-            ));
-        }
-    };
-    Ok(PrivateDnsNames {
-        resource_name,
-        a_record: a_record.unwrap_or(now.a_record),
-    })
 }
 
 refused! {

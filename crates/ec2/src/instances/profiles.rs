@@ -23,10 +23,10 @@ use serde::{Deserialize, Serialize};
 
 use super::profile_access::{associated, new_profile, passed_role};
 use super::request::InstanceProfile;
-use crate::Ec2;
-use crate::filter::{Field, Filter, fields};
-use crate::select::{Listed, Query, select_records};
-use crate::tags::Tag;
+use lath_ec2_kit::Ec2;
+use lath_ec2_kit::filter::{Field, Filter, fields};
+use lath_ec2_kit::select::{Listed, Query, select_records};
+use lath_ec2_kit::tags::Tag;
 use lath_ec2_records::errors::{client, combination, invalid_parameter, invalid_value, missing};
 use lath_ec2_records::ids;
 use lath_ec2_records::resources::{self, INSTANCE, arn};

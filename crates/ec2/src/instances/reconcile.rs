@@ -8,8 +8,8 @@ use lath_model::Timestamp;
 use lath_store::{Tx, View};
 use lath_wire::ApiError;
 
-use crate::Ec2;
-use crate::tags;
+use lath_ec2_kit::Ec2;
+use lath_ec2_kit::tags;
 use lath_ec2_records::interfaces;
 use lath_ec2_records::{Instance, InstanceState, NetworkInterface, ShutdownBehavior};
 

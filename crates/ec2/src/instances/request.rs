@@ -3,7 +3,7 @@
 use lath_service::Asks;
 use serde::{Deserialize, Serialize};
 
-use crate::tags::TagSpecification;
+use lath_ec2_kit::tags::TagSpecification;
 
 /// What to launch (<https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_RunInstances.html>).
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]

@@ -11,10 +11,11 @@ use serde::{Deserialize, Serialize};
 use super::options::cores_and_threads;
 use super::profiles::ProfileItem;
 use crate::networks::interfaces::PrefixItem;
-use crate::tags::{self, Tag};
+use lath_ec2_kit::names::{self, PrivateDnsNameOptionsItem};
+use lath_ec2_kit::tags::{self, Tag};
 use lath_ec2_records::{
-    Instance, InstanceState, MetadataOptions, NetworkInterface, PrivateAddress, PrivateDnsNames,
-    ProfileAssociation, SecurityGroup, Volume,
+    Instance, InstanceState, MetadataOptions, NetworkInterface, PrivateAddress, ProfileAssociation,
+    SecurityGroup, Volume,
 };
 
 pub(crate) use lath_ec2_records::ROOT_DEVICE;
@@ -151,13 +152,6 @@ items! {
     HibernationItem { configured: bool, }
     /// Enclaves: there are none.
     EnclaveItem { enabled: bool, }
-    /// What a host name is made of.
-    PrivateDnsNameOptionsItem {
-        hostname_type: String,
-        enable_resource_name_dns_a_record: bool,
-        #[serde(rename = "enableResourceNameDnsAAAARecord")]
-        enable_resource_name_dns_aaaa_record: bool,
-    }
     /// Recovery.
     MaintenanceItem { auto_recovery: String, reboot_migration: String, }
     /// An interface of an instance.
@@ -196,21 +190,6 @@ items! {
         primary: bool,
         private_dns_name: String,
         private_ip_address: String,
-    }
-}
-
-impl From<PrivateDnsNames> for PrivateDnsNameOptionsItem {
-    fn from(names: PrivateDnsNames) -> Self {
-        let hostname_type = if names.resource_name {
-            "resource-name"
-        } else {
-            "ip-name"
-        };
-        Self {
-            hostname_type: hostname_type.into(),
-            enable_resource_name_dns_a_record: names.a_record,
-            enable_resource_name_dns_aaaa_record: false,
-        }
     }
 }
 
@@ -496,53 +475,5 @@ fn attachment(interface: &NetworkInterface) -> AttachmentItem {
             .unwrap_or(0),
         status: "attached".into(),
         network_card_index: 0,
-    }
-}
-
-/// Host names (<https://docs.aws.amazon.com/vpc/latest/userguide/vpc-dns.html>).
-pub(crate) mod names {
-    use std::net::Ipv4Addr;
-
-    use lath_control::Cell;
-    use lath_model::Partition;
-    use lath_model::id::InstanceId;
-
-    use lath_ec2_records::Instance;
-
-    fn dashed(ip: Ipv4Addr) -> String {
-        ip.to_string().replace('.', "-")
-    }
-
-    /// An instance's host name: of its id or its address, as it was launched.
-    pub(crate) fn host(cell: &Cell, instance: &Instance, ip: Ipv4Addr) -> String {
-        if instance.names.resource_name {
-            return resource(cell, &instance.id);
-        }
-        private(cell, ip)
-    }
-
-    /// Such as `i-0123456789abcdef0.ec2.internal`.
-    pub(crate) fn resource(cell: &Cell, id: &InstanceId) -> String {
-        match cell.region.as_str() {
-            "us-east-1" => format!("{id}.ec2.internal"),
-            region => format!("{id}.{region}.compute.internal"),
-        }
-    }
-
-    /// Such as `ip-10-0-1-4.ec2.internal`.
-    pub(crate) fn private(cell: &Cell, ip: Ipv4Addr) -> String {
-        match cell.region.as_str() {
-            "us-east-1" => format!("ip-{}.ec2.internal", dashed(ip)),
-            region => format!("ip-{}.{region}.compute.internal", dashed(ip)),
-        }
-    }
-
-    /// Such as `ec2-198-18-1-1.compute-1.amazonaws.com`.
-    pub(crate) fn public(cell: &Cell, ip: Ipv4Addr) -> String {
-        format!(
-            "ec2-{}.{}",
-            dashed(ip),
-            Partition::public_hosts(&cell.region)
-        )
     }
 }

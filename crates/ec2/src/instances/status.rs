@@ -13,10 +13,10 @@ use serde::{Deserialize, Serialize};
 
 use super::describe::settled;
 use super::response::StateItem;
-use crate::Ec2;
-use crate::filter::{Field, Filter, Member};
-use crate::select::{Listed, Query, select, select_records};
-use crate::tags::{self, Tag};
+use lath_ec2_kit::Ec2;
+use lath_ec2_kit::filter::{Field, Filter, Member};
+use lath_ec2_kit::select::{Listed, Query, select, select_records};
+use lath_ec2_kit::tags::{self, Tag};
 use lath_ec2_records::errors::combination;
 use lath_ec2_records::resources::INSTANCE;
 use lath_ec2_records::{Instance, InstanceState};

@@ -6,10 +6,10 @@ use lath_store::View;
 use lath_wire::ApiError;
 use serde::{Deserialize, Serialize};
 
-use super::types::{self, Gpu, InstanceType, NetworkCard};
-use crate::Ec2;
-use crate::filter::{Field, Filter, Filters, fields};
-use crate::select::{bad_token, page_size};
+use lath_ec2_kit::Ec2;
+use lath_ec2_kit::filter::{Field, Filter, Filters, fields};
+use lath_ec2_kit::instance_types::{self, Gpu, InstanceType, NetworkCard};
+use lath_ec2_kit::select::{bad_token, page_size};
 use lath_ec2_records::errors::{client, invalid_parameter};
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -233,7 +233,7 @@ fn describe_types(
     let absent: Vec<&str> = op
         .names
         .iter()
-        .filter(|name| types::find(name).is_none())
+        .filter(|name| instance_types::find(name).is_none())
         .map(String::as_str)
         .collect();
     if !absent.is_empty() {
@@ -243,7 +243,7 @@ fn describe_types(
             format!("The following supplied instance types do not exist: [{shown}]"),
         ));
     }
-    let wanted = types::all()
+    let wanted = instance_types::all()
         .filter(|known| op.names.is_empty() || op.names.iter().any(|name| name == known.name))
         .map(shown)
         .filter(|item| filters.matches(item, &[]));
@@ -375,7 +375,7 @@ fn describe_offerings(
     let size = page_size(op.max_results, 5..=1000)?;
     let location_type = op.location_type.as_deref().unwrap_or("region");
     let locations = locations(app, location_type)?;
-    let offered = types::all().filter(|known| known.is_offered());
+    let offered = instance_types::all().filter(|known| known.is_offered());
     let offerings = offered.flat_map(|known| {
         locations.iter().map(|location| Offering {
             instance_type: known.name.into(),

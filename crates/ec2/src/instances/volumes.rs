@@ -6,10 +6,10 @@ use lath_store::View;
 use lath_wire::ApiError;
 use serde::{Deserialize, Serialize};
 
-use crate::Ec2;
-use crate::filter::{Field, Filter};
-use crate::select::{Listed, Query, select_keyed};
-use crate::tags::{self, Tag};
+use lath_ec2_kit::Ec2;
+use lath_ec2_kit::filter::{Field, Filter};
+use lath_ec2_kit::select::{Listed, Query, select_keyed};
+use lath_ec2_kit::tags::{self, Tag};
 use lath_ec2_records::resources::VOLUME;
 use lath_ec2_records::{Instance, Volume};
 

@@ -12,10 +12,10 @@ use lath_store::{Tx, View};
 use lath_wire::{ApiError, Blob, Caller};
 use serde::{Deserialize, Serialize};
 
-use crate::Ec2;
-use crate::filter::{Field, Filter};
-use crate::select::{Listed, Query, select_records};
-use crate::tags::{self, Tag, TagSpecification};
+use lath_ec2_kit::Ec2;
+use lath_ec2_kit::filter::{Field, Filter};
+use lath_ec2_kit::select::{Listed, Query, select_records};
+use lath_ec2_kit::tags::{self, Tag, TagSpecification};
 use lath_ec2_records::errors::{client, invalid_parameter, missing, over, unsupported};
 use lath_ec2_records::ids::Ids as _;
 use lath_ec2_records::resources::KEY_PAIR;

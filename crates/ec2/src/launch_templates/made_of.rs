@@ -6,9 +6,9 @@ use lath_wire::ApiError;
 use serde::{Deserialize, Serialize};
 
 use super::data::*;
-use crate::Ec2;
 use crate::instances::Showing;
-use crate::tags;
+use lath_ec2_kit::Ec2;
+use lath_ec2_kit::tags;
 use lath_ec2_records::ProfileAssociation;
 use lath_ec2_records::ids;
 use lath_ec2_records::resources::INSTANCE;

@@ -16,8 +16,8 @@ use lath_store::{Record, View};
 use lath_wire::ApiError;
 use serde::{Deserialize, Serialize};
 
-use crate::parts::Part;
 use data::TemplateData;
+use lath_ec2_kit::Part;
 use lath_ec2_records::errors::{client, combination, missing};
 use lath_ec2_records::ids;
 use lath_ec2_records::resources::{ids as id_form, resource_type};

@@ -13,13 +13,13 @@ use super::{
     LAUNCH_TEMPLATE, LaunchTemplate, LaunchTemplateId, LaunchTemplateVersion, Named, by_name,
     latest, no_version, number, version_key, versions_of,
 };
-use crate::Ec2;
-use crate::filter::{Field, Filter, fields};
-use crate::idempotency;
-use crate::made::{ATTRIBUTES, Making as _, attributes};
-use crate::refusals::refused;
-use crate::select::{Listed, Query, select};
-use crate::tags::{self, Tag, TagSpecification};
+use lath_ec2_kit::Ec2;
+use lath_ec2_kit::filter::{Field, Filter, fields};
+use lath_ec2_kit::idempotency;
+use lath_ec2_kit::made::{ATTRIBUTES, Making as _, attributes};
+use lath_ec2_kit::refused;
+use lath_ec2_kit::select::{Listed, Query, select};
+use lath_ec2_kit::tags::{self, Tag, TagSpecification};
 use lath_ec2_records::errors::{client, invalid_value, missing, over};
 use lath_ec2_records::ids::{self, Ids as _};
 

@@ -17,10 +17,10 @@ use super::{
     LAUNCH_TEMPLATE, LaunchTemplate, LaunchTemplateVersion, Named, number, version, version_key,
     versions_of,
 };
-use crate::Ec2;
-use crate::filter::{Field, Filter, Filters, Member};
-use crate::idempotency;
-use crate::select::{bad_token, page_size};
+use lath_ec2_kit::Ec2;
+use lath_ec2_kit::filter::{Field, Filter, Filters, Member};
+use lath_ec2_kit::idempotency;
+use lath_ec2_kit::select::{bad_token, page_size};
 use lath_ec2_records::errors::{combination, invalid_value, missing, over};
 
 /// How many versions a template may have

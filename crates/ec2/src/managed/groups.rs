@@ -9,7 +9,7 @@ use lath_store::Tx;
 use lath_wire::ApiError;
 
 use crate::networks::security_groups;
-use crate::tags;
+use lath_ec2_kit::tags;
 use lath_ec2_records::{Direction, RuleSource, SecurityGroup, SecurityGroupRule};
 
 /// A security group that a service makes.

@@ -11,11 +11,10 @@ use lath_store::{Tx, View};
 use lath_wire::ApiError;
 
 use crate::images;
-use crate::instances::{
-    self, BlockDevice, EbsDevice, ROOT_DEVICE, RunInstances, names_at_launch, types,
-};
+use crate::instances::{self, BlockDevice, EbsDevice, ROOT_DEVICE, RunInstances, names_at_launch};
 use crate::networks::interfaces::prefixes;
-use crate::tags;
+use lath_ec2_kit::instance_types;
+use lath_ec2_kit::tags;
 use lath_ec2_records::errors::{client, invalid_value};
 use lath_ec2_records::ids;
 use lath_ec2_records::interfaces::{self, NewInterface};
@@ -71,7 +70,7 @@ pub struct NodeType {
 
 /// The type of this name; `None` when AWS has no such type.
 pub fn node_type(name: &str) -> Option<NodeType> {
-    let known = types::find(name)?;
+    let known = instance_types::find(name)?;
     Some(NodeType {
         offered: known.is_offered(),
         architecture: if known.runs("arm64") {
@@ -89,7 +88,7 @@ pub fn node_type(name: &str) -> Option<NodeType> {
 /// (<https://docs.aws.amazon.com/eks/latest/userguide/choosing-instance-type.html>). A node has one interface here, and
 /// prefixes of 16 addresses on it.
 pub fn max_pods(name: &str) -> u32 {
-    let Some(known) = types::find(name) else {
+    let Some(known) = instance_types::find(name) else {
         return MOST_PODS;
     };
     let of_aws = known.interfaces() * (known.ipv4_addresses - 1) + 2;
@@ -108,7 +107,7 @@ pub fn key_pair(view: &View, name: &str) -> Option<(String, String)> {
 /// # Errors
 /// Those of RunInstances: `InvalidSubnetID.NotFound`, `InsufficientFreeAddressesInSubnet`, `VcpuLimitExceeded` and so on.
 pub fn launch_node(tx: &mut Tx, cell: &Cell, new: NewNode) -> Result<Arc<Instance>, ApiError> {
-    let typed = types::find(&new.instance_type)
+    let typed = instance_types::find(&new.instance_type)
         .filter(|known| known.is_offered())
         .ok_or_else(|| {
             invalid_value(format!(

@@ -6,11 +6,12 @@ use lath_wire::ApiError;
 use serde::{Deserialize, Serialize};
 
 use crate::images;
-use crate::instances::{RunInstances, launchable, types};
+use crate::instances::{RunInstances, launchable};
 use crate::key_pairs;
 use crate::launch_templates::applied::{request, tags_of};
 use crate::launch_templates::data::{Interface, TemplateData};
 use crate::launch_templates::{LAUNCH_TEMPLATE, Named, version};
+use lath_ec2_kit::instance_types;
 use lath_ec2_records::SecurityGroup;
 use lath_ec2_records::ids;
 
@@ -149,7 +150,7 @@ impl NodeTemplate {
         instance_type: &str,
     ) -> Result<(), ApiError> {
         let request = self.request(instance_type)?;
-        let typed = types::find(instance_type);
+        let typed = instance_types::find(instance_type);
         let architecture = match typed {
             Some(typed) if typed.runs("arm64") => "arm64",
             _ => "x86_64",

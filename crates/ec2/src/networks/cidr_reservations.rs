@@ -8,12 +8,12 @@ use lath_store::{Tx, View};
 use lath_wire::ApiError;
 use serde::{Deserialize, Serialize};
 
-use crate::Ec2;
-use crate::filter::{Field, Filter};
-use crate::made::Making as _;
 use crate::networks::vpcs;
-use crate::select::{Listed, Query, select};
-use crate::tags::{self, Tag, TagSpecification};
+use lath_ec2_kit::Ec2;
+use lath_ec2_kit::filter::{Field, Filter};
+use lath_ec2_kit::made::Making as _;
+use lath_ec2_kit::select::{Listed, Query, select};
+use lath_ec2_kit::tags::{self, Tag, TagSpecification};
 use lath_ec2_records::errors::invalid_value;
 use lath_ec2_records::ids;
 use lath_ec2_records::resources::{SUBNET, SUBNET_CIDR_RESERVATION};

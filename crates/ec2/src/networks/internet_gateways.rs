@@ -6,12 +6,12 @@ use lath_store::{Tx, View};
 use lath_wire::ApiError;
 use serde::{Deserialize, Serialize};
 
-use crate::Ec2;
-use crate::filter::{Field, Filter};
-use crate::made::Making as _;
-use crate::messages::Nothing;
-use crate::select::{Listed, Query, select_records};
-use crate::tags::{self, Tag, TagSpecification};
+use lath_ec2_kit::Ec2;
+use lath_ec2_kit::filter::{Field, Filter};
+use lath_ec2_kit::made::Making as _;
+use lath_ec2_kit::messages::Nothing;
+use lath_ec2_kit::select::{Listed, Query, select_records};
+use lath_ec2_kit::tags::{self, Tag, TagSpecification};
 use lath_ec2_records::errors::{client, dependency, has_dependencies, invalid_value, over};
 use lath_ec2_records::ids;
 use lath_ec2_records::resources::{INTERNET_GATEWAY, VPC};

@@ -24,7 +24,7 @@ pub use reconcile::reconcile;
 use lath_model::id::VpcId;
 use lath_store::View;
 
-use crate::parts::Part;
+use lath_ec2_kit::Part;
 use lath_ec2_records::resources::*;
 
 /// Whether rules of groups of one VPC may name groups of the other: a Transit Gateway that takes such references, or a peering

@@ -6,8 +6,8 @@ use lath_model::id::VpcId;
 use lath_store::{Tx, View};
 use lath_wire::ApiError;
 
-use crate::Ec2;
 use crate::networks::{nat_gateways, network_acls, transit, vpc_endpoints, vpc_peering};
+use lath_ec2_kit::Ec2;
 use lath_ec2_records::{Subnet, Vpc};
 
 /// Whether the VPC works, or worked before.

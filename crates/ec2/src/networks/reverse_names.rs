@@ -7,10 +7,10 @@ use lath_store::View;
 use lath_wire::ApiError;
 use serde::{Deserialize, Serialize};
 
-use crate::Ec2;
-use crate::filter::Field;
-use crate::select::{Listed, Query, select_records};
-use crate::tags::Tag;
+use lath_ec2_kit::Ec2;
+use lath_ec2_kit::filter::Field;
+use lath_ec2_kit::select::{Listed, Query, select_records};
+use lath_ec2_kit::tags::Tag;
 use lath_ec2_records::Address;
 use lath_ec2_records::errors::invalid_parameter;
 use lath_ec2_records::resources::ELASTIC_IP;

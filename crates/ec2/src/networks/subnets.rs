@@ -11,17 +11,18 @@ use lath_store::{Tx, View};
 use lath_wire::ApiError;
 use serde::{Deserialize, Serialize};
 
-use crate::Ec2;
-use crate::filter::{Field, Filter, Member};
-use crate::instances::{PrivateDnsNameOptionsItem, changed_names};
-use crate::made::{ATTRIBUTES, Making as _, attributes};
-use crate::messages::{BooleanInput, Nothing};
 use crate::networks::reconcile::subnet_available;
 use crate::networks::vpcs;
 use crate::networks::{cidr_reservations, network_acls};
-use crate::refusals::refused;
-use crate::select::{Listed, Query, select_records};
-use crate::tags::{self, Tag, TagSpecification};
+use lath_ec2_kit::Ec2;
+use lath_ec2_kit::filter::{Field, Filter, Member};
+use lath_ec2_kit::made::{ATTRIBUTES, Making as _, attributes};
+use lath_ec2_kit::messages::{BooleanInput, Nothing};
+use lath_ec2_kit::names::PrivateDnsNameOptionsItem;
+use lath_ec2_kit::names::changed_names;
+use lath_ec2_kit::refused;
+use lath_ec2_kit::select::{Listed, Query, select_records};
+use lath_ec2_kit::tags::{self, Tag, TagSpecification};
 use lath_ec2_records::errors::{
     client, combination, has_dependencies, invalid_parameter, invalid_value, missing, over,
 };

@@ -5,7 +5,7 @@ use lath_store::{Record, Tx};
 use lath_wire::{Caller, Principal};
 use serde_json::{Value, json};
 
-use crate::Ec2;
+use lath_ec2_kit::Ec2;
 use lath_ec2_records::{
     Address, NetworkInterface, ResourceTags, RouteTable, SecurityGroup, Subnet, Vpc,
 };

@@ -2,8 +2,9 @@
 
 use lath_authz::{Access, Facts, ResourceType, Scope, TAG_KEYS};
 
-use super::{CreateTags, DeleteTags, TagInput};
+use super::{CreateTags, DeleteTags};
 use crate::parts::{kind_of, kinds};
+use lath_ec2_kit::tags::{self, TagInput};
 use lath_ec2_records::KeyPair;
 use lath_ec2_records::ResourceTags;
 
@@ -13,7 +14,7 @@ pub(super) fn create(access: Access<CreateTags>) -> Access<CreateTags> {
     kinds().fold(access, |access, kind| {
         access
             .on(kind, |op, at| names(at, &op.resources, kind))
-            .tagged(|op, _| super::pairs(&op.tags))
+            .tagged(|op, _| tags::pairs(&op.tags))
             .with("ec2:CreateAction", |_, _| None::<String>)
     })
 }
@@ -27,7 +28,7 @@ pub(super) fn delete(access: Access<DeleteTags>) -> Access<DeleteTags> {
                 let named = |id: &String| (name(at, id), taken(at, id, &op.tags));
                 of_kind.map(named).collect()
             })
-            .tagged(|op, _| super::pairs(&op.tags))
+            .tagged(|op, _| tags::pairs(&op.tags))
     })
 }
 

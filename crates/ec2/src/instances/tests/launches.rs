@@ -65,7 +65,7 @@ async fn a_dry_run_launches_nothing() {
 async fn types_of_the_other_architecture_run_images_that_are_named_so() {
     let lab = Lab::new().await;
     let view = lab.app.cell.db.view();
-    let other = match super::super::types::host_architecture() {
+    let other = match lath_ec2_kit::instance_types::host_architecture() {
         "arm64" => ("x86_64", "m6i.large"),
         _ => ("arm64", "t4g.micro"),
     };

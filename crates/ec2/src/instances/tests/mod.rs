@@ -26,11 +26,11 @@ use super::response::{InstanceItem, Reservation};
 use super::status::DescribeInstanceStatus;
 use super::type_catalogue::{DescribeInstanceTypeOfferings, DescribeInstanceTypes};
 use super::volumes::DescribeVolumes;
-use crate::Ec2;
-use crate::filter::Filter;
 use crate::images;
 use crate::key_pairs::{CreateKeyPair, DeleteKeyPair, DescribeKeyPairs, ImportKeyPair};
-use crate::tags::{TagInput, TagSpecification};
+use lath_ec2_kit::Ec2;
+use lath_ec2_kit::filter::Filter;
+use lath_ec2_kit::tags::{TagInput, TagSpecification};
 use lath_ec2_records::*;
 
 struct Lab {

@@ -5,7 +5,7 @@ use lath_model::id::InstanceId;
 use lath_store::View;
 use lath_wire::ApiError;
 
-use crate::instances::types::{self, InstanceType};
+use lath_ec2_kit::instance_types::{self, InstanceType};
 use lath_ec2_records::errors::client;
 use lath_ec2_records::{Instance, NetworkInterface};
 
@@ -62,7 +62,7 @@ pub(super) fn check_attachment(
     instance: &Instance,
     interface: &NetworkInterface,
 ) -> Result<(), ApiError> {
-    let Some(typed) = types::find(&instance.instance_type) else {
+    let Some(typed) = instance_types::find(&instance.instance_type) else {
         return Ok(());
     };
     check_interfaces(typed, of(view, &instance.id).count() + 1)?;
@@ -77,7 +77,7 @@ pub(super) fn check_growth(
 ) -> Result<(), ApiError> {
     let instance = interface.attachment.as_ref().map(|it| &it.instance);
     let instance = instance.and_then(|id| view.get::<Instance>(id.as_str()));
-    match instance.and_then(|it| types::find(&it.instance_type)) {
+    match instance.and_then(|it| instance_types::find(&it.instance_type)) {
         Some(typed) => check_addresses(typed, wanted),
         None => at_most(MAX_ADDRESSES, wanted),
     }

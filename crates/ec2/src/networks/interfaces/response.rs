@@ -5,10 +5,10 @@ use lath_service::IdForm;
 use lath_store::View;
 
 use super::messages::*;
-use crate::filter::{Field, Member};
-use crate::instances::names;
-use crate::select::Listed;
-use crate::tags::{self, Tag};
+use lath_ec2_kit::filter::{Field, Member};
+use lath_ec2_kit::names;
+use lath_ec2_kit::select::Listed;
+use lath_ec2_kit::tags::{self, Tag};
 use lath_ec2_records::resources::NETWORK_INTERFACE;
 use lath_ec2_records::zone_id;
 use lath_ec2_records::{

@@ -7,8 +7,8 @@ use lath_store::Tx;
 use lath_wire::ApiError;
 
 use super::messages::*;
-use crate::Ec2;
-use crate::messages::Nothing;
+use lath_ec2_kit::Ec2;
+use lath_ec2_kit::messages::Nothing;
 use lath_ec2_records::errors::{
     client, combination, invalid_parameter, invalid_value, missing, over,
 };

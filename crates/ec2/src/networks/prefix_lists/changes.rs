@@ -11,10 +11,10 @@ use lath_wire::ApiError;
 
 use super::messages::*;
 use super::{item, named};
-use crate::Ec2;
-use crate::idempotency;
-use crate::refusals::refused;
-use crate::tags;
+use lath_ec2_kit::Ec2;
+use lath_ec2_kit::idempotency;
+use lath_ec2_kit::refused;
+use lath_ec2_kit::tags;
 use lath_ec2_records::errors::{
     client, combination, invalid_parameter, invalid_value, missing, unauthorized,
 };

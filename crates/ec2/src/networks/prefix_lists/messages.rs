@@ -2,9 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::filter::Filter;
-use crate::made::attributes;
-use crate::tags::{Tag, TagSpecification};
+use lath_ec2_kit::filter::Filter;
+use lath_ec2_kit::made::attributes;
+use lath_ec2_kit::tags::{Tag, TagSpecification};
 use lath_ec2_records::resources::Facts;
 
 #[derive(Debug, Clone, Default, Deserialize)]

@@ -13,11 +13,11 @@ use lath_store::View;
 use lath_wire::ApiError;
 
 use self::messages::*;
-use crate::Ec2;
-use crate::filter::Field;
-use crate::made::{ATTRIBUTES, Making as _};
-use crate::select::{Listed, Query, bad_token, page_size, select};
-use crate::tags::{self, Tag};
+use lath_ec2_kit::Ec2;
+use lath_ec2_kit::filter::Field;
+use lath_ec2_kit::made::{ATTRIBUTES, Making as _};
+use lath_ec2_kit::select::{Listed, Query, bad_token, page_size, select};
+use lath_ec2_kit::tags::{self, Tag};
 use lath_ec2_records::errors::client;
 use lath_ec2_records::ids::Ids as _;
 use lath_ec2_records::prefix_lists::{all, arn, aws, find};

@@ -8,9 +8,9 @@ use lath_store::{Tx, View};
 use lath_wire::ApiError;
 
 use super::messages::*;
-use crate::Ec2;
-use crate::messages::Nothing;
-use crate::refusals::refused;
+use lath_ec2_kit::Ec2;
+use lath_ec2_kit::messages::Nothing;
+use lath_ec2_kit::refused;
 use lath_ec2_records::errors::{client, invalid_value, missing};
 use lath_ec2_records::ids::{self, Ids as _};
 use lath_ec2_records::{RouteTable, Subnet, TableAssociation};

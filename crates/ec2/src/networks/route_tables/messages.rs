@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::filter::Filter;
-use crate::tags::{Tag, TagSpecification};
+use lath_ec2_kit::filter::Filter;
+use lath_ec2_kit::tags::{Tag, TagSpecification};
 
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "PascalCase")]

@@ -6,10 +6,10 @@ use lath_store::{Tx, View};
 use lath_wire::ApiError;
 
 use super::messages::{CreateRoute, DeleteRoute, ReplaceRoute};
-use crate::Ec2;
-use crate::messages::{Done, Nothing};
 use crate::networks::{nat_gateways, vpc_peering, vpcs};
-use crate::refusals::refused;
+use lath_ec2_kit::Ec2;
+use lath_ec2_kit::messages::{Done, Nothing};
+use lath_ec2_kit::refused;
 use lath_ec2_records::errors::{client, combination, invalid_value, missing, over};
 use lath_ec2_records::ids::{self, Ids as _};
 use lath_ec2_records::prefix_lists;

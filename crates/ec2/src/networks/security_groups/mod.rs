@@ -21,13 +21,13 @@ use lath_wire::ApiError;
 use serde::{Deserialize, Serialize};
 
 use self::messages::*;
-use crate::Ec2;
-use crate::filter::{Field, Filter};
-use crate::made::Making as _;
-use crate::messages::Done;
 use crate::networks::vpcs;
-use crate::select::{Listed, Query, select, select_records};
-use crate::tags::{self, Tag, TagSpecification};
+use lath_ec2_kit::Ec2;
+use lath_ec2_kit::filter::{Field, Filter};
+use lath_ec2_kit::made::Making as _;
+use lath_ec2_kit::messages::Done;
+use lath_ec2_kit::select::{Listed, Query, select, select_records};
+use lath_ec2_kit::tags::{self, Tag, TagSpecification};
 use lath_ec2_records::errors::{
     client, dependency, invalid_parameter, invalid_value, missing, over,
 };

@@ -7,10 +7,10 @@ use lath_wire::ApiError;
 use serde::{Deserialize, Serialize};
 
 use super::association_state;
-use crate::Ec2;
-use crate::filter::{Field, Filter};
-use crate::select::{Listed, Query, select_records};
-use crate::tags::{self, Tag};
+use lath_ec2_kit::Ec2;
+use lath_ec2_kit::filter::{Field, Filter};
+use lath_ec2_kit::select::{Listed, Query, select_records};
+use lath_ec2_kit::tags::{self, Tag};
 use lath_ec2_records::TransitAttachment;
 use lath_ec2_records::resources::TRANSIT_ATTACHMENT;
 

@@ -10,11 +10,11 @@ use serde::{Deserialize, Serialize};
 
 use super::cidr_blocks::blocks;
 use super::{attachments_of, gateway, incorrect, switch, switched, table};
-use crate::Ec2;
-use crate::filter::{Field, Filter};
-use crate::made::Making as _;
-use crate::select::{Listed, Query, select_records};
-use crate::tags::{self, Tag, TagSpecification};
+use lath_ec2_kit::Ec2;
+use lath_ec2_kit::filter::{Field, Filter};
+use lath_ec2_kit::made::Making as _;
+use lath_ec2_kit::select::{Listed, Query, select_records};
+use lath_ec2_kit::tags::{self, Tag, TagSpecification};
 use lath_ec2_records::errors::{client, invalid_value, limit, over, unsupported};
 use lath_ec2_records::resources::{TRANSIT_GATEWAY, TRANSIT_ROUTE_TABLE};
 use lath_ec2_records::{

@@ -11,7 +11,7 @@ use lath_store::{Tx, View};
 
 use super::exchange::{has_gateway, requests};
 use super::{peering, vpc_attachments};
-use crate::tags;
+use lath_ec2_kit::tags;
 use lath_ec2_records::{
     AttachmentState, LifeState, LinkState, PeerTransit, PeeringEnd, TransitAttachment,
     TransitGateway, TransitRouteTable,

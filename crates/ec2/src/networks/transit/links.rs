@@ -8,11 +8,11 @@ use serde::{Deserialize, Serialize};
 use super::{
     association_state, available_table, incorrect, propagation_state, table, usable_attachment,
 };
-use crate::Ec2;
-use crate::filter::{Field, Filter};
-use crate::refusals::refused;
-use crate::select::{Listed, Query, select, select_records};
-use crate::tags::Tag;
+use lath_ec2_kit::Ec2;
+use lath_ec2_kit::filter::{Field, Filter};
+use lath_ec2_kit::refused;
+use lath_ec2_kit::select::{Listed, Query, select, select_records};
+use lath_ec2_kit::tags::Tag;
 use lath_ec2_records::errors::{client, invalid_value, missing};
 use lath_ec2_records::resources::{TRANSIT_ATTACHMENT, TRANSIT_ROUTE_TABLE};
 use lath_ec2_records::{LinkState, TableLink, TransitAttachment};

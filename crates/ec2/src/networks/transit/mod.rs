@@ -30,7 +30,7 @@ pub(crate) use exchange::asked;
 pub(crate) use feed::contribute;
 pub(crate) use life::advance;
 
-use crate::Ec2;
+use lath_ec2_kit::Ec2;
 use lath_ec2_records::errors::{client, invalid_value};
 use lath_ec2_records::ids::{self, Ids as _};
 use lath_ec2_records::resources::{TRANSIT_ATTACHMENT, TRANSIT_GATEWAY, TRANSIT_ROUTE_TABLE};

@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use super::effective::{EffectiveRoute, effective_routes, sources};
 use super::{available_table, table, usable_attachment};
-use crate::Ec2;
 use crate::networks::vpcs;
+use lath_ec2_kit::Ec2;
 use lath_ec2_records::errors::{client, combination, invalid_value, limit, missing};
 use lath_ec2_records::resources::{TRANSIT_ATTACHMENT, TRANSIT_ROUTE_TABLE};
 use lath_ec2_records::{StaticTarget, TransitAttachment, TransitRouteTable};

@@ -9,10 +9,10 @@ use serde::{Deserialize, Serialize};
 use super::effective::{EffectiveRoute, effective_routes, sources};
 use super::routes::{RouteItem, item};
 use super::table;
-use crate::Ec2;
-use crate::filter::{Field, Filter, Filters};
 use crate::networks::vpcs;
-use crate::select::{bad_token, page_size};
+use lath_ec2_kit::Ec2;
+use lath_ec2_kit::filter::{Field, Filter, Filters};
+use lath_ec2_kit::select::{bad_token, page_size};
 use lath_ec2_records::errors::{client, invalid_value, missing, unsupported};
 use lath_ec2_records::resources::TRANSIT_ROUTE_TABLE;
 

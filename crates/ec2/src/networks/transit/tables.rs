@@ -9,11 +9,11 @@ use lath_wire::ApiError;
 use serde::{Deserialize, Serialize};
 
 use super::{attachments_of, available_gateway, incorrect, table};
-use crate::Ec2;
-use crate::filter::{Field, Filter};
-use crate::made::Making as _;
-use crate::select::{Listed, Query, select_records};
-use crate::tags::{self, Tag, TagSpecification};
+use lath_ec2_kit::Ec2;
+use lath_ec2_kit::filter::{Field, Filter};
+use lath_ec2_kit::made::Making as _;
+use lath_ec2_kit::select::{Listed, Query, select_records};
+use lath_ec2_kit::tags::{self, Tag, TagSpecification};
 use lath_ec2_records::errors::{client, limit};
 use lath_ec2_records::resources::{TRANSIT_GATEWAY, TRANSIT_ROUTE_TABLE};
 use lath_ec2_records::{

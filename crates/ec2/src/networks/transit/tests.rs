@@ -16,7 +16,7 @@ use super::peering::{
 };
 use super::routes::CreateTransitGatewayRoute;
 use super::vpc_attachments::ModifyTransitGatewayVpcAttachment;
-use crate::Ec2;
+use lath_ec2_kit::Ec2;
 use lath_ec2_records::{
     AttachedTo, AttachmentState, Life, LifeState, PeeringEnd, TransitAttachment, TransitGateway,
     TransitOptions, VpcEnd,

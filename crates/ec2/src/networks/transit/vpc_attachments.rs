@@ -12,11 +12,11 @@ use lath_wire::ApiError;
 use serde::{Deserialize, Serialize};
 
 use super::{available_gateway, gateways, incorrect, join_defaults, switch, switched};
-use crate::Ec2;
-use crate::filter::{Field, Filter};
-use crate::made::Making as _;
-use crate::select::{Listed, Query, select_records};
-use crate::tags::{self, Tag, TagSpecification};
+use lath_ec2_kit::Ec2;
+use lath_ec2_kit::filter::{Field, Filter};
+use lath_ec2_kit::made::Making as _;
+use lath_ec2_kit::select::{Listed, Query, select_records};
+use lath_ec2_kit::tags::{self, Tag, TagSpecification};
 use lath_ec2_records::errors::{client, invalid_value, limit, missing, unsupported};
 use lath_ec2_records::ids::{self, Ids as _};
 use lath_ec2_records::interfaces::{self, NewInterface};

@@ -9,10 +9,10 @@ use lath_wire::ApiError;
 
 use super::find;
 use super::messages::*;
-use crate::Ec2;
-use crate::filter::Field;
-use crate::select::{Listed, Query, select};
-use crate::tags::Tag;
+use lath_ec2_kit::Ec2;
+use lath_ec2_kit::filter::Field;
+use lath_ec2_kit::select::{Listed, Query, select};
+use lath_ec2_kit::tags::Tag;
 use lath_ec2_records::ids;
 use lath_ec2_records::resources::VPC_ENDPOINT;
 use lath_ec2_records::{EndpointOf, VpcEndpoint};

@@ -7,7 +7,7 @@ use lath_wire::ApiError;
 
 use super::messages::*;
 use super::services;
-use crate::Ec2;
+use lath_ec2_kit::Ec2;
 use lath_ec2_records::EndpointOf;
 use lath_ec2_records::errors::{client, invalid_parameter, missing, unsupported};
 

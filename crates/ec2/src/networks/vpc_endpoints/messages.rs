@@ -4,9 +4,9 @@ use lath_model::Timestamp;
 use lath_service::Asks;
 use serde::{Deserialize, Serialize};
 
-use crate::filter::Filter;
-use crate::made::attributes;
-use crate::tags::{Tag, TagSpecification};
+use lath_ec2_kit::filter::Filter;
+use lath_ec2_kit::made::attributes;
+use lath_ec2_kit::tags::{Tag, TagSpecification};
 use lath_ec2_records::resources::{Facts, fact};
 
 #[derive(Debug, Clone, Default, Deserialize)]

@@ -8,7 +8,7 @@ use lath_model::id::VpcId;
 use lath_store::{Tx, View};
 
 use super::of_vpc;
-use crate::tags;
+use lath_ec2_kit::tags;
 use lath_ec2_records::{PeeringState, VpcPeering};
 
 /// How long one that was deleted or failed stays visible.

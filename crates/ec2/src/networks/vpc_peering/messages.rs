@@ -3,8 +3,8 @@
 use lath_model::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::filter::Filter;
-use crate::tags::{Tag, TagSpecification};
+use lath_ec2_kit::filter::Filter;
+use lath_ec2_kit::tags::{Tag, TagSpecification};
 
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "PascalCase")]

@@ -3,10 +3,10 @@ use lath_store::{Tx, View};
 use lath_wire::ApiError;
 
 use super::messages::{DescribeVpcAttribute, DescribeVpcAttributeResult, ModifyVpcAttribute};
-use crate::Ec2;
-use crate::made::attributes;
-use crate::messages::{BooleanInput, BooleanValue, Nothing};
-use crate::refusals::refused;
+use lath_ec2_kit::Ec2;
+use lath_ec2_kit::made::attributes;
+use lath_ec2_kit::messages::{BooleanInput, BooleanValue, Nothing};
+use lath_ec2_kit::refused;
 use lath_ec2_records::Vpc;
 use lath_ec2_records::errors::{combination, invalid_parameter, missing};
 use lath_ec2_records::ids;

@@ -10,8 +10,8 @@ use lath_wire::ApiError;
 use super::messages::{
     AssociateVpcCidrBlock, CidrAssociation, CidrState, DisassociateVpcCidrBlock, VpcCidrBlockResult,
 };
-use crate::Ec2;
-use crate::refusals::refused;
+use lath_ec2_kit::Ec2;
+use lath_ec2_kit::refused;
 use lath_ec2_records::errors::{client, dependency, invalid_parameter};
 use lath_ec2_records::ids;
 use lath_ec2_records::{CidrBlock, Destination, RouteTable, Subnet, Vpc};

@@ -11,8 +11,8 @@ use lath_wire::ApiError;
 
 use super::messages::*;
 use super::{MAX_VPCS, item, main_table};
-use crate::Ec2;
 use crate::networks::{internet_gateways, security_groups, subnets};
+use lath_ec2_kit::Ec2;
 use lath_ec2_records::errors::{client, over};
 use lath_ec2_records::options_id;
 use lath_ec2_records::{CidrBlock, Destination, InternetGateway, NetworkAcl, Route, Target, Vpc};

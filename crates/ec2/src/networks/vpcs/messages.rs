@@ -3,9 +3,9 @@
 use lath_service::Asks;
 use serde::{Deserialize, Serialize};
 
-use crate::filter::Filter;
-use crate::messages::{BooleanInput, BooleanValue};
-use crate::tags::{Tag, TagSpecification};
+use lath_ec2_kit::filter::Filter;
+use lath_ec2_kit::messages::{BooleanInput, BooleanValue};
+use lath_ec2_kit::tags::{Tag, TagSpecification};
 
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "PascalCase")]

@@ -15,11 +15,11 @@ use super::messages::{
     AssociateDhcpOptions, CreateDhcpOptions, CreateDhcpOptionsResult, DeleteDhcpOptions,
     DescribeDhcpOptions, DescribeDhcpOptionsResult, DhcpConfiguration, DhcpOptionsItem, DhcpValue,
 };
-use crate::Ec2;
-use crate::filter::Field;
-use crate::messages::Nothing;
-use crate::select::{Listed, Query, select};
-use crate::tags::{self, Tag};
+use lath_ec2_kit::Ec2;
+use lath_ec2_kit::filter::Field;
+use lath_ec2_kit::messages::Nothing;
+use lath_ec2_kit::select::{Listed, Query, select};
+use lath_ec2_kit::tags::{self, Tag};
 use lath_ec2_records::errors::{has_dependencies, over};
 use lath_ec2_records::ids::{self, Ids as _};
 use lath_ec2_records::resources::DHCP_OPTIONS;

@@ -15,7 +15,7 @@ use lath_ec2_records::errors::{client, invalid_value};
 use lath_ec2_records::ids::Ids as _;
 
 /// An item of a Describe operation's answer.
-pub(crate) trait Listed: Serialize + Sized + 'static {
+pub trait Listed: Serialize + Sized + 'static {
     /// Its ids.
     const ID: IdForm;
     /// What it can be filtered by, besides tags.
@@ -32,11 +32,15 @@ pub(crate) trait Listed: Serialize + Sized + 'static {
 
 /// What a caller wants of a list.
 #[derive(Debug, Default)]
-pub(crate) struct Query<'a> {
-    pub(crate) ids: &'a [String],
-    pub(crate) filters: &'a [Filter],
-    pub(crate) max_results: Option<i32>,
-    pub(crate) next_token: Option<&'a str>,
+pub struct Query<'a> {
+    /// Items of these ids; every one where none is named.
+    pub ids: &'a [String],
+    /// What they have to match.
+    pub filters: &'a [Filter],
+    /// How many to a page.
+    pub max_results: Option<i32>,
+    /// Where the page begins.
+    pub next_token: Option<&'a str>,
 }
 
 /// The items that a caller wants.
@@ -44,7 +48,7 @@ pub(crate) struct Query<'a> {
 /// # Errors
 /// `Malformed` and `NotFound` for ids, `InvalidParameterValue` for filters and page sizes,
 /// `InvalidNextToken`.
-pub(crate) fn select<T: Listed>(
+pub fn select<T: Listed>(
     items: impl IntoIterator<Item = T>,
     query: &Query<'_>,
 ) -> Result<Page<T>, ApiError> {
@@ -62,7 +66,7 @@ pub(crate) fn select<T: Listed>(
 ///
 /// # Errors
 /// As [`select`].
-pub(crate) fn select_records<R: Record, T: Listed>(
+pub fn select_records<R: Record, T: Listed>(
     view: &View,
     show: impl Fn(&R) -> Option<T>,
     query: &Query<'_>,
@@ -85,7 +89,7 @@ pub(crate) fn select_records<R: Record, T: Listed>(
 ///
 /// # Errors
 /// As [`select`].
-pub(crate) fn select_keyed<R: Record, T: Listed>(
+pub fn select_keyed<R: Record, T: Listed>(
     view: &View,
     index: &'static str,
     show: impl Fn(&R, &str) -> Option<T>,
@@ -109,15 +113,12 @@ pub(crate) fn select_keyed<R: Record, T: Listed>(
 }
 
 /// `NextToken` was not made by this operation.
-pub(crate) fn bad_token(_: lath_control::BadToken) -> ApiError {
+pub fn bad_token(_: lath_control::BadToken) -> ApiError {
     client("InvalidNextToken", "The specified NextToken is not valid.")
 }
 
 /// `MaxResults`, or everything.
-pub(crate) fn page_size(
-    wanted: Option<i32>,
-    allowed: RangeInclusive<i32>,
-) -> Result<usize, ApiError> {
+pub fn page_size(wanted: Option<i32>, allowed: RangeInclusive<i32>) -> Result<usize, ApiError> {
     let Some(wanted) = wanted else {
         return Ok(usize::MAX);
     };

@@ -4,6 +4,7 @@ use lath_wire::ApiError;
 
 /// `Structure { member, other as "Name" }`: what AWS knows of a request's structure and Lath cannot honour.
 /// Makes [`Refuses`](lath_service::Refuses); a name stands where the wire's is not the member's.
+#[macro_export]
 macro_rules! refused {
     ($($structure:ident { $($member:ident $(as $name:literal)?),* $(,)? })*) => {$(
         impl lath_service::Refuses for $structure {
@@ -23,10 +24,10 @@ macro_rules! refused {
     )*};
 }
 
-pub(crate) use refused;
+pub use refused;
 
 /// See `refused!`.
-pub(crate) fn refuse_first(names: &[String], asked: &[bool]) -> Result<(), ApiError> {
+pub fn refuse_first(names: &[String], asked: &[bool]) -> Result<(), ApiError> {
     let mut set = names.iter().zip(asked).filter(|(_, asked)| **asked);
     match set.next() {
         None => Ok(()),

@@ -5,30 +5,32 @@ use serde::{Deserialize, Serialize};
 
 /// The answer of an operation that AWS's model gives none.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
-pub(crate) struct Nothing {}
+pub struct Nothing {}
 
 /// The answer of an operation that only tells that it was done.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) struct Done {
+pub struct Done {
+    /// `true`.
     #[serde(rename = "return")]
-    pub(crate) done: bool,
+    pub done: bool,
 }
 
 impl Done {
     /// It was.
-    pub(crate) const YES: Self = Self { done: true };
+    pub const YES: Self = Self { done: true };
 }
 
 /// A boolean that is set to something, or left alone.
 #[derive(Debug, Clone, Copy, Default, Deserialize)]
 #[serde(rename_all = "PascalCase")]
-pub(crate) struct BooleanInput {
-    pub(crate) value: Option<bool>,
+pub struct BooleanInput {
+    /// The value, if it is set.
+    pub value: Option<bool>,
 }
 
 impl BooleanInput {
     /// The value, in the words of policies.
-    pub(crate) fn text(input: Option<Self>) -> Option<String> {
+    pub fn text(input: Option<Self>) -> Option<String> {
         Some(input?.value?.to_string())
     }
 }
@@ -42,20 +44,23 @@ impl Asks for BooleanInput {
 /// A text that is set to something, or left alone.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "PascalCase")]
-pub(crate) struct TextInput {
-    pub(crate) value: Option<String>,
+pub struct TextInput {
+    /// The value, if it is set.
+    pub value: Option<String>,
 }
 
 /// A boolean attribute as it is.
 #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct BooleanValue {
-    pub(crate) value: bool,
+pub struct BooleanValue {
+    /// The value.
+    pub value: bool,
 }
 
 /// A text attribute as it is.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct TextValue {
-    pub(crate) value: String,
+pub struct TextValue {
+    /// The value.
+    pub value: String,
 }

@@ -16,21 +16,23 @@ const MAX_VALUES: usize = 200;
 /// One condition.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "PascalCase")]
-pub(crate) struct Filter {
-    pub(crate) name: Option<String>,
+pub struct Filter {
+    /// What it is about.
+    pub name: Option<String>,
+    /// What it accepts, with `*` and `?`.
     #[serde(rename = "Value", default)]
-    pub(crate) values: Vec<String>,
+    pub values: Vec<String>,
 }
 
 /// A filter's name, and what an item has under it: it matches when any of these does.
-pub(crate) type Field<T> = (&'static str, fn(&T) -> Vec<String>);
+pub type Field<T> = (&'static str, fn(&T) -> Vec<String>);
 
 /// A filter's name, and the path of the member that it is about in the answer, such as `networkInterfaceSet.vpcId`; lists
 /// on the way are looked into. `None` for what does not exist here: no item has a value.
-pub(crate) type Member = (&'static str, Option<&'static str>);
+pub type Member = (&'static str, Option<&'static str>);
 
 /// What a member of an item is to a filter.
-pub(crate) trait Values {
+pub trait Values {
     /// None, one or several texts.
     fn values(&self) -> Vec<String>;
 }
@@ -60,16 +62,17 @@ impl<V: Values> Values for Vec<V> {
 }
 
 /// `"name" => |it| it.member,` for each filter: a list of [`Field`]s.
+#[macro_export]
 macro_rules! fields {
     ($($name:literal => |$it:ident| $member:expr),* $(,)?) => {
         &[$(($name, |$it| $crate::filter::Values::values(&$member))),*]
     };
 }
 
-pub(crate) use fields;
+pub use fields;
 
 /// A checked list of filters.
-pub(crate) struct Filters<'a, T: 'static>(Vec<Condition<'a, T>>);
+pub struct Filters<'a, T: 'static>(Vec<Condition<'a, T>>);
 
 struct Condition<'a, T: 'static> {
     test: Test<'a, T>,
@@ -88,7 +91,7 @@ impl<'a, T> Filters<'a, T> {
     ///
     /// # Errors
     /// `InvalidParameterValue` for a name that `fields` does not have, `FilterLimitExceeded`.
-    pub(crate) fn new(filters: &'a [Filter], fields: &[Field<T>]) -> Result<Self, ApiError> {
+    pub fn new(filters: &'a [Filter], fields: &[Field<T>]) -> Result<Self, ApiError> {
         Self::with_members(filters, fields, &[])
     }
 
@@ -96,7 +99,7 @@ impl<'a, T> Filters<'a, T> {
     ///
     /// # Errors
     /// As of [`new`](Self::new), for a name that neither list has.
-    pub(crate) fn with_members(
+    pub fn with_members(
         filters: &'a [Filter],
         fields: &[Field<T>],
         members: &[Member],
@@ -118,7 +121,7 @@ impl<'a, T> Filters<'a, T> {
 
 impl<T: Serialize> Filters<'_, T> {
     /// Whether every condition holds.
-    pub(crate) fn matches(&self, item: &T, tags: &[Tag]) -> bool {
+    pub fn matches(&self, item: &T, tags: &[Tag]) -> bool {
         let shown = LazyCell::new(|| serde_json::to_value(item).unwrap_or_default());
         let mut conditions = self.0.iter();
         conditions.all(|condition| condition.holds(item, tags, &shown))
@@ -187,7 +190,7 @@ impl<T> Condition<'_, T> {
 /// A value with wildcards: `*` is any text, `?` is at most one character, a backslash takes the next
 /// character literally.
 #[derive(Debug)]
-pub(crate) struct Pattern(Vec<Piece>);
+pub struct Pattern(Vec<Piece>);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Piece {
@@ -197,7 +200,8 @@ enum Piece {
 }
 
 impl Pattern {
-    pub(crate) fn new(text: &str) -> Self {
+    /// Reads it.
+    pub fn new(text: &str) -> Self {
         let mut chars = text.chars();
         let mut pieces = Vec::new();
         while let Some(next) = chars.next() {
@@ -213,7 +217,7 @@ impl Pattern {
     }
 
     /// Follows every way through the pattern at once, so that no pattern is slow.
-    pub(crate) fn matches(&self, text: &str) -> bool {
+    pub fn matches(&self, text: &str) -> bool {
         let mut at = vec![false; self.0.len() + 1];
         at[0] = true;
         self.skip(&mut at);

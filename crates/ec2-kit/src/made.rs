@@ -7,7 +7,7 @@ use crate::tags::{self, TagSpecification};
 use lath_ec2_records::resources::{Facts, fact};
 
 /// Statements about what operations make.
-pub(crate) trait Making<Op>: Sized {
+pub trait Making<Op>: Sized {
     /// A new resource with the tags that the request specifies for its type; the tags need `ec2:CreateTags` on it
     /// (<https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/supported-iam-actions-tagging.html>).
     fn creates(
@@ -52,7 +52,7 @@ impl<Op: Operation> Making<Op> for Access<Op> {
 
 /// `ec2:Attribute` and `ec2:Attribute/NAME`, of the members of a request that set something and their values
 /// (<https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/iam-policy-structure.html#attribute-key>).
-pub(crate) fn attributes(set: &[(&str, Option<String>)]) -> Facts {
+pub fn attributes(set: &[(&str, Option<String>)]) -> Facts {
     let set = set.iter();
     let set = set.filter_map(|(name, value)| Some((*name, value.clone()?)));
     let both = |(name, value): (&str, String)| {
@@ -65,4 +65,4 @@ pub(crate) fn attributes(set: &[(&str, Option<String>)]) -> Facts {
 }
 
 /// The keys that [`attributes`] fills in.
-pub(crate) const ATTRIBUTES: &[&str] = &["ec2:Attribute", "ec2:Attribute/${AttributeName}"];
+pub const ATTRIBUTES: &[&str] = &["ec2:Attribute", "ec2:Attribute/${AttributeName}"];

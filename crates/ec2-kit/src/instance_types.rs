@@ -1,100 +1,117 @@
 //! The instance types of EC2, as AWS publishes them (<https://aws.amazon.com/ec2/instance-types/>).
 //!
-//! Of what a type promises, an instance gets its memory and CPUs as limits. The table `types.tsv` is written
+//! Of what a type promises, an instance gets its memory and CPUs as limits. The table `instance_types.tsv` is written
 //! by `cargo xtask instance-types`, which says where its facts come from.
 
 use std::sync::LazyLock;
 
 /// An instance type.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub(crate) struct InstanceType {
+pub struct InstanceType {
     /// Such as `t3.medium`.
-    pub(crate) name: &'static str,
+    pub name: &'static str,
     /// Such as `x86_64`; old types also have `i386`.
-    pub(crate) architectures: Vec<&'static str>,
+    pub architectures: Vec<&'static str>,
     /// Such as `Intel`.
-    pub(crate) manufacturer: &'static str,
+    pub manufacturer: &'static str,
     /// In GHz, where it is known.
-    pub(crate) clock: Option<f64>,
-    pub(crate) vcpus: i32,
-    pub(crate) cores: i32,
+    pub clock: Option<f64>,
+    /// Hardware threads.
+    pub vcpus: i32,
+    /// Cores.
+    pub cores: i32,
     /// What `CpuOptions` may choose; empty where it may not.
-    pub(crate) valid_cores: Vec<i32>,
-    pub(crate) valid_threads: Vec<i32>,
-    pub(crate) memory_mib: i64,
+    pub valid_cores: Vec<i32>,
+    /// As the cores, of threads of each.
+    pub valid_threads: Vec<i32>,
+    /// In MiB.
+    pub memory_mib: i64,
     /// Such as `Up to 10 Gigabit`.
-    pub(crate) network: &'static str,
-    pub(crate) cards: Vec<NetworkCard>,
+    pub network: &'static str,
+    /// Its network cards.
+    pub cards: Vec<NetworkCard>,
     /// How many addresses an interface may have.
-    pub(crate) ipv4_addresses: i32,
-    pub(crate) ipv6_addresses: i32,
+    pub ipv4_addresses: i32,
+    /// As of IPv4.
+    pub ipv6_addresses: i32,
     /// `required`, `supported` or `unsupported`.
-    pub(crate) ena: &'static str,
+    pub ena: &'static str,
     /// `nitro` or `xen`; bare metal has none.
-    pub(crate) hypervisor: Option<&'static str>,
+    pub hypervisor: Option<&'static str>,
     /// `default`, `supported` or `unsupported`.
-    pub(crate) ebs_optimized: &'static str,
+    pub ebs_optimized: &'static str,
     /// `required`, `supported` or `unsupported`.
-    pub(crate) ebs_nvme: &'static str,
+    pub ebs_nvme: &'static str,
     /// Baseline and maximum, in Mbit/s.
-    pub(crate) ebs_bandwidth: Option<(i32, i32)>,
+    pub ebs_bandwidth: Option<(i32, i32)>,
     /// Baseline and maximum.
-    pub(crate) ebs_iops: Option<(i32, i32)>,
+    pub ebs_iops: Option<(i32, i32)>,
     /// How many volumes it may have.
-    pub(crate) ebs_attachments: i32,
-    pub(crate) boot_modes: Vec<&'static str>,
-    pub(crate) gpu: Option<Gpu>,
-    pub(crate) bare_metal: bool,
+    pub ebs_attachments: i32,
+    /// Such as `uefi`.
+    pub boot_modes: Vec<&'static str>,
+    /// Its GPUs, if it has some.
+    pub gpu: Option<Gpu>,
+    /// Whether it has no hypervisor.
+    pub bare_metal: bool,
     /// Whether it earns CPU credits.
-    pub(crate) burstable: bool,
-    pub(crate) current: bool,
+    pub burstable: bool,
+    /// Whether it is of a current generation.
+    pub current: bool,
     /// Whether it has GPUs, FPGAs or accelerators for inference, training or media.
-    pub(crate) accelerated: bool,
+    pub accelerated: bool,
 }
 
 /// One of a type's network cards.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct NetworkCard {
-    pub(crate) interfaces: i32,
-    pub(crate) performance: &'static str,
+pub struct NetworkCard {
+    /// How many interfaces it may have.
+    pub interfaces: i32,
+    /// Such as `Up to 10 Gigabit`.
+    pub performance: &'static str,
     /// In Gbit/s.
-    pub(crate) baseline: f64,
-    pub(crate) peak: f64,
+    pub baseline: f64,
+    /// In Gbit/s.
+    pub peak: f64,
 }
 
 /// The GPUs of a type, which are alike.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Gpu {
-    pub(crate) count: i32,
-    pub(crate) manufacturer: &'static str,
-    pub(crate) name: &'static str,
-    pub(crate) memory_mib: i32,
+pub struct Gpu {
+    /// How many.
+    pub count: i32,
+    /// Such as `NVIDIA`.
+    pub manufacturer: &'static str,
+    /// Such as `A100`.
+    pub name: &'static str,
+    /// Of each, in MiB.
+    pub memory_mib: i32,
 }
 
 impl InstanceType {
     /// How many interfaces it may have.
-    pub(crate) fn interfaces(&self) -> i32 {
+    pub fn interfaces(&self) -> i32 {
         self.cards.iter().map(|card| card.interfaces).sum()
     }
 
     /// Hardware threads of a core.
-    pub(crate) fn threads(&self) -> i32 {
+    pub fn threads(&self) -> i32 {
         self.vcpus / self.cores.max(1)
     }
 
     /// Whether images of this architecture run on it.
-    pub(crate) fn runs(&self, architecture: &str) -> bool {
+    pub fn runs(&self, architecture: &str) -> bool {
         self.architectures.contains(&architecture)
     }
 
     /// Whether instances of it can be launched here: what its name promises beyond sizes (accelerators,
     /// Apple's computers) a process of this host does not get.
-    pub(crate) fn is_offered(&self) -> bool {
+    pub fn is_offered(&self) -> bool {
         !self.accelerated && (self.runs("x86_64") || self.runs("arm64"))
     }
 
     /// The CPU credit option of instances that asked for none.
-    pub(crate) fn default_credits(&self) -> Option<&'static str> {
+    pub fn default_credits(&self) -> Option<&'static str> {
         let earns = if self.name.starts_with("t2.") {
             "standard"
         } else {
@@ -105,7 +122,7 @@ impl InstanceType {
 }
 
 /// The architecture of this machine, in EC2's words: nodes run on the machine that answers.
-pub(crate) fn host_architecture() -> &'static str {
+pub fn host_architecture() -> &'static str {
     match std::env::consts::ARCH {
         "aarch64" => "arm64",
         other => other,
@@ -113,17 +130,17 @@ pub(crate) fn host_architecture() -> &'static str {
 }
 
 /// The type of this name.
-pub(crate) fn find(name: &str) -> Option<&'static InstanceType> {
+pub fn find(name: &str) -> Option<&'static InstanceType> {
     let at = CATALOGUE.binary_search_by(|known| known.name.cmp(name));
     at.ok().map(|at| &CATALOGUE[at])
 }
 
 /// Every type, by name.
-pub(crate) fn all() -> impl Iterator<Item = &'static InstanceType> {
+pub fn all() -> impl Iterator<Item = &'static InstanceType> {
     CATALOGUE.iter()
 }
 
-const TABLE: &str = include_str!("types.tsv");
+const TABLE: &str = include_str!("instance_types.tsv");
 
 /// The table below its two lines of heading.
 static CATALOGUE: LazyLock<Vec<InstanceType>> = LazyLock::new(|| {

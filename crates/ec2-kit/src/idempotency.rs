@@ -1,7 +1,7 @@
 //! `ClientToken`: a repeated create answers as the first one did
 //! (<https://docs.aws.amazon.com/ec2/latest/devguide/ec2-api-idempotency.html>).
 
-pub(crate) use lath_control::fingerprint;
+pub use lath_control::fingerprint;
 use lath_service::Mismatch;
 use lath_store::Tx;
 use lath_wire::ApiError;
@@ -13,7 +13,7 @@ use lath_ec2_records::errors::{client, invalid_value};
 ///
 /// # Errors
 /// `IdempotentParameterMismatch`, `InvalidParameterValue` for a token that is too long.
-pub(crate) fn claim(
+pub fn claim(
     tx: &mut Tx,
     operation: &str,
     token: Option<&str>,
@@ -32,7 +32,7 @@ pub(crate) fn claim(
 
 /// # Errors
 /// `InvalidParameterValue` in these words for a token that is too long.
-pub(crate) fn check_token(token: Option<&str>, why: &'static str) -> Result<(), ApiError> {
+pub fn check_token(token: Option<&str>, why: &'static str) -> Result<(), ApiError> {
     match token {
         Some(token) if token.len() > 64 || !token.is_ascii() => Err(invalid_value(why)),
         _ => Ok(()),
@@ -40,6 +40,6 @@ pub(crate) fn check_token(token: Option<&str>, why: &'static str) -> Result<(), 
 }
 
 /// The token was used by a request with other parameters.
-pub(crate) fn mismatch(message: impl Into<String>) -> ApiError {
+pub fn mismatch(message: impl Into<String>) -> ApiError {
     client("IdempotentParameterMismatch", message)
 }
