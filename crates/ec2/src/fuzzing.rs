@@ -15,7 +15,7 @@ pub fn public_key(bytes: &[u8], name: &str) -> Option<(String, String)> {
 
 /// An address block and its prefix length.
 pub fn cidr(text: &str) -> Option<(Ipv4Addr, u8)> {
-    let block = crate::networks::vpcs::block("cidrBlock", text).ok()?;
+    let block = lath_ec2_network::block("cidrBlock", text).ok()?;
     Some((block.addr(), block.prefix_len()))
 }
 
@@ -29,6 +29,6 @@ pub fn told_transit(bytes: &[u8]) -> Option<(Vec<u8>, usize)> {
         region: "us-west-2".into(),
         told,
     };
-    let asked = crate::networks::transit::asked(&cell, &peer);
+    let asked = crate::transit::asked(&cell, &peer);
     Some((printed, asked))
 }

@@ -16,10 +16,10 @@ mod instances;
 mod key_pairs;
 mod launch_templates;
 pub mod managed;
-pub mod networks;
 mod parts;
 mod region_names;
 mod tags;
+mod transit;
 mod zones;
 
 use std::sync::Arc;
@@ -27,14 +27,13 @@ use std::time::Duration;
 
 use lath_control::{Group, spawn_reconciler};
 use lath_store::Kinds;
-use lath_wire::{Protocol, Service, ServiceInfo};
+use lath_wire::{ApiError, Protocol, Service, ServiceInfo};
 
 pub use feed::CONTRIBUTIONS;
 pub use lath_ec2_kit::Ec2;
+pub use lath_ec2_network::{complete_network_acls, furnish_default_vpc};
 pub use lath_ec2_records as records;
-pub use networks::network_acls::complete as complete_network_acls;
-pub use networks::transit::SECTION;
-pub use networks::vpcs::default::furnish as furnish_default_vpc;
+pub use transit::SECTION;
 
 /// What identifies EC2 on the wire.
 pub const INFO: ServiceInfo = ServiceInfo {
@@ -59,6 +58,14 @@ pub fn kinds(kinds: Kinds) -> Kinds {
     parts::records(kinds)
 }
 
+/// One pass over networks and Transit Gateways: writes down what nodes were seen to have done.
+///
+/// # Errors
+/// That the store failed.
+pub async fn reconcile_networks(app: Arc<Ec2>) -> Result<(), ApiError> {
+    lath_ec2_network::reconcile(app, transit::advance).await
+}
+
 /// How often reconcilers look again when nothing woke them.
 const PERIOD: Duration = Duration::from_secs(30);
 
@@ -66,7 +73,7 @@ const PERIOD: Duration = Duration::from_secs(30);
 pub fn reconcilers(app: &Arc<Ec2>, group: &mut Group) {
     let networks = Arc::clone(app);
     spawn_reconciler(group, app.cell.clone(), "ec2.networks", PERIOD, move || {
-        networks::reconcile(Arc::clone(&networks))
+        reconcile_networks(Arc::clone(&networks))
     });
     let profiles = Arc::clone(app);
     spawn_reconciler(

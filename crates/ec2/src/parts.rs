@@ -7,10 +7,19 @@ use lath_store::Kinds;
 use crate::launch_templates::LaunchTemplateVersion;
 use lath_ec2_kit::Part;
 
+/// What is about the region and the account as a whole, and tags of every kind of resource.
+static OWN: &[Part] = &[
+    Part::new(crate::tags::register, &[]),
+    Part::new(crate::zones::register, &[]),
+    Part::new(crate::account_attributes::register, &[]),
+];
+
 /// Every part.
 pub(crate) fn all() -> impl Iterator<Item = &'static Part> {
     let parts = [
-        crate::networks::PARTS,
+        OWN,
+        lath_ec2_network::PARTS,
+        crate::transit::PARTS,
         crate::instances::PARTS,
         crate::launch_templates::PARTS,
     ];

@@ -13,12 +13,12 @@ use super::response::{
     BlockDeviceItem, GroupIdentifier, MetadataOptionsItem, ProductCode, ROOT_DEVICE, Showing,
     block_devices,
 };
-use crate::networks::interfaces::limits;
 use lath_ec2_kit::Ec2;
 use lath_ec2_kit::instance_types;
 use lath_ec2_kit::made::{ATTRIBUTES, attributes};
 use lath_ec2_kit::messages::{BooleanInput, BooleanValue, Nothing, TextInput, TextValue};
 use lath_ec2_kit::refused;
+use lath_ec2_network::interfaces::limits;
 use lath_ec2_records::errors::{
     client, combination, invalid_parameter, invalid_value, missing, unsupported,
 };

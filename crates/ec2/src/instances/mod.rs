@@ -47,10 +47,8 @@ pub(crate) use response::{ROOT_DEVICE, Showing};
 /// How many instances one request may name.
 const MAX_IDS: usize = 1000;
 
-/// Instances and what they are made of, as in [`crate::networks::PARTS`].
+/// Instances and what they are made of, as in [`lath_ec2_network::PARTS`].
 pub(crate) static PARTS: &[Part] = &[
-    Part::new(crate::zones::register, &[]),
-    Part::new(crate::account_attributes::register, &[]),
     Part::new(crate::images::register, &[&IMAGE]),
     Part::new(crate::key_pairs::register, &[&KEY_PAIR]),
     Part::new(launch::register, &[&INSTANCE]),

@@ -12,11 +12,11 @@ use lath_wire::ApiError;
 
 use super::launch::known_type;
 use super::request::{InterfaceSpecification, RunInstances};
-use crate::networks::interfaces::{add_addresses, limits};
-use crate::networks::vpcs;
 use lath_ec2_kit::instance_types::InstanceType;
 use lath_ec2_kit::refused;
 use lath_ec2_kit::tags;
+use lath_ec2_network::default_vpc;
+use lath_ec2_network::interfaces::{add_addresses, limits};
 use lath_ec2_records::errors::{
     client, combination, invalid_parameter, invalid_value, missing, unsupported,
 };
@@ -332,7 +332,7 @@ fn subnet(view: &View, op: &RunInstances, wanted: Option<&str>) -> Result<Arc<Su
 }
 
 fn default_subnet(view: &View, zone: Option<&str>) -> Result<Arc<Subnet>, ApiError> {
-    let Some(vpc) = vpcs::default::find(view) else {
+    let Some(vpc) = default_vpc(view) else {
         return Err(client(
             "VPCIdNotSpecified",
             "No default VPC for this user. GroupName is only supported for EC2-Classic and default VPC.",

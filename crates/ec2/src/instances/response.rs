@@ -10,9 +10,9 @@ use serde::{Deserialize, Serialize};
 
 use super::options::cores_and_threads;
 use super::profiles::ProfileItem;
-use crate::networks::interfaces::PrefixItem;
 use lath_ec2_kit::names::{self, PrivateDnsNameOptionsItem};
 use lath_ec2_kit::tags::{self, Tag};
+use lath_ec2_network::interfaces::PrefixItem;
 use lath_ec2_records::{
     Instance, InstanceState, MetadataOptions, NetworkInterface, PrivateAddress, ProfileAssociation,
     SecurityGroup, Volume,

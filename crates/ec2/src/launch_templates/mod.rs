@@ -94,7 +94,7 @@ impl Resource for LaunchTemplate {
     const RESOURCE: Kind = LAUNCH_TEMPLATE;
 }
 
-/// Launch templates, as in [`crate::networks::PARTS`].
+/// Launch templates, as in [`lath_ec2_network::PARTS`].
 pub(crate) static PARTS: &[Part] = &[
     Part::new(templates::register, &[&LAUNCH_TEMPLATE]),
     Part::new(versions::register, &[]),

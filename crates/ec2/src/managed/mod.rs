@@ -4,13 +4,12 @@
 //! Each function runs in the caller's transaction, so that a service's record and what it made come together or not at
 //! all.
 
-mod groups;
 mod nodes;
 mod templates;
-#[cfg(test)]
-mod tests;
 
-pub use groups::{NewGroup, cluster_group, delete_group, remote_access_group};
+pub use lath_ec2_network::managed_groups::{
+    NewGroup, cluster_group, delete_group, remote_access_group,
+};
 pub use lath_ec2_records::managed::*;
 pub use nodes::{
     NewNode, NodeType, add_prefix, is_gone, key_pair, launch_node, max_pods, node_type,

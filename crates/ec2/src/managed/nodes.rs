@@ -12,9 +12,9 @@ use lath_wire::ApiError;
 
 use crate::images;
 use crate::instances::{self, BlockDevice, EbsDevice, ROOT_DEVICE, RunInstances, names_at_launch};
-use crate::networks::interfaces::prefixes;
 use lath_ec2_kit::instance_types;
 use lath_ec2_kit::tags;
+use lath_ec2_network::interfaces::prefixes;
 use lath_ec2_records::errors::{client, invalid_value};
 use lath_ec2_records::ids;
 use lath_ec2_records::interfaces::{self, NewInterface};
