@@ -1,15 +1,16 @@
 //! The part of the feed that EC2 fills: a pure function of the state.
 
 use lath_control::{Contribute, Derive};
-use lath_ec2_records::{Instance, TransitGateway};
+use lath_ec2_records::Instance;
 use lath_store::Record as _;
 
-use crate::{instances, transit};
+use crate::instances;
 
 /// Fills VPCs, prefix lists, security groups, instances and Transit Gateways. A VPC's Lattice association is left to
 /// Lattice.
 pub const CONTRIBUTIONS: [Contribute; 8] = {
     let [vpcs, aws_lists, lists, names, groups] = lath_ec2_network::CONTRIBUTIONS;
+    let [gateways, sharing] = lath_ec2_transit::CONTRIBUTIONS;
     [
         vpcs,
         aws_lists,
@@ -18,11 +19,8 @@ pub const CONTRIBUTIONS: [Contribute; 8] = {
             kind: Instance::KIND,
             make: instances::contribute,
         },
-        Derive::Each {
-            kind: TransitGateway::KIND,
-            make: transit::contribute,
-        },
-        Derive::Whole(transit::share_names),
+        gateways,
+        sharing,
         names,
         groups,
     ]

@@ -29,6 +29,6 @@ pub fn told_transit(bytes: &[u8]) -> Option<(Vec<u8>, usize)> {
         region: "us-west-2".into(),
         told,
     };
-    let asked = crate::transit::asked(&cell, &peer);
+    let asked = lath_ec2_transit::asked(&cell, &peer);
     Some((printed, asked))
 }

@@ -19,7 +19,6 @@ pub mod managed;
 mod parts;
 mod region_names;
 mod tags;
-mod transit;
 mod zones;
 
 use std::sync::Arc;
@@ -33,7 +32,7 @@ pub use feed::CONTRIBUTIONS;
 pub use lath_ec2_kit::Ec2;
 pub use lath_ec2_network::{complete_network_acls, furnish_default_vpc};
 pub use lath_ec2_records as records;
-pub use transit::SECTION;
+pub use lath_ec2_transit::SECTION;
 
 /// What identifies EC2 on the wire.
 pub const INFO: ServiceInfo = ServiceInfo {
@@ -63,7 +62,7 @@ pub fn kinds(kinds: Kinds) -> Kinds {
 /// # Errors
 /// That the store failed.
 pub async fn reconcile_networks(app: Arc<Ec2>) -> Result<(), ApiError> {
-    lath_ec2_network::reconcile(app, transit::advance).await
+    lath_ec2_network::reconcile(app, lath_ec2_transit::advance).await
 }
 
 /// How often reconcilers look again when nothing woke them.

@@ -1,6 +1,6 @@
 //! What EC2 consists of, in one list.
 
-use lath_ec2_records::{DirectoryImage, PeerTransit, ProfileAssociation, ResourceTags};
+use lath_ec2_records::{DirectoryImage, ProfileAssociation, ResourceTags};
 use lath_service::Kind;
 use lath_store::Kinds;
 
@@ -19,7 +19,7 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Part> {
     let parts = [
         OWN,
         lath_ec2_network::PARTS,
-        crate::transit::PARTS,
+        lath_ec2_transit::PARTS,
         crate::instances::PARTS,
         crate::launch_templates::PARTS,
     ];
@@ -39,9 +39,8 @@ pub(crate) fn kind_of(id: &str) -> Option<&'static Kind> {
 /// Every kind of record: those of resources, and those that no caller names by an id.
 pub(crate) fn records(records: Kinds) -> Kinds {
     let of_resources = kinds().fold(records, |records, kind| (kind.records)(records));
-    of_resources
+    lath_ec2_transit::records(of_resources)
         .with::<ResourceTags>()
-        .with::<PeerTransit>()
         .with::<DirectoryImage>()
         .with::<ProfileAssociation>()
         .with::<LaunchTemplateVersion>()

@@ -1,8 +1,11 @@
-//! Transit Gateways (<https://docs.aws.amazon.com/vpc/latest/tgw/how-transit-gateways-work.html>).
+//! EC2's Transit Gateways (<https://docs.aws.amazon.com/vpc/latest/tgw/how-transit-gateways-work.html>).
+//!
+//! [`PARTS`] are the operations and the kinds of resources, [`CONTRIBUTIONS`] turn the state into the part of the feed that
+//! nodes obey, [`advance`] takes over what nodes and other regions say, and [`SECTION`] is what regions tell one another.
 
 mod attachments;
 mod cidr_blocks;
-pub(crate) mod effective;
+mod effective;
 mod exchange;
 mod feed;
 mod gateways;
@@ -20,24 +23,25 @@ mod vpc_attachments;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use lath_control::Cell;
+use lath_control::{Cell, Contribute, Derive};
 use lath_feed::Snapshot;
 use lath_model::id::{TransitGatewayId, VpcId};
-use lath_store::{Tx, View};
+use lath_store::{Kinds, Record as _, Tx, View};
 use lath_wire::{ApiError, Service};
 use x25519_dalek::{PublicKey, StaticSecret};
 
-pub use exchange::SECTION;
-pub(crate) use exchange::asked;
-pub(crate) use feed::contribute;
-pub(crate) use life::advance;
+pub use exchange::{SECTION, asked};
+pub use life::advance;
+
+use feed::contribute;
 
 use lath_ec2_kit::{Ec2, Part};
 use lath_ec2_records::errors::{client, invalid_value};
 use lath_ec2_records::ids::{self, Ids as _};
 use lath_ec2_records::resources::{TRANSIT_ATTACHMENT, TRANSIT_GATEWAY, TRANSIT_ROUTE_TABLE};
 use lath_ec2_records::{
-    LifeState, LinkState, TableLink, TransitAttachment, TransitGateway, TransitRouteTable,
+    LifeState, LinkState, PeerTransit, TableLink, TransitAttachment, TransitGateway,
+    TransitRouteTable,
 };
 
 /// Registers the operations on Transit Gateways.
@@ -195,8 +199,22 @@ fn public_key(private: &lath_feed::PrivateKey) -> [u8; 32] {
     PublicKey::from(&StaticSecret::from(private.0)).to_bytes()
 }
 
+/// Fills Transit Gateways, and which of them share names.
+pub const CONTRIBUTIONS: [Contribute; 2] = [
+    Derive::Each {
+        kind: TransitGateway::KIND,
+        make: contribute,
+    },
+    Derive::Whole(share_names),
+];
+
+/// The records that no caller names by an id.
+pub fn records(records: Kinds) -> Kinds {
+    records.with::<PeerTransit>()
+}
+
 /// Fills in [`name_sharing`].
-pub(crate) fn share_names(_: &Cell, view: &View, snapshot: &mut Snapshot) {
+fn share_names(_: &Cell, view: &View, snapshot: &mut Snapshot) {
     snapshot.name_sharing = name_sharing(view).into_iter().collect();
 }
 
@@ -220,7 +238,7 @@ fn name_sharing(view: &View) -> BTreeMap<VpcId, BTreeSet<TransitGatewayId>> {
 }
 
 /// Transit Gateways: their operations and the kinds of resources that they make.
-pub(crate) static PARTS: &[Part] = &[Part::new(
+pub static PARTS: &[Part] = &[Part::new(
     register,
     &[&TRANSIT_GATEWAY, &TRANSIT_ATTACHMENT, &TRANSIT_ROUTE_TABLE],
 )];

@@ -80,7 +80,7 @@ pub(super) fn requests(
 }
 
 /// How many peerings another region asks for.
-pub(crate) fn asked(cell: &Cell, peer: &PeerTransit) -> usize {
+pub fn asked(cell: &Cell, peer: &PeerTransit) -> usize {
     requests(cell, peer).len()
 }
 

@@ -25,7 +25,7 @@ const ATTACHMENT_LINGERS: Duration = Duration::from_secs(2 * 3600);
 const REQUEST_EXPIRES: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// One step of everything. Doing it again changes nothing until something else did.
-pub(crate) fn advance(cell: &Cell, tx: &mut Tx, observed: &Observed, now: Timestamp) {
+pub fn advance(cell: &Cell, tx: &mut Tx, observed: &Observed, now: Timestamp) {
     take_requests(cell, tx);
     advance_attachments(cell, tx, observed, now);
     advance_tables(tx, observed);
