@@ -2,15 +2,11 @@
 
 use std::net::Ipv4Addr;
 
+pub use lath_ec2_compute::fuzzing::public_key;
+
 /// Whether a filter's value matches a text.
 pub fn matches(pattern: &str, text: &str) -> bool {
     lath_ec2_kit::filter::Pattern::new(pattern).matches(text)
-}
-
-/// The fingerprint and the OpenSSH form of an imported key.
-pub fn public_key(bytes: &[u8], name: &str) -> Option<(String, String)> {
-    let half = crate::key_pairs::material::import(bytes, name).ok()?;
-    Some((half.fingerprint, half.openssh))
 }
 
 /// An address block and its prefix length.

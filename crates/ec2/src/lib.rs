@@ -1,7 +1,8 @@
 //! EC2: networks and instances, in AWS's terms.
 //!
-//! [`Ec2`] holds a region's cell and handles every operation that [`service`] registers. State lives in
-//! [`records`]; [`CONTRIBUTIONS`] turns it into the part of the feed that nodes obey, and [`reconcilers`]
+//! [`Ec2`] holds a region's cell and handles every operation that [`service`] registers: those of networks
+//! (`lath-ec2-network`), Transit Gateways (`lath-ec2-transit`) and instances (`lath-ec2-compute`), which are put together
+//! here, and those about the region, the account and tags. State lives in [`records`]; [`CONTRIBUTIONS`] turns it into the part of the feed that nodes obey, and [`reconcilers`]
 //! takes over what nodes observe. This crate knows no socket, kernel or Lattice: what another service
 //! holds, it learns from claims ([`lath_control::claims_on`]).
 
@@ -10,12 +11,6 @@ mod bounds;
 pub mod feed;
 #[doc(hidden)]
 pub mod fuzzing;
-mod image_kinds;
-pub mod images;
-mod instances;
-mod key_pairs;
-mod launch_templates;
-pub mod managed;
 mod parts;
 mod region_names;
 mod tags;
@@ -29,6 +24,7 @@ use lath_store::Kinds;
 use lath_wire::{ApiError, Protocol, Service, ServiceInfo};
 
 pub use feed::CONTRIBUTIONS;
+pub use lath_ec2_compute::{images, managed};
 pub use lath_ec2_kit::Ec2;
 pub use lath_ec2_network::{complete_network_acls, furnish_default_vpc};
 pub use lath_ec2_records as records;
@@ -80,7 +76,7 @@ pub fn reconcilers(app: &Arc<Ec2>, group: &mut Group) {
         app.cell.clone(),
         "ec2.instance-profiles",
         PERIOD,
-        move || instances::reconcile_profiles(Arc::clone(&profiles)),
+        move || lath_ec2_compute::reconcile_profiles(Arc::clone(&profiles)),
     );
     let instances = Arc::clone(app);
     spawn_reconciler(
@@ -88,6 +84,6 @@ pub fn reconcilers(app: &Arc<Ec2>, group: &mut Group) {
         app.cell.clone(),
         "ec2.instances",
         PERIOD,
-        move || instances::reconcile(Arc::clone(&instances)),
+        move || lath_ec2_compute::reconcile(Arc::clone(&instances)),
     );
 }

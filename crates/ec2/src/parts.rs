@@ -1,10 +1,9 @@
 //! What EC2 consists of, in one list.
 
-use lath_ec2_records::{DirectoryImage, ProfileAssociation, ResourceTags};
+use lath_ec2_records::ResourceTags;
 use lath_service::Kind;
 use lath_store::Kinds;
 
-use crate::launch_templates::LaunchTemplateVersion;
 use lath_ec2_kit::Part;
 
 /// What is about the region and the account as a whole, and tags of every kind of resource.
@@ -20,8 +19,8 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Part> {
         OWN,
         lath_ec2_network::PARTS,
         lath_ec2_transit::PARTS,
-        crate::instances::PARTS,
-        crate::launch_templates::PARTS,
+        lath_ec2_compute::INSTANCES,
+        lath_ec2_compute::LAUNCH_TEMPLATES,
     ];
     parts.into_iter().flatten()
 }
@@ -39,9 +38,6 @@ pub(crate) fn kind_of(id: &str) -> Option<&'static Kind> {
 /// Every kind of record: those of resources, and those that no caller names by an id.
 pub(crate) fn records(records: Kinds) -> Kinds {
     let of_resources = kinds().fold(records, |records, kind| (kind.records)(records));
-    lath_ec2_transit::records(of_resources)
-        .with::<ResourceTags>()
-        .with::<DirectoryImage>()
-        .with::<ProfileAssociation>()
-        .with::<LaunchTemplateVersion>()
+    let of_transit = lath_ec2_transit::records(of_resources);
+    lath_ec2_compute::records(of_transit).with::<ResourceTags>()
 }

@@ -2,6 +2,8 @@
 //! (<https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/Using_Tags.html>).
 
 mod tagging;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeSet;
 use std::ops::Bound;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
-use lath_ec2::managed::{self, ManagedInterface, NewGroup};
+use lath_ec2_compute::managed::{self, ManagedInterface, NewGroup};
 use lath_ec2_records::SecurityGroup;
 use lath_service::{Quota, Refuses, operations};
 use lath_store::Tx;

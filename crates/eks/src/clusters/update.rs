@@ -1,6 +1,6 @@
 //! Changes of a cluster.
 
-use lath_ec2::managed;
+use lath_ec2_compute::managed;
 use lath_ec2_records::NetworkInterface;
 use lath_service::{Refuses, operations};
 use lath_store::{Record as _, Tx};

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use lath_authz::{Access, Scope};
-use lath_ec2::managed::{self, LAUNCH_TEMPLATE_TYPE, NewGroup, NodeTemplate};
+use lath_ec2_compute::managed::{self, LAUNCH_TEMPLATE_TYPE, NewGroup, NodeTemplate};
 use lath_ec2_records::SecurityGroup;
 use lath_model::id::{SecurityGroupId, SubnetId};
 use lath_service::{Quota, Refuses, operations};

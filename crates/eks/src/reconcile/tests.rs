@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use lath_ec2::managed;
+use lath_ec2_compute::managed;
 use lath_ec2_records::{Instance, InstanceState};
 use lath_feed::{ClusterObserved, Condition, Observed, WaitingPods};
 use lath_model::Timestamp;

@@ -39,8 +39,9 @@ pub(crate) use attributes::wrong_state;
 pub(crate) use feed::contribute;
 pub(crate) use launch::{check_quota, launchable, refusals};
 pub(crate) use options::names_at_launch;
-pub(crate) use profiles::{associate_role, reconcile as reconcile_profiles};
-pub(crate) use reconcile::reconcile;
+pub(crate) use profiles::associate_role;
+pub use profiles::reconcile as reconcile_profiles;
+pub use reconcile::reconcile;
 pub(crate) use request::{BlockDevice, EbsDevice, LaunchTemplateSpecification, RunInstances};
 pub(crate) use response::{ROOT_DEVICE, Showing};
 
@@ -48,7 +49,7 @@ pub(crate) use response::{ROOT_DEVICE, Showing};
 const MAX_IDS: usize = 1000;
 
 /// Instances and what they are made of, as in [`lath_ec2_network::PARTS`].
-pub(crate) static PARTS: &[Part] = &[
+pub static PARTS: &[Part] = &[
     Part::new(crate::images::register, &[&IMAGE]),
     Part::new(crate::key_pairs::register, &[&KEY_PAIR]),
     Part::new(launch::register, &[&INSTANCE]),

@@ -327,7 +327,7 @@ fn describe(
 // === credentials ===
 
 /// Removes associations of instances that are gone, follows the roles of profiles, renews sessions.
-pub(crate) async fn reconcile(app: Arc<Ec2>) -> Result<(), ApiError> {
+pub async fn reconcile(app: Arc<Ec2>) -> Result<(), ApiError> {
     let now = app.cell.now();
     if steps(&app.cell, &app.cell.db.view(), now).next().is_none() {
         return Ok(());

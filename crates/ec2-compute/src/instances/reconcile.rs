@@ -33,7 +33,7 @@ enum Step {
 }
 
 /// Moves every instance to the state that nodes observe.
-pub(crate) async fn reconcile(app: Arc<Ec2>) -> Result<(), ApiError> {
+pub async fn reconcile(app: Arc<Ec2>) -> Result<(), ApiError> {
     let observed = Arc::clone(&app.cell.observed.borrow());
     if steps(&app.cell.db.view(), &observed, app.cell.now())
         .next()

@@ -95,7 +95,7 @@ impl Resource for LaunchTemplate {
 }
 
 /// Launch templates, as in [`lath_ec2_network::PARTS`].
-pub(crate) static PARTS: &[Part] = &[
+pub static PARTS: &[Part] = &[
     Part::new(templates::register, &[&LAUNCH_TEMPLATE]),
     Part::new(versions::register, &[]),
     Part::new(made_of::register, &[]),

@@ -11,7 +11,6 @@ use crate::instances::profiles::{
     AssociateIamInstanceProfile, DisassociateIamInstanceProfile,
     ReplaceIamInstanceProfileAssociation,
 };
-use crate::tags::{CreateTags, DeleteTags};
 
 fn asked<Op: Authorized + DeserializeOwned>(lab: &Lab, request: Value) -> Vec<Permission> {
     let op: Op = serde_json::from_value(request).unwrap();
@@ -244,53 +243,13 @@ async fn attributes_are_told_by_their_names_and_groups_by_either_form() {
 }
 
 #[tokio::test]
-async fn tags_are_of_resources_of_every_kind() {
+async fn key_pairs_are_known_to_policies_by_their_names() {
     let lab = Lab::new().await;
     let pair = lab
         .call(CreateKeyPair::of("mine", "ed25519"))
         .await
         .unwrap();
     let pair = serde_json::to_value(&pair).unwrap()["keyPairId"].clone();
-    let item = lab.run(lab.request()).await;
-    let volume = item.block_device_mapping[0].ebs.volume_id.clone();
-    let (id, image) = (item.instance_id.clone(), lab.image());
-    let all = json!([id, image, pair, volume, lab.subnet.to_string()]);
-    let tag = json!([{"Key": "env", "Value": "prod"}]);
-    let create = json!({"ResourceId": all, "Tag": tag});
-    let asked_for = asked::<CreateTags>(&lab, create.clone());
-    let mut lines = short(&asked_for);
-    lines.sort();
-    let mut want = [
-        format!("ec2:CreateTags image/{image}"),
-        format!("ec2:CreateTags instance/{id}"),
-        "ec2:CreateTags key-pair/mine".into(),
-        format!("ec2:CreateTags subnet/{}", lab.subnet),
-        format!("ec2:CreateTags volume/{volume}"),
-    ];
-    want.sort();
-    assert_eq!(lines, want);
-    assert!(
-        asked_for
-            .iter()
-            .all(|it| values(it, "aws:RequestTag/env") == ["prod"])
-    );
-    assert!(
-        asked_for
-            .iter()
-            .all(|it| values(it, "ec2:CreateAction").is_empty())
-    );
-    let op: CreateTags = serde_json::from_value(create).unwrap();
-    lab.call(op).await.unwrap();
-    // All that a resource has, when none is named.
-    let bare = asked::<DeleteTags>(&lab, json!({"ResourceId": all}));
-    assert_eq!(bare.len(), 5);
-    assert!(bare.iter().all(|it| values(it, "aws:TagKeys") == ["env"]));
-    let key = asked_for.iter().find(|it| it.resource_type == "key-pair");
-    assert_eq!(values(key.unwrap(), "ec2:KeyPairType"), ["ed25519"]);
-    for permission in &bare {
-        let tag = values(permission, "aws:ResourceTag/env");
-        assert_eq!(tag, ["prod"], "{}", permission.resource);
-    }
     let delete = asked::<DeleteKeyPair>(&lab, json!({"KeyPairId": pair}));
     assert_eq!(short(&delete), ["ec2:DeleteKeyPair key-pair/mine"]);
 }

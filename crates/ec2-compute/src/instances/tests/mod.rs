@@ -199,7 +199,12 @@ impl Lab {
     fn feed(&self) -> Snapshot {
         let mut snapshot = Snapshot::default();
         let view = self.app.cell.db.view();
-        lath_control::derive_into(&self.app.cell, &crate::CONTRIBUTIONS, &view, &mut snapshot);
+        lath_control::derive_into(
+            &self.app.cell,
+            &[&lath_ec2_network::CONTRIBUTIONS[..], &crate::CONTRIBUTIONS].concat(),
+            &view,
+            &mut snapshot,
+        );
         snapshot
     }
 
