@@ -4,6 +4,14 @@
 use std::path::PathBuf;
 
 use lath_control::Cell;
+use lath_ec2_kit::Ec2;
+use lath_ec2_kit::filter::{Field, Filter};
+use lath_ec2_kit::instance_types::host_architecture;
+use lath_ec2_kit::select::{Listed, Query, select};
+use lath_ec2_kit::tags::{self, Tag};
+use lath_ec2_records::DirectoryImage;
+use lath_ec2_records::errors::client;
+use lath_ec2_records::ids::Ids as _;
 use lath_feed::RootSource;
 use lath_model::Timestamp;
 use lath_model::id::ImageId;
@@ -15,14 +23,6 @@ use sha2::{Digest, Sha256};
 
 use crate::image_kinds::IMAGE;
 use crate::instances::ROOT_DEVICE;
-use lath_ec2_kit::Ec2;
-use lath_ec2_kit::filter::{Field, Filter};
-use lath_ec2_kit::instance_types::host_architecture;
-use lath_ec2_kit::select::{Listed, Query, select};
-use lath_ec2_kit::tags::{self, Tag};
-use lath_ec2_records::DirectoryImage;
-use lath_ec2_records::errors::client;
-use lath_ec2_records::ids::Ids as _;
 
 /// AWS's accounts for Amazon Linux and for the images of EKS, to which the alias `amazon` leads.
 const AMAZON: &str = "137112412989";

@@ -3,12 +3,12 @@
 
 use std::cell::LazyCell;
 
+use lath_ec2_records::errors::{client, invalid_value, missing};
 use lath_wire::ApiError;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::tags::Tag;
-use lath_ec2_records::errors::{client, invalid_value, missing};
 
 /// How many values all filters of a request may have.
 const MAX_VALUES: usize = 200;

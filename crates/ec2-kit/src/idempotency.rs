@@ -2,11 +2,10 @@
 //! (<https://docs.aws.amazon.com/ec2/latest/devguide/ec2-api-idempotency.html>).
 
 pub use lath_control::fingerprint;
+use lath_ec2_records::errors::{client, invalid_value};
 use lath_service::Mismatch;
 use lath_store::Tx;
 use lath_wire::ApiError;
-
-use lath_ec2_records::errors::{client, invalid_value};
 
 /// Claims the token, if there is one, for a new resource. `Some` is the id of the resource that an earlier, equal request
 /// made.

@@ -1,10 +1,10 @@
 //! What requests say of resources that they make or change.
 
 use lath_authz::{Access, ResourceType, Scope};
+use lath_ec2_records::resources::{Facts, fact};
 use lath_wire::Operation;
 
 use crate::tags::{self, TagSpecification};
-use lath_ec2_records::resources::{Facts, fact};
 
 /// Statements about what operations make.
 pub trait Making<Op>: Sized {

@@ -3,13 +3,12 @@
 use std::net::Ipv4Addr;
 
 use lath_control::Cell;
+use lath_ec2_records::errors::invalid_parameter;
+use lath_ec2_records::{Instance, PrivateDnsNames};
 use lath_model::Partition;
 use lath_model::id::InstanceId;
 use lath_wire::ApiError;
 use serde::{Deserialize, Serialize};
-
-use lath_ec2_records::errors::invalid_parameter;
-use lath_ec2_records::{Instance, PrivateDnsNames};
 
 /// What a host name is made of.
 #[derive(Debug, Clone, Serialize, Deserialize)]

@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, HashSet};
 use std::ops::{Bound, RangeInclusive};
 
 use lath_control::{Page, paginate, paginate_from};
+use lath_ec2_records::errors::{client, invalid_value};
+use lath_ec2_records::ids::Ids as _;
 use lath_service::IdForm;
 use lath_store::{Record, View};
 use lath_wire::ApiError;
@@ -11,8 +13,6 @@ use serde::Serialize;
 
 use crate::filter::{Field, Filter, Filters, Member};
 use crate::tags::Tag;
-use lath_ec2_records::errors::{client, invalid_value};
-use lath_ec2_records::ids::Ids as _;
 
 /// An item of a Describe operation's answer.
 pub trait Listed: Serialize + Sized + 'static {

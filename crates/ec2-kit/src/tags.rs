@@ -3,10 +3,9 @@
 
 use std::collections::BTreeMap;
 
+use lath_ec2_records::errors::{invalid_value, limit};
 use lath_wire::ApiError;
 use serde::{Deserialize, Serialize};
-
-use lath_ec2_records::errors::{invalid_value, limit};
 
 pub use lath_ec2_records::tags::{Tag, forget, of, put, shown};
 

@@ -8,13 +8,6 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use lath_control::Mode;
-use lath_model::id::{AllocationId, AssociationId};
-use lath_service::{IdForm, Refuses, operations};
-use lath_store::{Tx, View};
-use lath_wire::ApiError;
-use serde::{Deserialize, Serialize};
-
-use crate::interfaces;
 use lath_ec2_kit::Ec2;
 use lath_ec2_kit::filter::{Field, Filter};
 use lath_ec2_kit::made::Making as _;
@@ -31,6 +24,13 @@ use lath_ec2_records::resources::{ELASTIC_IP, INSTANCE, NETWORK_INTERFACE};
 use lath_ec2_records::{
     Address, AddressAssociation, InternetGateway, NetworkInterface, PublicAddress,
 };
+use lath_model::id::{AllocationId, AssociationId};
+use lath_service::{IdForm, Refuses, operations};
+use lath_store::{Tx, View};
+use lath_wire::ApiError;
+use serde::{Deserialize, Serialize};
+
+use crate::interfaces;
 
 /// How many elastic addresses a region may have.
 const MAX_ADDRESSES: usize = 5;

@@ -2,13 +2,6 @@
 //! (<https://docs.aws.amazon.com/vpc/latest/userguide/subnet-cidr-reservation.html>).
 
 use ipnet::Ipv4Net;
-use lath_model::id::SubnetId;
-use lath_service::{IdForm, operations};
-use lath_store::{Tx, View};
-use lath_wire::ApiError;
-use serde::{Deserialize, Serialize};
-
-use crate::vpcs;
 use lath_ec2_kit::Ec2;
 use lath_ec2_kit::filter::{Field, Filter};
 use lath_ec2_kit::made::Making as _;
@@ -18,6 +11,13 @@ use lath_ec2_records::errors::invalid_value;
 use lath_ec2_records::ids;
 use lath_ec2_records::resources::{SUBNET, SUBNET_CIDR_RESERVATION};
 use lath_ec2_records::{ReservationType, Subnet, SubnetCidrReservation, SubnetCidrReservationId};
+use lath_model::id::SubnetId;
+use lath_service::{IdForm, operations};
+use lath_store::{Tx, View};
+use lath_wire::ApiError;
+use serde::{Deserialize, Serialize};
+
+use crate::vpcs;
 
 operations! {
     for Ec2 as "ec2";

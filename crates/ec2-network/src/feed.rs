@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use ipnet::{IpNet, Ipv4Net};
 use lath_control::{Cell, Contribute, Derive};
+use lath_ec2_records::prefix_lists;
+use lath_ec2_records::{self as records, Destination, Direction, RuleSource, Target};
 use lath_feed::{
     AclEntry, Attachment, Branch, Interface, InterfaceAddress, NetworkAcl, Peer, PrefixList, Route,
     RouteTable, RouteTarget, SecurityGroup, SecurityRule, Snapshot, Subnet, Vpc,
@@ -12,8 +14,6 @@ use lath_feed::{
 use lath_store::{Record, View};
 
 use crate::{joined, nat_gateways, network_acls, route_tables, vpc_endpoints, vpc_peering, vpcs};
-use lath_ec2_records::prefix_lists;
-use lath_ec2_records::{self as records, Destination, Direction, RuleSource, Target};
 
 /// Fills VPCs, prefix lists (AWS's and the account's), the names of endpoints, and security groups. A VPC's Lattice
 /// association is left to Lattice.

@@ -1,11 +1,5 @@
 //! Internet gateways (<https://docs.aws.amazon.com/vpc/latest/userguide/VPC_Internet_Gateway.html>).
 
-use lath_model::id::{InternetGatewayId, VpcId};
-use lath_service::{IdForm, Quota, operations};
-use lath_store::{Tx, View};
-use lath_wire::ApiError;
-use serde::{Deserialize, Serialize};
-
 use lath_ec2_kit::Ec2;
 use lath_ec2_kit::filter::{Field, Filter};
 use lath_ec2_kit::made::Making as _;
@@ -16,6 +10,11 @@ use lath_ec2_records::errors::{client, dependency, has_dependencies, invalid_val
 use lath_ec2_records::ids;
 use lath_ec2_records::resources::{INTERNET_GATEWAY, VPC};
 use lath_ec2_records::{InternetGateway, NetworkInterface, Vpc};
+use lath_model::id::{InternetGatewayId, VpcId};
+use lath_service::{IdForm, Quota, operations};
+use lath_store::{Tx, View};
+use lath_wire::ApiError;
+use serde::{Deserialize, Serialize};
 
 /// How many internet gateways a region may have.
 pub(super) const MAX_GATEWAYS: Quota<&str> =

@@ -30,11 +30,10 @@ pub use vpc_endpoints::public_names;
 pub use vpcs::block;
 pub use vpcs::default::{find as default_vpc, furnish as furnish_default_vpc};
 
-use lath_model::id::VpcId;
-use lath_store::View;
-
 use lath_ec2_kit::Part;
 use lath_ec2_records::resources::*;
+use lath_model::id::VpcId;
+use lath_store::View;
 
 /// Whether rules of groups of one VPC may name groups of the other: a Transit Gateway that takes such references, or a peering
 /// connection, joins the two.

@@ -7,14 +7,14 @@ use std::sync::Arc;
 
 use ipnet::{IpNet, Ipv4Net};
 use lath_control::Cell;
+use lath_ec2_kit::tags;
+use lath_ec2_records::{Direction, RuleSource, SecurityGroup, SecurityGroupRule};
 use lath_feed::Traffic;
 use lath_model::id::{SecurityGroupId, SecurityGroupRuleId, VpcId};
 use lath_store::Tx;
 use lath_wire::ApiError;
 
 use crate::security_groups;
-use lath_ec2_kit::tags;
-use lath_ec2_records::{Direction, RuleSource, SecurityGroup, SecurityGroupRule};
 
 /// A security group that a service makes.
 #[derive(Debug, Clone)]

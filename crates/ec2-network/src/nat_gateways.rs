@@ -4,15 +4,6 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lath_feed::{Condition, Observed};
-use lath_model::Timestamp;
-use lath_model::id::{NatGatewayId, NetworkInterfaceId};
-use lath_service::{IdForm, Quota, Refuses, operations};
-use lath_store::{Tx, View};
-use lath_wire::ApiError;
-use serde::{Deserialize, Serialize};
-
-use crate::addresses;
 use lath_ec2_kit::Ec2;
 use lath_ec2_kit::filter::{Field, Filter};
 use lath_ec2_kit::idempotency;
@@ -28,6 +19,15 @@ use lath_ec2_records::{
     Address, InternetGateway, Life, LifeState, Manager, NatAddresses, NatGateway, NetworkInterface,
     Subnet,
 };
+use lath_feed::{Condition, Observed};
+use lath_model::Timestamp;
+use lath_model::id::{NatGatewayId, NetworkInterfaceId};
+use lath_service::{IdForm, Quota, Refuses, operations};
+use lath_store::{Tx, View};
+use lath_wire::ApiError;
+use serde::{Deserialize, Serialize};
+
+use crate::addresses;
 
 /// How many NAT gateways an availability zone may have.
 const MAX_PER_ZONE: Quota<&str> = Quota::new("NAT gateways", "NatGatewayLimitExceeded", 5);

@@ -2,6 +2,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use lath_control::Cell;
+use lath_ec2_kit::Ec2;
+use lath_ec2_records::{Subnet, Vpc};
 use lath_feed::{Condition, Observed};
 use lath_model::Timestamp;
 use lath_model::id::VpcId;
@@ -9,8 +11,6 @@ use lath_store::{Tx, View};
 use lath_wire::ApiError;
 
 use crate::{nat_gateways, network_acls, vpc_endpoints, vpc_peering};
-use lath_ec2_kit::Ec2;
-use lath_ec2_records::{Subnet, Vpc};
 
 /// Whether the VPC works, or worked before.
 pub(crate) fn vpc_available(vpc: &Vpc, observed: &Observed) -> bool {

@@ -2,11 +2,6 @@
 //! one; clients such as Terraform ask for it whenever they read an address.
 //! <https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_DescribeAddressesAttribute.html>
 
-use lath_service::{IdForm, operations};
-use lath_store::View;
-use lath_wire::ApiError;
-use serde::{Deserialize, Serialize};
-
 use lath_ec2_kit::Ec2;
 use lath_ec2_kit::filter::Field;
 use lath_ec2_kit::select::{Listed, Query, select_records};
@@ -14,6 +9,10 @@ use lath_ec2_kit::tags::Tag;
 use lath_ec2_records::Address;
 use lath_ec2_records::errors::invalid_parameter;
 use lath_ec2_records::resources::ELASTIC_IP;
+use lath_service::{IdForm, operations};
+use lath_store::View;
+use lath_wire::ApiError;
+use serde::{Deserialize, Serialize};
 
 operations! {
     for Ec2 as "ec2";

@@ -4,16 +4,6 @@ use std::sync::Arc;
 
 use ipnet::Ipv4Net;
 use lath_control::{Cell, claims_on};
-use lath_feed::Observed;
-use lath_model::id::SubnetId;
-use lath_service::{IdForm, Quota, Refuses, operations};
-use lath_store::{Tx, View};
-use lath_wire::ApiError;
-use serde::{Deserialize, Serialize};
-
-use crate::reconcile::subnet_available;
-use crate::vpcs;
-use crate::{cidr_reservations, network_acls};
 use lath_ec2_kit::Ec2;
 use lath_ec2_kit::filter::{Field, Filter, Member};
 use lath_ec2_kit::made::{ATTRIBUTES, Making as _, attributes};
@@ -31,6 +21,16 @@ use lath_ec2_records::interfaces;
 use lath_ec2_records::resources::{Facts, SUBNET, VPC};
 use lath_ec2_records::zone_id;
 use lath_ec2_records::{NetworkInterface, PrivateDnsNames, RouteTable, Subnet, Vpc};
+use lath_feed::Observed;
+use lath_model::id::SubnetId;
+use lath_service::{IdForm, Quota, Refuses, operations};
+use lath_store::{Tx, View};
+use lath_wire::ApiError;
+use serde::{Deserialize, Serialize};
+
+use crate::reconcile::subnet_available;
+use crate::vpcs;
+use crate::{cidr_reservations, network_acls};
 
 /// How many subnets a VPC may have.
 const MAX_SUBNETS: Quota<&str> = Quota::new("subnets", "SubnetLimitExceeded", 200);

@@ -1,14 +1,13 @@
 //! A small network, and what requests about it need permission for.
 
 use lath_authz::{Authorized, Permission};
-use lath_store::{Record, Tx};
-use lath_wire::{Caller, Principal};
-use serde_json::{Value, json};
-
 use lath_ec2_kit::Ec2;
 use lath_ec2_records::{
     Address, NetworkInterface, ResourceTags, RouteTable, SecurityGroup, Subnet, Vpc,
 };
+use lath_store::{Record, Tx};
+use lath_wire::{Caller, Principal};
+use serde_json::{Value, json};
 
 pub(crate) const VPC: &str = "vpc-0000000a";
 pub(crate) const BLOCK: &str = "vpc-cidr-assoc-0000000a";

@@ -1,5 +1,11 @@
 //! Attachments of every kind, in one list.
 
+use lath_ec2_kit::Ec2;
+use lath_ec2_kit::filter::{Field, Filter};
+use lath_ec2_kit::select::{Listed, Query, select_records};
+use lath_ec2_kit::tags::{self, Tag};
+use lath_ec2_records::TransitAttachment;
+use lath_ec2_records::resources::TRANSIT_ATTACHMENT;
 use lath_model::Timestamp;
 use lath_service::{IdForm, operations};
 use lath_store::View;
@@ -7,12 +13,6 @@ use lath_wire::ApiError;
 use serde::{Deserialize, Serialize};
 
 use super::association_state;
-use lath_ec2_kit::Ec2;
-use lath_ec2_kit::filter::{Field, Filter};
-use lath_ec2_kit::select::{Listed, Query, select_records};
-use lath_ec2_kit::tags::{self, Tag};
-use lath_ec2_records::TransitAttachment;
-use lath_ec2_records::resources::TRANSIT_ATTACHMENT;
 
 operations! {
     for Ec2 as "ec2";

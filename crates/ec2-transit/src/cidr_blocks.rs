@@ -1,9 +1,8 @@
 //! CIDR blocks of gateways.
 
 use ipnet::IpNet;
-use lath_wire::ApiError;
-
 use lath_ec2_records::errors::{invalid_value, limit};
+use lath_wire::ApiError;
 
 /// How many CIDR blocks a gateway may have.
 const MAX_CIDR_BLOCKS: usize = 5;

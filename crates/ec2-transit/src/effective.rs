@@ -5,11 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ipnet::{IpNet, Ipv4Net};
 use lath_control::Cell;
-use lath_model::id::{PrefixListId, TransitGatewayAttachmentId};
-use lath_store::View;
-
 use lath_ec2_records::prefix_lists;
 use lath_ec2_records::{StaticTarget, TableLink, TransitAttachment, TransitRouteTable, Vpc};
+use lath_model::id::{PrefixListId, TransitGatewayAttachmentId};
+use lath_store::View;
 
 /// All that a table's routes follow from.
 #[derive(Debug, Clone, Default)]

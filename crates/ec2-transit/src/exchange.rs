@@ -4,15 +4,15 @@ use std::collections::BTreeMap;
 use std::net::SocketAddrV4;
 
 use lath_control::{Cell, Derive, Parts, Section, Told, set_only};
+use lath_ec2_network::public_names;
+use lath_ec2_records::{
+    AttachmentState, PeerTransit, ToldPeering, ToldTransit, TransitAttachment, TransitGateway,
+};
 use lath_model::id::TransitGatewayAttachmentId;
 use lath_store::{Tx, View};
 use lath_wire::ApiError;
 
 use super::public_key;
-use lath_ec2_network::public_names;
-use lath_ec2_records::{
-    AttachmentState, PeerTransit, ToldPeering, ToldTransit, TransitAttachment, TransitGateway,
-};
 
 /// The part of EC2's state that other regions hold a copy of.
 pub const SECTION: Section = Section {

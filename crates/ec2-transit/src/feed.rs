@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use lath_control::Cell;
+use lath_ec2_records::{
+    PeerTransit, PeeringEnd, TransitAttachment, TransitGateway, TransitRouteTable,
+};
 use lath_feed::{PeeringTunnel, Snapshot, TransitPeer, TransitTarget};
 use lath_model::id::{TransitGatewayAttachmentId, TransitGatewayRouteTableId};
 use lath_store::View;
 
 use super::effective::{EffectiveRoute, effective_routes, sources};
-use lath_ec2_records::{
-    PeerTransit, PeeringEnd, TransitAttachment, TransitGateway, TransitRouteTable,
-};
 
 /// Fills one gateway that a node should have.
 pub(crate) fn contribute(cell: &Cell, view: &View, id: &str, snapshot: &mut Snapshot) {

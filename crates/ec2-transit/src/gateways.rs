@@ -1,15 +1,6 @@
 //! The gateways themselves.
 
 use lath_control::Mode;
-use lath_model::Timestamp;
-use lath_model::id::{TransitGatewayId, TransitGatewayRouteTableId};
-use lath_service::{IdForm, Quota, operations};
-use lath_store::{Tx, View};
-use lath_wire::ApiError;
-use serde::{Deserialize, Serialize};
-
-use super::cidr_blocks::blocks;
-use super::{attachments_of, gateway, incorrect, switch, switched, table};
 use lath_ec2_kit::Ec2;
 use lath_ec2_kit::filter::{Field, Filter};
 use lath_ec2_kit::made::Making as _;
@@ -20,6 +11,15 @@ use lath_ec2_records::resources::{TRANSIT_GATEWAY, TRANSIT_ROUTE_TABLE};
 use lath_ec2_records::{
     Life, LifeState, TransitAttachment, TransitGateway, TransitOptions, TransitRouteTable,
 };
+use lath_model::Timestamp;
+use lath_model::id::{TransitGatewayId, TransitGatewayRouteTableId};
+use lath_service::{IdForm, Quota, operations};
+use lath_store::{Tx, View};
+use lath_wire::ApiError;
+use serde::{Deserialize, Serialize};
+
+use super::cidr_blocks::blocks;
+use super::{attachments_of, gateway, incorrect, switch, switched, table};
 
 /// How many Transit Gateways a region may have.
 const MAX_GATEWAYS: Quota<&str> = Quota::new("Transit Gateways", "TransitGatewayLimitExceeded", 5);

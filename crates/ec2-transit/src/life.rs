@@ -4,6 +4,11 @@
 use std::time::Duration;
 
 use lath_control::Cell;
+use lath_ec2_kit::tags;
+use lath_ec2_records::{
+    AttachmentState, LifeState, LinkState, PeerTransit, PeeringEnd, TransitAttachment,
+    TransitGateway, TransitRouteTable,
+};
 use lath_feed::{Condition, Observed};
 use lath_model::Timestamp;
 use lath_model::id::TransitGatewayId;
@@ -11,11 +16,6 @@ use lath_store::{Tx, View};
 
 use super::exchange::{has_gateway, requests};
 use super::{peering, vpc_attachments};
-use lath_ec2_kit::tags;
-use lath_ec2_records::{
-    AttachmentState, LifeState, LinkState, PeerTransit, PeeringEnd, TransitAttachment,
-    TransitGateway, TransitRouteTable,
-};
 
 /// How long deleted gateways and tables stay visible.
 const GATEWAY_LINGERS: Duration = Duration::from_secs(3600);

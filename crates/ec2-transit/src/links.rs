@@ -1,13 +1,5 @@
 //! What joins attachments to tables: associations and propagations.
 
-use lath_service::{IdForm, Refuses, operations};
-use lath_store::{Tx, View};
-use lath_wire::ApiError;
-use serde::{Deserialize, Serialize};
-
-use super::{
-    association_state, available_table, incorrect, propagation_state, table, usable_attachment,
-};
 use lath_ec2_kit::Ec2;
 use lath_ec2_kit::filter::{Field, Filter};
 use lath_ec2_kit::refused;
@@ -16,6 +8,14 @@ use lath_ec2_kit::tags::Tag;
 use lath_ec2_records::errors::{client, invalid_value, missing};
 use lath_ec2_records::resources::{TRANSIT_ATTACHMENT, TRANSIT_ROUTE_TABLE};
 use lath_ec2_records::{LinkState, TableLink, TransitAttachment};
+use lath_service::{IdForm, Refuses, operations};
+use lath_store::{Tx, View};
+use lath_wire::ApiError;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    association_state, available_table, incorrect, propagation_state, table, usable_attachment,
+};
 
 operations! {
     for Ec2 as "ec2";

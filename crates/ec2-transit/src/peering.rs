@@ -5,15 +5,6 @@ use std::sync::Arc;
 
 use lath_authz::Scope;
 use lath_control::Cell;
-use lath_feed::{Condition, Observed, PrivateKey};
-use lath_model::Timestamp;
-use lath_model::id::{TransitGatewayAttachmentId, TransitGatewayId};
-use lath_service::{IdForm, operations};
-use lath_store::{Tx, View};
-use lath_wire::ApiError;
-use serde::{Deserialize, Serialize};
-
-use super::{available_gateway, gateways, incorrect, join_defaults, switch, switched};
 use lath_ec2_kit::Ec2;
 use lath_ec2_kit::filter::{Field, Filter};
 use lath_ec2_kit::made::Making as _;
@@ -25,6 +16,15 @@ use lath_ec2_records::resources::{TRANSIT_ATTACHMENT, TRANSIT_GATEWAY};
 use lath_ec2_records::{
     AttachedTo, AttachmentState, PeeringEnd, TransitAttachment, TransitGateway, TunnelEnd,
 };
+use lath_feed::{Condition, Observed, PrivateKey};
+use lath_model::Timestamp;
+use lath_model::id::{TransitGatewayAttachmentId, TransitGatewayId};
+use lath_service::{IdForm, operations};
+use lath_store::{Tx, View};
+use lath_wire::ApiError;
+use serde::{Deserialize, Serialize};
+
+use super::{available_gateway, gateways, incorrect, join_defaults, switch, switched};
 
 /// The first UDP port of tunnels; each tunnel of a region has its own.
 const FIRST_PORT: u16 = 52_000;

@@ -1,13 +1,5 @@
 //! Prefix lists as destinations in a gateway's tables.
 
-use lath_service::{IdForm, operations};
-use lath_store::{Tx, View};
-use lath_wire::ApiError;
-use serde::{Deserialize, Serialize};
-
-use super::routes::{named_attachment, target};
-use super::search::no_reference;
-use super::{available_table, table};
 use lath_ec2_kit::Ec2;
 use lath_ec2_kit::filter::{Field, Filter};
 use lath_ec2_kit::made::{ATTRIBUTES, attributes};
@@ -18,6 +10,14 @@ use lath_ec2_records::ids::Ids as _;
 use lath_ec2_records::prefix_lists;
 use lath_ec2_records::resources::{Facts, PREFIX_LIST, TRANSIT_ATTACHMENT, TRANSIT_ROUTE_TABLE};
 use lath_ec2_records::{StaticTarget, TransitAttachment, TransitRouteTable};
+use lath_service::{IdForm, operations};
+use lath_store::{Tx, View};
+use lath_wire::ApiError;
+use serde::{Deserialize, Serialize};
+
+use super::routes::{named_attachment, target};
+use super::search::no_reference;
+use super::{available_table, table};
 
 operations! {
     for Ec2 as "ec2";

@@ -2,6 +2,11 @@
 
 use ipnet::Ipv4Net;
 use lath_control::Mode;
+use lath_ec2_kit::Ec2;
+use lath_ec2_network::block;
+use lath_ec2_records::errors::{client, combination, invalid_value, limit, missing};
+use lath_ec2_records::resources::{TRANSIT_ATTACHMENT, TRANSIT_ROUTE_TABLE};
+use lath_ec2_records::{StaticTarget, TransitAttachment, TransitRouteTable};
 use lath_service::operations;
 use lath_store::{Tx, View};
 use lath_wire::ApiError;
@@ -9,11 +14,6 @@ use serde::{Deserialize, Serialize};
 
 use super::effective::{EffectiveRoute, effective_routes, sources};
 use super::{available_table, table, usable_attachment};
-use lath_ec2_kit::Ec2;
-use lath_ec2_network::block;
-use lath_ec2_records::errors::{client, combination, invalid_value, limit, missing};
-use lath_ec2_records::resources::{TRANSIT_ATTACHMENT, TRANSIT_ROUTE_TABLE};
-use lath_ec2_records::{StaticTarget, TransitAttachment, TransitRouteTable};
 
 /// How many static routes all tables of a gateway may have.
 const MAX_ROUTES: usize = 10_000;

@@ -1,6 +1,12 @@
 //! Looking for routes of a gateway's table.
 
 use ipnet::Ipv4Net;
+use lath_ec2_kit::Ec2;
+use lath_ec2_kit::filter::{Field, Filter, Filters};
+use lath_ec2_kit::select::{bad_token, page_size};
+use lath_ec2_network::block;
+use lath_ec2_records::errors::{client, invalid_value, missing, unsupported};
+use lath_ec2_records::resources::TRANSIT_ROUTE_TABLE;
 use lath_service::operations;
 use lath_store::View;
 use lath_wire::ApiError;
@@ -9,12 +15,6 @@ use serde::{Deserialize, Serialize};
 use super::effective::{EffectiveRoute, effective_routes, sources};
 use super::routes::{RouteItem, item};
 use super::table;
-use lath_ec2_kit::Ec2;
-use lath_ec2_kit::filter::{Field, Filter, Filters};
-use lath_ec2_kit::select::{bad_token, page_size};
-use lath_ec2_network::block;
-use lath_ec2_records::errors::{client, invalid_value, missing, unsupported};
-use lath_ec2_records::resources::TRANSIT_ROUTE_TABLE;
 
 operations! {
     for Ec2 as "ec2";

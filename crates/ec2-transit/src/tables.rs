@@ -1,14 +1,6 @@
 //! Route tables of gateways.
 
 use lath_control::Mode;
-use lath_model::Timestamp;
-use lath_model::id::TransitGatewayRouteTableId;
-use lath_service::{IdForm, operations};
-use lath_store::{Tx, View};
-use lath_wire::ApiError;
-use serde::{Deserialize, Serialize};
-
-use super::{attachments_of, available_gateway, incorrect, table};
 use lath_ec2_kit::Ec2;
 use lath_ec2_kit::filter::{Field, Filter};
 use lath_ec2_kit::made::Making as _;
@@ -19,6 +11,14 @@ use lath_ec2_records::resources::{TRANSIT_GATEWAY, TRANSIT_ROUTE_TABLE};
 use lath_ec2_records::{
     Life, LifeState, TableLink, TransitAttachment, TransitGateway, TransitRouteTable,
 };
+use lath_model::Timestamp;
+use lath_model::id::TransitGatewayRouteTableId;
+use lath_service::{IdForm, operations};
+use lath_store::{Tx, View};
+use lath_wire::ApiError;
+use serde::{Deserialize, Serialize};
+
+use super::{attachments_of, available_gateway, incorrect, table};
 
 /// How many tables a gateway may have.
 const MAX_TABLES: usize = 20;

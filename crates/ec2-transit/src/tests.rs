@@ -2,6 +2,11 @@
 
 use lath_authz::Authorized;
 use lath_control::Cell;
+use lath_ec2_kit::Ec2;
+use lath_ec2_records::{
+    AttachedTo, AttachmentState, Life, LifeState, PeeringEnd, TransitAttachment, TransitGateway,
+    TransitOptions, VpcEnd,
+};
 use lath_model::Timestamp;
 use lath_model::id::{TransitGatewayAttachmentId, TransitGatewayId, VpcId};
 use lath_wire::{Caller, Principal};
@@ -16,11 +21,6 @@ use super::peering::{
 };
 use super::routes::CreateTransitGatewayRoute;
 use super::vpc_attachments::ModifyTransitGatewayVpcAttachment;
-use lath_ec2_kit::Ec2;
-use lath_ec2_records::{
-    AttachedTo, AttachmentState, Life, LifeState, PeeringEnd, TransitAttachment, TransitGateway,
-    TransitOptions, VpcEnd,
-};
 
 fn asked<Op: Authorized + DeserializeOwned>(app: &Ec2, request: &Value) -> Vec<String> {
     let op: Op = serde_json::from_value(request.clone()).unwrap();

@@ -4,14 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use lath_control::Mode;
-use lath_model::Timestamp;
-use lath_model::id::{NetworkInterfaceId, TransitGatewayAttachmentId};
-use lath_service::{IdForm, operations};
-use lath_store::{Tx, View};
-use lath_wire::ApiError;
-use serde::{Deserialize, Serialize};
-
-use super::{available_gateway, gateways, incorrect, join_defaults, switch, switched};
 use lath_ec2_kit::Ec2;
 use lath_ec2_kit::filter::{Field, Filter};
 use lath_ec2_kit::made::Making as _;
@@ -24,6 +16,14 @@ use lath_ec2_records::resources::{SUBNET, TRANSIT_ATTACHMENT, TRANSIT_GATEWAY, V
 use lath_ec2_records::{
     AttachedTo, AttachmentState, Manager, NetworkInterface, Subnet, TransitAttachment, Vpc, VpcEnd,
 };
+use lath_model::Timestamp;
+use lath_model::id::{NetworkInterfaceId, TransitGatewayAttachmentId};
+use lath_service::{IdForm, operations};
+use lath_store::{Tx, View};
+use lath_wire::ApiError;
+use serde::{Deserialize, Serialize};
+
+use super::{available_gateway, gateways, incorrect, join_defaults, switch, switched};
 
 /// How many gateways a VPC may be attached to.
 const MAX_PER_VPC: usize = 5;

@@ -2,13 +2,13 @@
 //!
 //! [`Ec2`] holds a region's cell and handles every operation that [`service`] registers: those of networks
 //! (`lath-ec2-network`), Transit Gateways (`lath-ec2-transit`) and instances (`lath-ec2-compute`), which are put together
-//! here, and those about the region, the account and tags. State lives in [`records`]; [`CONTRIBUTIONS`] turns it into the part of the feed that nodes obey, and [`reconcilers`]
-//! takes over what nodes observe. This crate knows no socket, kernel or Lattice: what another service
-//! holds, it learns from claims ([`lath_control::claims_on`]).
+//! here, and those about the region, the account and tags. State lives in [`records`]; [`CONTRIBUTIONS`] turns it into the
+//! part of the feed that nodes obey, and [`reconcilers`] takes over what nodes observe. EC2 knows no socket, kernel or
+//! Lattice: what another service holds, it learns from claims ([`lath_control::claims_on`]).
 
 mod account_attributes;
 mod bounds;
-pub mod feed;
+mod feed;
 #[doc(hidden)]
 pub mod fuzzing;
 mod parts;
@@ -48,7 +48,7 @@ pub fn service(app: &Arc<Ec2>) -> Service {
     )
 }
 
-/// The record kinds that this crate keeps.
+/// The record kinds that EC2 keeps.
 pub fn kinds(kinds: Kinds) -> Kinds {
     parts::records(kinds)
 }

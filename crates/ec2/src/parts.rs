@@ -1,10 +1,9 @@
 //! What EC2 consists of, in one list.
 
+use lath_ec2_kit::Part;
 use lath_ec2_records::ResourceTags;
 use lath_service::Kind;
 use lath_store::Kinds;
-
-use lath_ec2_kit::Part;
 
 /// What is about the region and the account as a whole, and tags of every kind of resource.
 static OWN: &[Part] = &[

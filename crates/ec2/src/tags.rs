@@ -10,22 +10,21 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 use lath_control::{Cell, paginate_from};
+use lath_ec2_kit::Ec2;
+use lath_ec2_kit::filter::{Field, Filter, Filters};
+use lath_ec2_kit::messages::Nothing;
+use lath_ec2_kit::select::{bad_token, page_size};
+use lath_ec2_kit::tags::{Tag, TagInput, check_key, checked, put, shown, too_many};
+use lath_ec2_records::ResourceTags;
+use lath_ec2_records::errors::{client, invalid_value, missing, unauthorized};
+use lath_ec2_records::ids::{self, Ids as _};
+use lath_ec2_records::prefix_lists;
 use lath_service::operations;
 use lath_store::{Tx, View};
 use lath_wire::ApiError;
 use serde::{Deserialize, Serialize};
 
 use crate::parts::kind_of;
-use lath_ec2_kit::Ec2;
-use lath_ec2_kit::filter::{Field, Filter, Filters};
-use lath_ec2_kit::messages::Nothing;
-use lath_ec2_kit::select::{bad_token, page_size};
-use lath_ec2_records::ResourceTags;
-use lath_ec2_records::errors::{client, invalid_value, missing, unauthorized};
-use lath_ec2_records::ids::{self, Ids as _};
-use lath_ec2_records::prefix_lists;
-
-use lath_ec2_kit::tags::{Tag, TagInput, check_key, checked, put, shown, too_many};
 
 /// How many resources one call may name.
 const MAX_RESOURCES: usize = 1000;

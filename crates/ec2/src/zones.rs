@@ -1,16 +1,16 @@
 //! The region and its availability zones. A cell knows its own region only.
 
 use lath_control::Cell;
+use lath_ec2_kit::Ec2;
+use lath_ec2_kit::filter::{Field, Filter, Filters};
+use lath_ec2_records::errors::invalid_value;
+use lath_ec2_records::zone_id;
 use lath_service::operations;
 use lath_store::View;
 use lath_wire::ApiError;
 use serde::{Deserialize, Serialize};
 
 use crate::region_names::long_name;
-use lath_ec2_kit::Ec2;
-use lath_ec2_kit::filter::{Field, Filter, Filters};
-use lath_ec2_records::errors::invalid_value;
-use lath_ec2_records::zone_id;
 
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "PascalCase")]

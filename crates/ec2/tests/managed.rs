@@ -4,14 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use lath_control::{Cell, derive_all};
+use lath_ec2::managed::*;
+use lath_ec2::records::{Instance, InstanceState, NetworkInterface, Subnet, Vpc};
 use lath_feed::{ClusterNode, InstanceKind, Snapshot};
 use lath_model::id::SecurityGroupId;
 use lath_model::{ManagedId, ManagedKind, WorkloadId};
 use lath_store::{Record, Tx};
 use lath_wire::ApiError;
-
-use lath_ec2::managed::*;
-use lath_ec2::records::{Instance, InstanceState, NetworkInterface, Subnet, Vpc};
 use serde_json::json;
 
 const VPC: &str = "vpc-0000000a";
@@ -46,23 +45,23 @@ async fn world() -> Cell {
 }
 
 fn put<R: Record>(tx: &mut Tx, record: serde_json::Value) {
-    tx.put::<R>(serde_json::from_value(record).unwrap());
+    tx.put::<R>(serde_json::from_value(record).expect("the record is one of its kind"));
 }
 
 fn control_plane() -> ManagedId {
-    ManagedId::new(ManagedKind::ControlPlane, "prod").unwrap()
+    ManagedId::new(ManagedKind::ControlPlane, "prod").expect("a cluster may have this name")
 }
 
 async fn change<T: Send>(cell: &Cell, f: impl FnOnce(&mut Tx) -> T + Send) -> T {
     let written = cell.db.write(|tx| Ok::<_, ApiError>(f(tx)));
-    written.await.unwrap()
+    written.await.expect("the state is written")
 }
 
 fn interface(group: &lath_model::id::SecurityGroupId) -> ManagedInterface {
     ManagedInterface {
         workload: control_plane(),
         device: 0,
-        subnet: SUBNET.parse().unwrap(),
+        subnet: SUBNET.parse().expect("an id"),
         groups: vec![group.clone()],
         description: "Amazon EKS prod".into(),
         tags: BTreeMap::new(),
@@ -71,7 +70,7 @@ fn interface(group: &lath_model::id::SecurityGroupId) -> ManagedInterface {
 
 fn group() -> NewGroup {
     NewGroup {
-        vpc: VPC.parse().unwrap(),
+        vpc: VPC.parse().expect("an id"),
         name: "eks-cluster-sg-prod-1".into(),
         description: "of a cluster".into(),
         tags: BTreeMap::from([("kubernetes.io/cluster/prod".into(), "owned".into())]),
@@ -174,17 +173,17 @@ async fn branches_follow_their_node(cell: &Cell, node: &Instance) {
         delete_group(tx, &group);
         Ok::<_, ApiError>((group, branch))
     });
-    let (group, branch) = made.await.unwrap();
+    let (group, branch) = made.await.expect("the group and the branch are made");
     let view = cell.db.view();
     assert!(
         view.contains("ec2.security-group", group.as_str()),
         "in use"
     );
-    let vpc = VPC.parse().unwrap();
+    let vpc = VPC.parse().expect("an id");
     let snapshot: Snapshot = derive_all(cell, &lath_ec2::CONTRIBUTIONS, &view);
     let feed = &snapshot.vpcs[&vpc];
     assert!(!feed.interfaces.contains_key(&branch.id));
-    let trunk = primary_interface(&view, &node.id).unwrap();
+    let trunk = primary_interface(&view, &node.id).expect("a node has an interface");
     let [behind] = &feed.interfaces[&trunk.id].branches[..] else {
         panic!("{feed:?}");
     };

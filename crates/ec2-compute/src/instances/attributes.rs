@@ -1,18 +1,5 @@
 //! Attributes of instances: one at a time, as AWS has it.
 
-use lath_service::{Refuses, operations};
-use lath_store::{Tx, View};
-use lath_wire::{ApiError, Blob};
-use serde::{Deserialize, Serialize};
-
-use super::launch::{on_shutdown, user_data};
-use super::network::check_number;
-use super::options::not_optimized;
-use super::request::{MetadataOptionsInput, Structure};
-use super::response::{
-    BlockDeviceItem, GroupIdentifier, MetadataOptionsItem, ProductCode, ROOT_DEVICE, Showing,
-    block_devices,
-};
 use lath_ec2_kit::Ec2;
 use lath_ec2_kit::instance_types;
 use lath_ec2_kit::made::{ATTRIBUTES, attributes};
@@ -26,6 +13,19 @@ use lath_ec2_records::ids::{self, Ids as _};
 use lath_ec2_records::interfaces::checked_groups;
 use lath_ec2_records::resources::{Facts, INSTANCE, SECURITY_GROUP};
 use lath_ec2_records::{Instance, InstanceState, MetadataOptions, NetworkInterface, Subnet};
+use lath_service::{Refuses, operations};
+use lath_store::{Tx, View};
+use lath_wire::{ApiError, Blob};
+use serde::{Deserialize, Serialize};
+
+use super::launch::{on_shutdown, user_data};
+use super::network::check_number;
+use super::options::not_optimized;
+use super::request::{MetadataOptionsInput, Structure};
+use super::response::{
+    BlockDeviceItem, GroupIdentifier, MetadataOptionsItem, ProductCode, ROOT_DEVICE, Showing,
+    block_devices,
+};
 
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "PascalCase")]

@@ -2,16 +2,15 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use lath_ec2_kit::Ec2;
+use lath_ec2_records::Instance;
+use lath_ec2_records::ids;
+use lath_ec2_records::resources::INSTANCE;
 use lath_model::Timestamp;
 use lath_service::operations;
 use lath_service::run::read;
 use lath_wire::{ApiError, Caller};
 use serde::{Deserialize, Serialize};
-
-use lath_ec2_kit::Ec2;
-use lath_ec2_records::Instance;
-use lath_ec2_records::ids;
-use lath_ec2_records::resources::INSTANCE;
 
 /// The console of an instance. `Latest` or not, the newest output is given: the node has it at hand.
 #[derive(Debug, Clone, Default, Deserialize)]

@@ -1,12 +1,5 @@
 //! The CPU credit options of burstable instances. Nothing throttles an instance, whichever it has.
 
-use lath_service::{IdForm, operations};
-use lath_store::{Tx, View};
-use lath_wire::ApiError;
-use serde::{Deserialize, Serialize};
-
-use super::attributes::wrong_state;
-use super::options::checked_credits;
 use lath_ec2_kit::Ec2;
 use lath_ec2_kit::filter::{Field, Filter};
 use lath_ec2_kit::instance_types;
@@ -16,6 +9,13 @@ use lath_ec2_records::Instance;
 use lath_ec2_records::errors::{client, missing};
 use lath_ec2_records::ids;
 use lath_ec2_records::resources::INSTANCE;
+use lath_service::{IdForm, operations};
+use lath_store::{Tx, View};
+use lath_wire::ApiError;
+use serde::{Deserialize, Serialize};
+
+use super::attributes::wrong_state;
+use super::options::checked_credits;
 
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "PascalCase")]

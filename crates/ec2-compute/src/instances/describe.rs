@@ -2,13 +2,6 @@
 
 use std::time::Duration;
 
-use lath_service::run::read;
-use lath_service::{IdForm, operations};
-use lath_store::View;
-use lath_wire::{ApiError, Caller};
-use serde::{Deserialize, Serialize};
-
-use super::response::{InstanceItem, InterfaceItem, Reservation, Showing};
 use lath_ec2_kit::Ec2;
 use lath_ec2_kit::filter::{Field, Filter, Member};
 use lath_ec2_kit::select::{Listed, Query, select_records};
@@ -16,6 +9,13 @@ use lath_ec2_kit::tags::{self, Tag};
 use lath_ec2_records::Instance;
 use lath_ec2_records::errors::combination;
 use lath_ec2_records::resources::INSTANCE;
+use lath_service::run::read;
+use lath_service::{IdForm, operations};
+use lath_store::View;
+use lath_wire::{ApiError, Caller};
+use serde::{Deserialize, Serialize};
+
+use super::response::{InstanceItem, InterfaceItem, Reservation, Showing};
 
 /// How long an answer waits for a change that is under way.
 const PATIENCE: Duration = Duration::from_secs(5);

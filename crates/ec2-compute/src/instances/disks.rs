@@ -6,6 +6,12 @@
 
 use std::ops::RangeInclusive;
 
+use lath_ec2_kit::instance_types::InstanceType;
+use lath_ec2_kit::refused;
+use lath_ec2_records::Volume;
+use lath_ec2_records::errors::{
+    client, combination, invalid_parameter, invalid_value, missing, unsupported,
+};
 use lath_model::Timestamp;
 use lath_model::id::VolumeId;
 use lath_service::Refuses;
@@ -14,12 +20,6 @@ use lath_wire::ApiError;
 use super::request::{BlockDevice, EbsDevice, RunInstances};
 use super::response::ROOT_DEVICE;
 use crate::images::{self, Image};
-use lath_ec2_kit::instance_types::InstanceType;
-use lath_ec2_kit::refused;
-use lath_ec2_records::Volume;
-use lath_ec2_records::errors::{
-    client, combination, invalid_parameter, invalid_value, missing, unsupported,
-};
 
 /// What AWS publishes of a volume type
 /// (<https://docs.aws.amazon.com/ebs/latest/userguide/ebs-volume-types.html>).

@@ -5,15 +5,15 @@ use std::sync::Arc;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use lath_control::Cell;
+use lath_ec2_kit::instance_types;
+use lath_ec2_kit::names;
+use lath_ec2_kit::tags;
+use lath_ec2_records::{Instance, InstanceState, ProfileAssociation};
 use lath_feed::{Capacity, InstanceKind, InstanceMetadata, InstanceProfile, Power, Snapshot};
 use lath_model::id::InstanceId;
 use lath_store::View;
 
 use super::options::cores_and_threads;
-use lath_ec2_kit::instance_types;
-use lath_ec2_kit::names;
-use lath_ec2_kit::tags;
-use lath_ec2_records::{Instance, InstanceState, ProfileAssociation};
 
 /// Fills an instance that should exist: one that is ending is absent, which ends it.
 pub(crate) fn contribute(cell: &Cell, view: &View, id: &str, snapshot: &mut Snapshot) {

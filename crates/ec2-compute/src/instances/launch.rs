@@ -6,6 +6,18 @@ use std::sync::Arc;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use lath_control::{Cell, Mode};
+use lath_ec2_kit::Ec2;
+use lath_ec2_kit::idempotency;
+use lath_ec2_kit::instance_types::{self, InstanceType};
+use lath_ec2_kit::refused;
+use lath_ec2_kit::tags::{self, TagSpecification};
+use lath_ec2_records::errors::{
+    client, combination, invalid_parameter, invalid_value, missing, unsupported,
+};
+use lath_ec2_records::{
+    Instance, InstanceOptions, InstanceState, MetadataOptions, PrivateDnsNames, ShutdownBehavior,
+    Volume,
+};
 use lath_iam::records::InstanceProfile;
 use lath_model::id::{InstanceId, ReservationId, VolumeId};
 use lath_service::{Mismatch, Refuses, operations};
@@ -23,18 +35,6 @@ use super::{disks, options, profiles};
 use crate::images::{self, Image};
 use crate::key_pairs;
 use crate::launch_templates::applied::applied;
-use lath_ec2_kit::Ec2;
-use lath_ec2_kit::idempotency;
-use lath_ec2_kit::instance_types::{self, InstanceType};
-use lath_ec2_kit::refused;
-use lath_ec2_kit::tags::{self, TagSpecification};
-use lath_ec2_records::errors::{
-    client, combination, invalid_parameter, invalid_value, missing, unsupported,
-};
-use lath_ec2_records::{
-    Instance, InstanceOptions, InstanceState, MetadataOptions, PrivateDnsNames, ShutdownBehavior,
-    Volume,
-};
 
 /// User data before base64, in bytes.
 const MAX_USER_DATA: usize = 16_384;

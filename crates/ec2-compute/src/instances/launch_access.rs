@@ -4,6 +4,12 @@
 use std::borrow::Cow;
 
 use lath_authz::{Access, Scope};
+use lath_ec2_kit::tags;
+use lath_ec2_records::interfaces::default_groups;
+use lath_ec2_records::resources::{
+    Facts, INSTANCE, InstanceFacts, KEY_PAIR, NETWORK_INTERFACE, SECURITY_GROUP, SUBNET, VOLUME,
+    arn, fact, facts_of_volume,
+};
 use lath_iam::records::InstanceProfile;
 use lath_iam::resource_types::ROLE;
 
@@ -15,12 +21,6 @@ use crate::image_kinds::{IMAGE, SNAPSHOT};
 use crate::images::{self, Image};
 use crate::launch_templates::LAUNCH_TEMPLATE;
 use crate::launch_templates::applied::{Applied, applied};
-use lath_ec2_kit::tags;
-use lath_ec2_records::interfaces::default_groups;
-use lath_ec2_records::resources::{
-    Facts, INSTANCE, InstanceFacts, KEY_PAIR, NETWORK_INTERFACE, SECURITY_GROUP, SUBNET, VOLUME,
-    arn, fact, facts_of_volume,
-};
 
 /// What a request says of an interface that it makes, beside what it says of every resource.
 const OF_INTERFACE: &[&str] = &["ec2:AssociatePublicIpAddress"];

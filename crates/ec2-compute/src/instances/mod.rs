@@ -25,15 +25,15 @@ mod volumes;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use lath_store::View;
-use lath_wire::ApiError;
-
-use crate::image_kinds::IMAGE;
 use lath_ec2_kit::Part;
 use lath_ec2_records::Instance;
 use lath_ec2_records::errors::{client, combination, invalid_value};
 use lath_ec2_records::ids::Ids as _;
 use lath_ec2_records::resources::{INSTANCE, KEY_PAIR, VOLUME};
+use lath_store::View;
+use lath_wire::ApiError;
+
+use crate::image_kinds::IMAGE;
 
 pub(crate) use attributes::wrong_state;
 pub(crate) use feed::contribute;

@@ -5,13 +5,6 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use lath_control::Cell;
-use lath_model::id::{AttachmentId, InstanceId, NetworkInterfaceId, SecurityGroupId};
-use lath_service::Refuses;
-use lath_store::{Tx, View};
-use lath_wire::ApiError;
-
-use super::launch::known_type;
-use super::request::{InterfaceSpecification, RunInstances};
 use lath_ec2_kit::instance_types::InstanceType;
 use lath_ec2_kit::refused;
 use lath_ec2_kit::tags;
@@ -23,6 +16,13 @@ use lath_ec2_records::errors::{
 use lath_ec2_records::ids;
 use lath_ec2_records::interfaces::{self, NewInterface, create_primary, free_addresses};
 use lath_ec2_records::{Attachment, NetworkInterface, SecurityGroup, Subnet};
+use lath_model::id::{AttachmentId, InstanceId, NetworkInterfaceId, SecurityGroupId};
+use lath_service::Refuses;
+use lath_store::{Tx, View};
+use lath_wire::ApiError;
+
+use super::launch::known_type;
+use super::request::{InterfaceSpecification, RunInstances};
 
 /// What the instances of a launch are connected to: the primary interface, and the others.
 #[derive(Debug, Clone)]

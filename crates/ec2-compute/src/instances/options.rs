@@ -2,14 +2,6 @@
 //! bandwidth for volumes, cores and threads, CPU credits, recovery. And the names of instances, which the
 //! VPC's resolver does use.
 
-use lath_service::{Refuses, operations};
-use lath_store::Tx;
-use lath_wire::ApiError;
-use serde::{Deserialize, Serialize};
-
-use super::named;
-use super::request::{CapacityReservation, CpuOptions, PrivateDnsNameOptions, RunInstances};
-use super::response::MonitoringItem;
 use lath_ec2_kit::Ec2;
 use lath_ec2_kit::instance_types::{self, InstanceType};
 use lath_ec2_kit::made::{ATTRIBUTES, attributes};
@@ -20,6 +12,14 @@ use lath_ec2_records::errors::{client, combination, invalid_parameter, invalid_v
 use lath_ec2_records::ids;
 use lath_ec2_records::resources::{Facts, INSTANCE};
 use lath_ec2_records::{Instance, InstanceOptions, InstanceState, PrivateDnsNames, Subnet};
+use lath_service::{Refuses, operations};
+use lath_store::Tx;
+use lath_wire::ApiError;
+use serde::{Deserialize, Serialize};
+
+use super::named;
+use super::request::{CapacityReservation, CpuOptions, PrivateDnsNameOptions, RunInstances};
+use super::response::MonitoringItem;
 
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "PascalCase")]

@@ -2,6 +2,12 @@
 
 use std::sync::Arc;
 
+use lath_ec2_kit::Ec2;
+use lath_ec2_kit::messages::Nothing;
+use lath_ec2_records::errors::client;
+use lath_ec2_records::interfaces::auto_public;
+use lath_ec2_records::resources::INSTANCE;
+use lath_ec2_records::{Instance, InstanceState, NetworkInterface};
 use lath_model::Timestamp;
 use lath_service::operations;
 use lath_store::Tx;
@@ -12,12 +18,6 @@ use super::launch::check_quota;
 use super::named;
 use super::options::cores_and_threads;
 use super::response::StateItem;
-use lath_ec2_kit::Ec2;
-use lath_ec2_kit::messages::Nothing;
-use lath_ec2_records::errors::client;
-use lath_ec2_records::interfaces::auto_public;
-use lath_ec2_records::resources::INSTANCE;
-use lath_ec2_records::{Instance, InstanceState, NetworkInterface};
 
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "PascalCase")]

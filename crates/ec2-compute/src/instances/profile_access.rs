@@ -1,10 +1,10 @@
 //! What requests about instance profiles of instances are judged on.
 
 use lath_authz::Scope;
+use lath_ec2_records::ProfileAssociation;
 
 use super::profiles::named;
 use super::request::InstanceProfile;
-use lath_ec2_records::ProfileAssociation;
 
 /// The instance that an association is about.
 pub(super) fn associated(at: &Scope<'_>, association: &str) -> Option<String> {

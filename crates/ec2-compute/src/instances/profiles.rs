@@ -8,6 +8,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lath_control::Cell;
+use lath_ec2_kit::Ec2;
+use lath_ec2_kit::filter::{Field, Filter, fields};
+use lath_ec2_kit::select::{Listed, Query, select_records};
+use lath_ec2_kit::tags::Tag;
+use lath_ec2_records::errors::{client, combination, invalid_parameter, invalid_value, missing};
+use lath_ec2_records::ids;
+use lath_ec2_records::resources::{self, INSTANCE, arn};
+use lath_ec2_records::{Instance, InstanceState, ProfileAssociation, RoleSession};
 use lath_feed::{Hidden, TemporaryKeys};
 use lath_iam::records::{InstanceProfile as Profile, Role};
 use lath_iam::resource_types::ROLE;
@@ -23,14 +31,6 @@ use serde::{Deserialize, Serialize};
 
 use super::profile_access::{associated, new_profile, passed_role};
 use super::request::InstanceProfile;
-use lath_ec2_kit::Ec2;
-use lath_ec2_kit::filter::{Field, Filter, fields};
-use lath_ec2_kit::select::{Listed, Query, select_records};
-use lath_ec2_kit::tags::Tag;
-use lath_ec2_records::errors::{client, combination, invalid_parameter, invalid_value, missing};
-use lath_ec2_records::ids;
-use lath_ec2_records::resources::{self, INSTANCE, arn};
-use lath_ec2_records::{Instance, InstanceState, ProfileAssociation, RoleSession};
 
 /// How long a session lives.
 const LIFE: Duration = Duration::from_secs(6 * 3600);

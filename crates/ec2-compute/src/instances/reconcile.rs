@@ -3,15 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use lath_feed::{InstancePhase, Observed};
-use lath_model::Timestamp;
-use lath_store::{Tx, View};
-use lath_wire::ApiError;
-
 use lath_ec2_kit::Ec2;
 use lath_ec2_kit::tags;
 use lath_ec2_records::interfaces;
 use lath_ec2_records::{Instance, InstanceState, NetworkInterface, ShutdownBehavior};
+use lath_feed::{InstancePhase, Observed};
+use lath_model::Timestamp;
+use lath_store::{Tx, View};
+use lath_wire::ApiError;
 
 /// How long a terminated instance stays visible, as in AWS.
 const VISIBLE: Duration = Duration::from_secs(3600);

@@ -1,9 +1,8 @@
 //! RunInstances as it arrives.
 
+use lath_ec2_kit::tags::TagSpecification;
 use lath_service::Asks;
 use serde::{Deserialize, Serialize};
-
-use lath_ec2_kit::tags::TagSpecification;
 
 /// What to launch (<https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_RunInstances.html>).
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]

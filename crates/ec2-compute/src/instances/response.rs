@@ -3,13 +3,6 @@
 use std::sync::Arc;
 
 use lath_control::Cell;
-use lath_model::Timestamp;
-use lath_model::id::InstanceId;
-use lath_store::View;
-use serde::{Deserialize, Serialize};
-
-use super::options::cores_and_threads;
-use super::profiles::ProfileItem;
 use lath_ec2_kit::names::{self, PrivateDnsNameOptionsItem};
 use lath_ec2_kit::tags::{self, Tag};
 use lath_ec2_network::interfaces::PrefixItem;
@@ -17,6 +10,13 @@ use lath_ec2_records::{
     Instance, InstanceState, MetadataOptions, NetworkInterface, PrivateAddress, ProfileAssociation,
     SecurityGroup, Volume,
 };
+use lath_model::Timestamp;
+use lath_model::id::InstanceId;
+use lath_store::View;
+use serde::{Deserialize, Serialize};
+
+use super::options::cores_and_threads;
+use super::profiles::ProfileItem;
 
 pub(crate) use lath_ec2_records::ROOT_DEVICE;
 

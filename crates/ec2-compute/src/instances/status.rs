@@ -3,6 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use lath_ec2_kit::Ec2;
+use lath_ec2_kit::filter::{Field, Filter, Member};
+use lath_ec2_kit::select::{Listed, Query, select, select_records};
+use lath_ec2_kit::tags::{self, Tag};
+use lath_ec2_records::errors::combination;
+use lath_ec2_records::resources::INSTANCE;
+use lath_ec2_records::{Instance, InstanceState};
 use lath_feed::{InstanceObserved, InstancePhase};
 use lath_model::Timestamp;
 use lath_service::run::read;
@@ -13,13 +20,6 @@ use serde::{Deserialize, Serialize};
 
 use super::describe::settled;
 use super::response::StateItem;
-use lath_ec2_kit::Ec2;
-use lath_ec2_kit::filter::{Field, Filter, Member};
-use lath_ec2_kit::select::{Listed, Query, select, select_records};
-use lath_ec2_kit::tags::{self, Tag};
-use lath_ec2_records::errors::combination;
-use lath_ec2_records::resources::INSTANCE;
-use lath_ec2_records::{Instance, InstanceState};
 
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "PascalCase")]

@@ -1,16 +1,15 @@
 //! DescribeInstanceTypes and DescribeInstanceTypeOfferings.
 
 use lath_control::paginate;
-use lath_service::operations;
-use lath_store::View;
-use lath_wire::ApiError;
-use serde::{Deserialize, Serialize};
-
 use lath_ec2_kit::Ec2;
 use lath_ec2_kit::filter::{Field, Filter, Filters, fields};
 use lath_ec2_kit::instance_types::{self, Gpu, InstanceType, NetworkCard};
 use lath_ec2_kit::select::{bad_token, page_size};
 use lath_ec2_records::errors::{client, invalid_parameter};
+use lath_service::operations;
+use lath_store::View;
+use lath_wire::ApiError;
+use serde::{Deserialize, Serialize};
 
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "PascalCase")]

@@ -1,17 +1,16 @@
 //! DescribeVolumes: the volumes of instances. There are no others.
 
-use lath_model::Timestamp;
-use lath_service::{IdForm, operations};
-use lath_store::View;
-use lath_wire::ApiError;
-use serde::{Deserialize, Serialize};
-
 use lath_ec2_kit::Ec2;
 use lath_ec2_kit::filter::{Field, Filter};
 use lath_ec2_kit::select::{Listed, Query, select_keyed};
 use lath_ec2_kit::tags::{self, Tag};
 use lath_ec2_records::resources::VOLUME;
 use lath_ec2_records::{Instance, Volume};
+use lath_model::Timestamp;
+use lath_service::{IdForm, operations};
+use lath_store::View;
+use lath_wire::ApiError;
+use serde::{Deserialize, Serialize};
 
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "PascalCase")]

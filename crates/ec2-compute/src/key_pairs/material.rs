@@ -3,6 +3,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use lath_ec2_records::KeyKind;
 use md5::Md5;
 use rand::TryRngCore;
 use rsa::pkcs1::EncodeRsaPrivateKey;
@@ -13,8 +14,6 @@ use sha1::{Digest, Sha1};
 use ssh_key::private::Ed25519Keypair;
 use ssh_key::public::KeyData;
 use ssh_key::{HashAlg, Mpint, PrivateKey, PublicKey};
-
-use lath_ec2_records::KeyKind;
 
 /// The size of RSA keys that AWS makes, in bits.
 const RSA_BITS: usize = 2048;

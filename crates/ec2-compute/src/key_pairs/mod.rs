@@ -4,14 +4,6 @@ pub(crate) mod material;
 
 use std::collections::BTreeMap;
 
-use lath_model::Timestamp;
-use lath_model::id::KeyPairId;
-use lath_service::run::{change, read};
-use lath_service::{IdForm, Quota, operations};
-use lath_store::{Tx, View};
-use lath_wire::{ApiError, Blob, Caller};
-use serde::{Deserialize, Serialize};
-
 use lath_ec2_kit::Ec2;
 use lath_ec2_kit::filter::{Field, Filter};
 use lath_ec2_kit::select::{Listed, Query, select_records};
@@ -20,6 +12,14 @@ use lath_ec2_records::errors::{client, invalid_parameter, missing, over, unsuppo
 use lath_ec2_records::ids::Ids as _;
 use lath_ec2_records::resources::KEY_PAIR;
 use lath_ec2_records::{KeyKind, KeyPair};
+use lath_model::Timestamp;
+use lath_model::id::KeyPairId;
+use lath_service::run::{change, read};
+use lath_service::{IdForm, Quota, operations};
+use lath_store::{Tx, View};
+use lath_wire::{ApiError, Blob, Caller};
+use serde::{Deserialize, Serialize};
+
 use material::PublicHalf;
 
 /// How many key pairs a region may have.

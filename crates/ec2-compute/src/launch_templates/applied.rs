@@ -3,6 +3,7 @@
 //! A version holds the parameters of RunInstances under the same names, so that both are laid over one another as
 //! trees of named values.
 
+use lath_ec2_records::errors::{client, combination, invalid_value};
 use lath_store::View;
 use lath_wire::ApiError;
 use serde::{Deserialize, Serialize};
@@ -11,7 +12,6 @@ use serde_json::{Map, Value};
 use super::data::{TagGiven, TemplateData};
 use super::{LaunchTemplateId, Named, version};
 use crate::instances::{LaunchTemplateSpecification, RunInstances, refusals};
-use lath_ec2_records::errors::{client, combination, invalid_value};
 
 /// Most bytes of a version, so that launches read little. User data has a limit of its own.
 const MAX_BYTES: usize = 128 * 1024;

@@ -1,5 +1,11 @@
 //! GetLaunchTemplateData: the parameters that an instance could have been launched with.
 
+use lath_ec2_kit::Ec2;
+use lath_ec2_kit::tags;
+use lath_ec2_records::ProfileAssociation;
+use lath_ec2_records::ids;
+use lath_ec2_records::resources::INSTANCE;
+use lath_ec2_records::{Instance, NetworkInterface, Volume};
 use lath_service::operations;
 use lath_store::View;
 use lath_wire::ApiError;
@@ -7,12 +13,6 @@ use serde::{Deserialize, Serialize};
 
 use super::data::*;
 use crate::instances::Showing;
-use lath_ec2_kit::Ec2;
-use lath_ec2_kit::tags;
-use lath_ec2_records::ProfileAssociation;
-use lath_ec2_records::ids;
-use lath_ec2_records::resources::INSTANCE;
-use lath_ec2_records::{Instance, NetworkInterface, Volume};
 
 operations! {
     for Ec2 as "ec2";

@@ -10,6 +10,10 @@ pub(crate) mod versions;
 use std::sync::Arc;
 
 use lath_authz::Scope;
+use lath_ec2_kit::Part;
+use lath_ec2_records::errors::{client, combination, missing};
+use lath_ec2_records::ids;
+use lath_ec2_records::resources::{ids as id_form, resource_type};
 use lath_model::Timestamp;
 use lath_service::{Kind, Resource};
 use lath_store::{Record, View};
@@ -17,10 +21,6 @@ use lath_wire::ApiError;
 use serde::{Deserialize, Serialize};
 
 use data::TemplateData;
-use lath_ec2_kit::Part;
-use lath_ec2_records::errors::{client, combination, missing};
-use lath_ec2_records::ids;
-use lath_ec2_records::resources::{ids as id_form, resource_type};
 
 lath_model::ids! {
     /// A launch template.

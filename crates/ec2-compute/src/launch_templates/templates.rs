@@ -1,5 +1,14 @@
 //! Templates: made with their first version, listed, and deleted with all of them.
 
+use lath_ec2_kit::Ec2;
+use lath_ec2_kit::filter::{Field, Filter, fields};
+use lath_ec2_kit::idempotency;
+use lath_ec2_kit::made::{ATTRIBUTES, Making as _, attributes};
+use lath_ec2_kit::refused;
+use lath_ec2_kit::select::{Listed, Query, select};
+use lath_ec2_kit::tags::{self, Tag, TagSpecification};
+use lath_ec2_records::errors::{client, invalid_value, missing, over};
+use lath_ec2_records::ids::{self, Ids as _};
 use lath_model::Timestamp;
 use lath_service::{Asks, IdForm, Quota, Refuses as _, operations};
 use lath_store::{Tx, View};
@@ -13,15 +22,6 @@ use super::{
     LAUNCH_TEMPLATE, LaunchTemplate, LaunchTemplateId, LaunchTemplateVersion, Named, by_name,
     latest, no_version, number, version_key, versions_of,
 };
-use lath_ec2_kit::Ec2;
-use lath_ec2_kit::filter::{Field, Filter, fields};
-use lath_ec2_kit::idempotency;
-use lath_ec2_kit::made::{ATTRIBUTES, Making as _, attributes};
-use lath_ec2_kit::refused;
-use lath_ec2_kit::select::{Listed, Query, select};
-use lath_ec2_kit::tags::{self, Tag, TagSpecification};
-use lath_ec2_records::errors::{client, invalid_value, missing, over};
-use lath_ec2_records::ids::{self, Ids as _};
 
 /// How many templates a region may have
 /// (<https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/launch-template-restrictions.html>).

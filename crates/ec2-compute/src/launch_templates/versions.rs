@@ -4,6 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use lath_control::paginate;
+use lath_ec2_kit::Ec2;
+use lath_ec2_kit::filter::{Field, Filter, Filters, Member};
+use lath_ec2_kit::idempotency;
+use lath_ec2_kit::select::{bad_token, page_size};
+use lath_ec2_records::errors::{combination, invalid_value, missing, over};
 use lath_model::Timestamp;
 use lath_service::{Quota, operations};
 use lath_store::{Tx, View};
@@ -17,11 +22,6 @@ use super::{
     LAUNCH_TEMPLATE, LaunchTemplate, LaunchTemplateVersion, Named, number, version, version_key,
     versions_of,
 };
-use lath_ec2_kit::Ec2;
-use lath_ec2_kit::filter::{Field, Filter, Filters, Member};
-use lath_ec2_kit::idempotency;
-use lath_ec2_kit::select::{bad_token, page_size};
-use lath_ec2_records::errors::{combination, invalid_value, missing, over};
 
 /// How many versions a template may have
 /// (<https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/launch-template-restrictions.html>).

@@ -2,6 +2,16 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use lath_control::Cell;
+use lath_ec2_kit::instance_types;
+use lath_ec2_kit::tags;
+use lath_ec2_network::interfaces::prefixes;
+use lath_ec2_records::errors::{client, invalid_value};
+use lath_ec2_records::ids;
+use lath_ec2_records::interfaces::{self, NewInterface};
+use lath_ec2_records::managed::primary_interface;
+use lath_ec2_records::{
+    Attachment, Instance, InstanceState, NetworkInterface, ShutdownBehavior, Subnet,
+};
 use lath_feed::ClusterNode;
 use lath_model::id::{
     AttachmentId, InstanceId, NetworkInterfaceId, ReservationId, SecurityGroupId, SubnetId,
@@ -10,20 +20,9 @@ use lath_model::id::{
 use lath_store::{Tx, View};
 use lath_wire::ApiError;
 
+use super::NodeTemplate;
 use crate::images;
 use crate::instances::{self, BlockDevice, EbsDevice, ROOT_DEVICE, RunInstances, names_at_launch};
-use lath_ec2_kit::instance_types;
-use lath_ec2_kit::tags;
-use lath_ec2_network::interfaces::prefixes;
-use lath_ec2_records::errors::{client, invalid_value};
-use lath_ec2_records::ids;
-use lath_ec2_records::interfaces::{self, NewInterface};
-use lath_ec2_records::{
-    Attachment, Instance, InstanceState, NetworkInterface, ShutdownBehavior, Subnet,
-};
-
-use super::NodeTemplate;
-use lath_ec2_records::managed::primary_interface;
 
 /// The most pods that AWS advises for a node of fewer than 30 vCPUs.
 const MOST_PODS: u32 = 110;

@@ -1,5 +1,8 @@
 use lath_authz::{ResourceType, Scope};
 use lath_control::Cell;
+use lath_ec2_kit::instance_types;
+use lath_ec2_records::SecurityGroup;
+use lath_ec2_records::ids;
 use lath_model::id::{SecurityGroupId, VpcId};
 use lath_store::View;
 use lath_wire::ApiError;
@@ -11,9 +14,6 @@ use crate::key_pairs;
 use crate::launch_templates::applied::{request, tags_of};
 use crate::launch_templates::data::{Interface, TemplateData};
 use crate::launch_templates::{LAUNCH_TEMPLATE, Named, version};
-use lath_ec2_kit::instance_types;
-use lath_ec2_records::SecurityGroup;
-use lath_ec2_records::ids;
 
 /// What policies know of launch templates.
 pub const LAUNCH_TEMPLATE_TYPE: ResourceType = LAUNCH_TEMPLATE.resource_type;

@@ -1,13 +1,12 @@
 //! How many interfaces and addresses an instance may have: its type says it
 //! (<https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/AvailableIpPerENI.html>).
 
-use lath_model::id::InstanceId;
-use lath_store::View;
-use lath_wire::ApiError;
-
 use lath_ec2_kit::instance_types::{self, InstanceType};
 use lath_ec2_records::errors::client;
 use lath_ec2_records::{Instance, NetworkInterface};
+use lath_model::id::InstanceId;
+use lath_store::View;
+use lath_wire::ApiError;
 
 /// How many private addresses an interface may have that no instance has.
 pub(super) const MAX_ADDRESSES: usize = 50;

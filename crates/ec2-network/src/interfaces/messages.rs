@@ -1,15 +1,14 @@
 //! Requests and answers about network interfaces.
 
 use ipnet::Ipv4Net;
-use lath_model::Timestamp;
-use lath_service::Asks;
-use serde::{Deserialize, Serialize};
-
 use lath_ec2_kit::filter::Filter;
 use lath_ec2_kit::made::attributes;
 use lath_ec2_kit::messages::{BooleanInput, BooleanValue, TextInput, TextValue};
 use lath_ec2_kit::tags::{Tag, TagSpecification};
 use lath_ec2_records::resources::Facts;
+use lath_model::Timestamp;
+use lath_service::Asks;
+use serde::{Deserialize, Serialize};
 
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "PascalCase")]

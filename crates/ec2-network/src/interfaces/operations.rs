@@ -5,15 +5,6 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use lath_control::Mode;
-use lath_model::id::{AttachmentId, NetworkInterfaceId, SecurityGroupId};
-use lath_service::{Refuses, operations};
-use lath_store::{Tx, View};
-use lath_wire::ApiError;
-
-use super::limits;
-use super::messages::*;
-use super::private_addresses::{self, add_addresses, count, ip};
-use super::{prefixes, response};
 use lath_ec2_kit::Ec2;
 use lath_ec2_kit::filter::Filter;
 use lath_ec2_kit::idempotency;
@@ -29,6 +20,15 @@ use lath_ec2_records::interfaces::{
 };
 use lath_ec2_records::resources::{INSTANCE, NETWORK_INTERFACE, SECURITY_GROUP, SUBNET};
 use lath_ec2_records::{Attachment, Instance, InstanceState, NetworkInterface, Subnet};
+use lath_model::id::{AttachmentId, NetworkInterfaceId, SecurityGroupId};
+use lath_service::{Refuses, operations};
+use lath_store::{Tx, View};
+use lath_wire::ApiError;
+
+use super::limits;
+use super::messages::*;
+use super::private_addresses::{self, add_addresses, count, ip};
+use super::{prefixes, response};
 
 /// How many groups may guard an interface.
 const MAX_GROUPS: usize = 5;

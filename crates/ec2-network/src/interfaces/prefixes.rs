@@ -5,14 +5,14 @@ use std::collections::HashSet;
 use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
-use lath_store::Tx;
-use lath_wire::ApiError;
-
-use super::limits;
 use lath_ec2_records::errors::{client, combination, invalid_parameter, invalid_value};
 use lath_ec2_records::ids;
 use lath_ec2_records::interfaces::{addresses_of, taken, usable};
 use lath_ec2_records::{NetworkInterface, ReservedAddresses, Subnet, reserved_addresses};
+use lath_store::Tx;
+use lath_wire::ApiError;
+
+use super::limits;
 
 /// The length of every prefix.
 const LENGTH: u8 = 28;

@@ -3,18 +3,18 @@
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
-use lath_store::{Tx, View};
-use lath_wire::ApiError;
-
-use super::limits::{self, MAX_ADDRESSES};
-use super::messages::*;
-use super::prefixes;
 use lath_ec2_kit::Ec2;
 use lath_ec2_kit::messages::Nothing;
 use lath_ec2_records::errors::{combination, invalid_parameter, invalid_value, missing};
 use lath_ec2_records::ids;
 use lath_ec2_records::interfaces::{private_address, refuse_managed};
 use lath_ec2_records::{Address, NetworkInterface, PrivateAddress, Subnet};
+use lath_store::{Tx, View};
+use lath_wire::ApiError;
+
+use super::limits::{self, MAX_ADDRESSES};
+use super::messages::*;
+use super::prefixes;
 
 pub(super) fn count(wanted: Option<i32>) -> Result<usize, ApiError> {
     let wanted = wanted.unwrap_or(0);

@@ -1,10 +1,6 @@
 //! Interfaces as answers show them.
 
 use lath_control::Cell;
-use lath_service::IdForm;
-use lath_store::View;
-
-use super::messages::*;
 use lath_ec2_kit::filter::{Field, Member};
 use lath_ec2_kit::names;
 use lath_ec2_kit::select::Listed;
@@ -14,6 +10,10 @@ use lath_ec2_records::zone_id;
 use lath_ec2_records::{
     Attachment, Manager, NetworkInterface, PrivateAddress, PublicAddress, SecurityGroup, Vpc,
 };
+use lath_service::IdForm;
+use lath_store::View;
+
+use super::messages::*;
 
 pub(super) fn item(cell: &Cell, view: &View, interface: &NetworkInterface) -> InterfaceItem {
     let vpc = view.get::<Vpc>(interface.vpc.as_str());

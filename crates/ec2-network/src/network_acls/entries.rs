@@ -1,12 +1,6 @@
 //! Entries of network ACLs: as requests give them, as they are kept, and as answers show them.
 
 use ipnet::IpNet;
-use lath_feed::Traffic;
-use lath_service::Quota;
-use lath_store::Tx;
-use lath_wire::ApiError;
-
-use super::messages::*;
 use lath_ec2_kit::Ec2;
 use lath_ec2_kit::messages::Nothing;
 use lath_ec2_records::errors::{
@@ -14,6 +8,12 @@ use lath_ec2_records::errors::{
 };
 use lath_ec2_records::ids;
 use lath_ec2_records::{AclEntry, Direction, NetworkAcl};
+use lath_feed::Traffic;
+use lath_service::Quota;
+use lath_store::Tx;
+use lath_wire::ApiError;
+
+use super::messages::*;
 
 /// How many entries an ACL may have in a direction for IPv4, and for IPv6. "This quota includes the default deny rules"
 /// (<https://docs.aws.amazon.com/vpc/latest/userguide/amazon-vpc-limits.html>).

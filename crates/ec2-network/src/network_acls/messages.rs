@@ -1,9 +1,8 @@
 //! Requests and answers about network ACLs.
 
-use serde::{Deserialize, Serialize};
-
 use lath_ec2_kit::filter::Filter;
 use lath_ec2_kit::tags::{Tag, TagSpecification};
+use serde::{Deserialize, Serialize};
 
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "PascalCase")]

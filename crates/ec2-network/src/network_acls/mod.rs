@@ -9,12 +9,6 @@ mod messages;
 use std::sync::Arc;
 
 use lath_control::{Cell, claims_on};
-use lath_model::id::{NetworkAclId, random_suffix};
-use lath_service::{IdForm, Quota, operations};
-use lath_store::{Tx, View};
-use lath_wire::ApiError;
-
-use self::messages::*;
 use lath_ec2_kit::Ec2;
 use lath_ec2_kit::filter::Field;
 use lath_ec2_kit::idempotency;
@@ -26,6 +20,12 @@ use lath_ec2_records::errors::{has_dependencies, invalid_value, over};
 use lath_ec2_records::ids;
 use lath_ec2_records::resources::{NETWORK_ACL, SUBNET, VPC};
 use lath_ec2_records::{NetworkAcl, Subnet, Vpc};
+use lath_model::id::{NetworkAclId, random_suffix};
+use lath_service::{IdForm, Quota, operations};
+use lath_store::{Tx, View};
+use lath_wire::ApiError;
+
+use self::messages::*;
 
 /// How many network ACLs a VPC may have.
 const MAX_ACLS: Quota<&str> = Quota::new("network acls", "NetworkAclLimitExceeded", 200);

@@ -4,13 +4,6 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 use lath_control::claims_on;
-use lath_model::id::PrefixListId;
-use lath_service::Refuses;
-use lath_store::{Tx, View};
-use lath_wire::ApiError;
-
-use super::messages::*;
-use super::{item, named};
 use lath_ec2_kit::Ec2;
 use lath_ec2_kit::idempotency;
 use lath_ec2_kit::refused;
@@ -19,6 +12,13 @@ use lath_ec2_records::errors::{
     client, combination, invalid_parameter, invalid_value, missing, unauthorized,
 };
 use lath_ec2_records::{Destination, ListEntry, ManagedPrefixList, RouteTable, SecurityGroup};
+use lath_model::id::PrefixListId;
+use lath_service::Refuses;
+use lath_store::{Tx, View};
+use lath_wire::ApiError;
+
+use super::messages::*;
+use super::{item, named};
 
 /// How many entries a list may hold.
 const MAX_ENTRIES: usize = 1000;

@@ -1,11 +1,10 @@
 //! Requests and answers about prefix lists.
 
-use serde::{Deserialize, Serialize};
-
 use lath_ec2_kit::filter::Filter;
 use lath_ec2_kit::made::attributes;
 use lath_ec2_kit::tags::{Tag, TagSpecification};
 use lath_ec2_records::resources::Facts;
+use serde::{Deserialize, Serialize};
 
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "PascalCase")]

@@ -8,11 +8,6 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use lath_control::{Cell, paginate};
-use lath_service::{IdForm, operations};
-use lath_store::View;
-use lath_wire::ApiError;
-
-use self::messages::*;
 use lath_ec2_kit::Ec2;
 use lath_ec2_kit::filter::Field;
 use lath_ec2_kit::made::{ATTRIBUTES, Making as _};
@@ -23,6 +18,11 @@ use lath_ec2_records::ids::Ids as _;
 use lath_ec2_records::prefix_lists::{all, arn, aws, find};
 use lath_ec2_records::resources::PREFIX_LIST;
 use lath_ec2_records::{ListEntry, ManagedPrefixList};
+use lath_service::{IdForm, operations};
+use lath_store::View;
+use lath_wire::ApiError;
+
+use self::messages::*;
 
 operations! {
     for Ec2 as "ec2";

@@ -2,18 +2,18 @@
 
 use std::sync::Arc;
 
-use lath_model::id::{RouteTableAssociationId, SubnetId};
-use lath_service::Refuses;
-use lath_store::{Tx, View};
-use lath_wire::ApiError;
-
-use super::messages::*;
 use lath_ec2_kit::Ec2;
 use lath_ec2_kit::messages::Nothing;
 use lath_ec2_kit::refused;
 use lath_ec2_records::errors::{client, invalid_value, missing};
 use lath_ec2_records::ids::{self, Ids as _};
 use lath_ec2_records::{RouteTable, Subnet, TableAssociation};
+use lath_model::id::{RouteTableAssociationId, SubnetId};
+use lath_service::Refuses;
+use lath_store::{Tx, View};
+use lath_wire::ApiError;
+
+use super::messages::*;
 
 pub(super) fn associate(
     _app: &Ec2,

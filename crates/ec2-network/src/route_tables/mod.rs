@@ -10,13 +10,6 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use lath_control::claims_on;
-use lath_model::id::{RouteTableId, VpcId};
-use lath_service::{IdForm, Quota, operations};
-use lath_store::{Tx, View};
-use lath_wire::ApiError;
-
-use self::messages::*;
-use crate::{nat_gateways, vpc_peering};
 use lath_ec2_kit::Ec2;
 use lath_ec2_kit::filter::Field;
 use lath_ec2_kit::idempotency;
@@ -33,6 +26,13 @@ use lath_ec2_records::{
     Destination, Instance, InstanceState, InternetGateway, NetworkInterface, Route, RouteTable,
     Subnet, TableAssociation, Target, Vpc,
 };
+use lath_model::id::{RouteTableId, VpcId};
+use lath_service::{IdForm, Quota, operations};
+use lath_store::{Tx, View};
+use lath_wire::ApiError;
+
+use self::messages::*;
+use crate::{nat_gateways, vpc_peering};
 
 /// How many route tables a VPC may have.
 const MAX_TABLES: Quota<&str> = Quota::new("route tables", "RouteTableLimitExceeded", 200);

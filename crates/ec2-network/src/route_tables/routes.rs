@@ -1,12 +1,6 @@
 //! Single routes.
 
 use ipnet::{IpNet, Ipv4Net};
-use lath_service::{Quota, Refuses};
-use lath_store::{Tx, View};
-use lath_wire::ApiError;
-
-use super::messages::{CreateRoute, DeleteRoute, ReplaceRoute};
-use crate::{nat_gateways, vpc_peering, vpcs};
 use lath_ec2_kit::Ec2;
 use lath_ec2_kit::messages::{Done, Nothing};
 use lath_ec2_kit::refused;
@@ -18,6 +12,12 @@ use lath_ec2_records::transit;
 use lath_ec2_records::{
     Destination, InternetGateway, NetworkInterface, Route, RouteTable, Subnet, Target, Vpc,
 };
+use lath_service::{Quota, Refuses};
+use lath_store::{Tx, View};
+use lath_wire::ApiError;
+
+use super::messages::{CreateRoute, DeleteRoute, ReplaceRoute};
+use crate::{nat_gateways, vpc_peering, vpcs};
 
 /// How many routes a table may have, the local ones not counted.
 const MAX_ROUTES: Quota<&str> = Quota::new("routes", "RouteLimitExceeded", 50);

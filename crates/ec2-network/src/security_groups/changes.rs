@@ -4,13 +4,6 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 use lath_control::{Cell, Mode};
-use lath_model::id::SecurityGroupRuleId;
-use lath_store::{Tx, View};
-use lath_wire::ApiError;
-
-use super::messages::*;
-use super::permissions::{self, Wanted, shown_traffic};
-use super::{group_of, rules};
 use lath_ec2_kit::Ec2;
 use lath_ec2_kit::tags::{self, TagSpecification};
 use lath_ec2_records::errors::{client, combination, limit, missing};
@@ -18,6 +11,13 @@ use lath_ec2_records::ids::{self, Ids as _};
 use lath_ec2_records::prefix_lists;
 use lath_ec2_records::resources::SECURITY_GROUP_RULE;
 use lath_ec2_records::{Direction, RuleSource, SecurityGroup, SecurityGroupRule, Vpc};
+use lath_model::id::SecurityGroupRuleId;
+use lath_store::{Tx, View};
+use lath_wire::ApiError;
+
+use super::messages::*;
+use super::permissions::{self, Wanted, shown_traffic};
+use super::{group_of, rules};
 
 /// How many rules a group may have per direction and address family.
 const MAX_RULES: usize = 60;

@@ -1,10 +1,10 @@
 //! Requests and answers about security groups.
 
+use lath_ec2_kit::filter::Filter;
+use lath_ec2_kit::tags::{Tag, TagSpecification};
 use serde::{Deserialize, Serialize};
 
 use super::permissions::Flat;
-use lath_ec2_kit::filter::Filter;
-use lath_ec2_kit::tags::{Tag, TagSpecification};
 
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "PascalCase")]

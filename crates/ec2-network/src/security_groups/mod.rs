@@ -13,15 +13,6 @@ use std::sync::Arc;
 use ipnet::IpNet;
 use lath_authz::Scope;
 use lath_control::{Cell, claims_on};
-use lath_feed::Traffic;
-use lath_model::id::{SecurityGroupId, SecurityGroupRuleId, VpcId};
-use lath_service::{IdForm, Quota, operations};
-use lath_store::{Tx, View};
-use lath_wire::ApiError;
-use serde::{Deserialize, Serialize};
-
-use self::messages::*;
-use crate::vpcs;
 use lath_ec2_kit::Ec2;
 use lath_ec2_kit::filter::{Field, Filter};
 use lath_ec2_kit::made::Making as _;
@@ -36,6 +27,15 @@ use lath_ec2_records::resources::{PREFIX_LIST, SECURITY_GROUP, SECURITY_GROUP_RU
 use lath_ec2_records::{
     Direction, NetworkInterface, RuleSource, SecurityGroup, SecurityGroupRule, Vpc,
 };
+use lath_feed::Traffic;
+use lath_model::id::{SecurityGroupId, SecurityGroupRuleId, VpcId};
+use lath_service::{IdForm, Quota, operations};
+use lath_store::{Tx, View};
+use lath_wire::ApiError;
+use serde::{Deserialize, Serialize};
+
+use self::messages::*;
+use crate::vpcs;
 
 /// How many groups a region may have.
 const MAX_GROUPS: Quota<&str> = Quota::new("security groups", "SecurityGroupLimitExceeded", 2500);

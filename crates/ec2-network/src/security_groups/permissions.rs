@@ -2,6 +2,11 @@
 
 use ipnet::IpNet;
 use lath_control::Cell;
+use lath_ec2_records::errors::{client, combination, invalid_value, missing};
+use lath_ec2_records::ids::{self, Ids as _};
+use lath_ec2_records::prefix_lists;
+use lath_ec2_records::resources::{PREFIX_LIST, SECURITY_GROUP};
+use lath_ec2_records::{Direction, RuleSource, SecurityGroup, SecurityGroupRule};
 use lath_feed::Traffic;
 use lath_store::View;
 use lath_wire::ApiError;
@@ -11,11 +16,6 @@ use super::messages::{
     RangeInput,
 };
 use crate::{joined, vpc_peering};
-use lath_ec2_records::errors::{client, combination, invalid_value, missing};
-use lath_ec2_records::ids::{self, Ids as _};
-use lath_ec2_records::prefix_lists;
-use lath_ec2_records::resources::{PREFIX_LIST, SECURITY_GROUP};
-use lath_ec2_records::{Direction, RuleSource, SecurityGroup, SecurityGroupRule};
 
 /// A rule that a request names.
 #[derive(Debug, Clone, PartialEq, Eq)]

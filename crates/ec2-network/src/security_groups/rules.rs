@@ -1,15 +1,6 @@
 //! Rules one by one.
 
 use ipnet::IpNet;
-use lath_feed::Traffic;
-use lath_service::IdForm;
-use lath_store::{Tx, View};
-use lath_wire::ApiError;
-
-use super::changes::{check_quota, duplicate_error};
-use super::group_of;
-use super::messages::*;
-use super::permissions::{self, Flat, Wanted, description_of, shown_traffic};
 use lath_ec2_kit::Ec2;
 use lath_ec2_kit::filter::Field;
 use lath_ec2_kit::messages::Done;
@@ -19,6 +10,15 @@ use lath_ec2_records::errors::{client, combination, invalid_value, missing};
 use lath_ec2_records::ids::{self, Ids as _};
 use lath_ec2_records::resources::SECURITY_GROUP_RULE;
 use lath_ec2_records::{Direction, RuleSource, SecurityGroup, SecurityGroupRule};
+use lath_feed::Traffic;
+use lath_service::IdForm;
+use lath_store::{Tx, View};
+use lath_wire::ApiError;
+
+use super::changes::{check_quota, duplicate_error};
+use super::group_of;
+use super::messages::*;
+use super::permissions::{self, Flat, Wanted, description_of, shown_traffic};
 
 pub(super) fn item(
     app: &Ec2,

@@ -1,6 +1,13 @@
 //! What is at endpoints: services and resources.
 
 use lath_control::services_of;
+use lath_ec2_kit::Ec2;
+use lath_ec2_kit::filter::Field;
+use lath_ec2_kit::select::{Listed, Query, select};
+use lath_ec2_kit::tags::Tag;
+use lath_ec2_records::ids;
+use lath_ec2_records::resources::VPC_ENDPOINT;
+use lath_ec2_records::{EndpointOf, VpcEndpoint};
 use lath_feed::{endpoint_name, endpoint_resource_name};
 use lath_model::id::VpcEndpointId;
 use lath_service::IdForm;
@@ -9,13 +16,6 @@ use lath_wire::ApiError;
 
 use super::find;
 use super::messages::*;
-use lath_ec2_kit::Ec2;
-use lath_ec2_kit::filter::Field;
-use lath_ec2_kit::select::{Listed, Query, select};
-use lath_ec2_kit::tags::Tag;
-use lath_ec2_records::ids;
-use lath_ec2_records::resources::VPC_ENDPOINT;
-use lath_ec2_records::{EndpointOf, VpcEndpoint};
 
 impl Listed for AssociationItem {
     const ID: IdForm = VPC_ENDPOINT.id;

@@ -1,5 +1,8 @@
 //! What requests may ask of endpoints.
 
+use lath_ec2_kit::Ec2;
+use lath_ec2_records::EndpointOf;
+use lath_ec2_records::errors::{client, invalid_parameter, missing, unsupported};
 use lath_model::id::{ResourceConfigurationId, ServiceNetworkId};
 use lath_service::Refuses as _;
 use lath_store::View;
@@ -7,9 +10,6 @@ use lath_wire::ApiError;
 
 use super::messages::*;
 use super::services;
-use lath_ec2_kit::Ec2;
-use lath_ec2_records::EndpointOf;
-use lath_ec2_records::errors::{client, invalid_parameter, missing, unsupported};
 
 /// The kinds of what endpoints lead to, as VPC Lattice keeps it.
 const NETWORK: &str = "lattice.service-network";

@@ -1,13 +1,12 @@
 //! Requests and answers about VPC endpoints.
 
-use lath_model::Timestamp;
-use lath_service::Asks;
-use serde::{Deserialize, Serialize};
-
 use lath_ec2_kit::filter::Filter;
 use lath_ec2_kit::made::attributes;
 use lath_ec2_kit::tags::{Tag, TagSpecification};
 use lath_ec2_records::resources::{Facts, fact};
+use lath_model::Timestamp;
+use lath_service::Asks;
+use serde::{Deserialize, Serialize};
 
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "PascalCase")]

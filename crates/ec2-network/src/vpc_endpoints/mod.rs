@@ -14,16 +14,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lath_control::{Cell, Claim, services_of};
-use lath_feed::{Condition, Observed, endpoint_name, endpoint_resource_name};
-use lath_model::Timestamp;
-use lath_model::id::{NetworkInterfaceId, SecurityGroupId, SubnetId, VpcEndpointId, VpcId};
-use lath_service::{IdForm, Refuses, operations};
-use lath_store::{Tx, View};
-use lath_wire::ApiError;
-
-use self::associations::associations;
-use self::checks::{check_address_type, check_private_dns, check_type};
-use self::messages::*;
 use lath_ec2_kit::Ec2;
 use lath_ec2_kit::filter::Field;
 use lath_ec2_kit::idempotency;
@@ -40,6 +30,16 @@ use lath_ec2_records::{
     EndpointDnsOptions, EndpointOf, Life, LifeState, Manager, NetworkInterface, SecurityGroup,
     Subnet, Vpc, VpcEndpoint,
 };
+use lath_feed::{Condition, Observed, endpoint_name, endpoint_resource_name};
+use lath_model::Timestamp;
+use lath_model::id::{NetworkInterfaceId, SecurityGroupId, SubnetId, VpcEndpointId, VpcId};
+use lath_service::{IdForm, Refuses, operations};
+use lath_store::{Tx, View};
+use lath_wire::ApiError;
+
+use self::associations::associations;
+use self::checks::{check_address_type, check_private_dns, check_type};
+use self::messages::*;
 
 /// How long a deleted endpoint stays visible.
 const LINGERS: Duration = Duration::from_secs(3600);

@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
+use lath_ec2_kit::tags;
+use lath_ec2_records::{PeeringState, VpcPeering};
 use lath_feed::{Condition, Observed, VpcPeer};
 use lath_model::Timestamp;
 use lath_model::id::VpcId;
 use lath_store::{Tx, View};
 
 use super::of_vpc;
-use lath_ec2_kit::tags;
-use lath_ec2_records::{PeeringState, VpcPeering};
 
 /// How long one that was deleted or failed stays visible.
 const LINGERS: Duration = Duration::from_secs(2 * 3600);

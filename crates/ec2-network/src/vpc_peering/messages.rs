@@ -1,10 +1,9 @@
 //! Requests and answers about VPC peering connections.
 
-use lath_model::Timestamp;
-use serde::{Deserialize, Serialize};
-
 use lath_ec2_kit::filter::Filter;
 use lath_ec2_kit::tags::{Tag, TagSpecification};
+use lath_model::Timestamp;
+use serde::{Deserialize, Serialize};
 
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "PascalCase")]

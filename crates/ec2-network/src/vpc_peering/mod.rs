@@ -11,12 +11,6 @@ use std::time::Duration;
 
 use ipnet::Ipv4Net;
 use lath_authz::Scope;
-use lath_model::id::{VpcId, VpcPeeringConnectionId};
-use lath_service::{IdForm, Quota, Refuses, operations};
-use lath_store::{Tx, View};
-use lath_wire::ApiError;
-
-use self::messages::*;
 use lath_ec2_kit::Ec2;
 use lath_ec2_kit::filter::Field;
 use lath_ec2_kit::made::Making as _;
@@ -28,6 +22,12 @@ use lath_ec2_records::errors::{client, invalid_value, missing, over, unsupported
 use lath_ec2_records::ids::{self, Ids as _};
 use lath_ec2_records::resources::{VPC, VPC_PEERING, arn};
 use lath_ec2_records::{PeeringSide, PeeringState, Vpc, VpcPeering};
+use lath_model::id::{VpcId, VpcPeeringConnectionId};
+use lath_service::{IdForm, Quota, Refuses, operations};
+use lath_store::{Tx, View};
+use lath_wire::ApiError;
+
+use self::messages::*;
 
 pub(crate) use life::{advance, feed};
 

@@ -1,8 +1,3 @@
-use lath_service::Refuses;
-use lath_store::{Tx, View};
-use lath_wire::ApiError;
-
-use super::messages::{DescribeVpcAttribute, DescribeVpcAttributeResult, ModifyVpcAttribute};
 use lath_ec2_kit::Ec2;
 use lath_ec2_kit::made::attributes;
 use lath_ec2_kit::messages::{BooleanInput, BooleanValue, Nothing};
@@ -11,6 +6,11 @@ use lath_ec2_records::Vpc;
 use lath_ec2_records::errors::{combination, invalid_parameter, missing};
 use lath_ec2_records::ids;
 use lath_ec2_records::resources::Facts;
+use lath_service::Refuses;
+use lath_store::{Tx, View};
+use lath_wire::ApiError;
+
+use super::messages::{DescribeVpcAttribute, DescribeVpcAttributeResult, ModifyVpcAttribute};
 
 pub(super) fn describe(
     _app: &Ec2,

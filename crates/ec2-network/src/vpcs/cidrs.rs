@@ -3,6 +3,11 @@
 use std::sync::Arc;
 
 use ipnet::{IpNet, Ipv4Net};
+use lath_ec2_kit::Ec2;
+use lath_ec2_kit::refused;
+use lath_ec2_records::errors::{client, dependency, invalid_parameter};
+use lath_ec2_records::ids;
+use lath_ec2_records::{CidrBlock, Destination, RouteTable, Subnet, Vpc};
 use lath_service::Refuses;
 use lath_store::{Tx, View};
 use lath_wire::ApiError;
@@ -10,11 +15,6 @@ use lath_wire::ApiError;
 use super::messages::{
     AssociateVpcCidrBlock, CidrAssociation, CidrState, DisassociateVpcCidrBlock, VpcCidrBlockResult,
 };
-use lath_ec2_kit::Ec2;
-use lath_ec2_kit::refused;
-use lath_ec2_records::errors::{client, dependency, invalid_parameter};
-use lath_ec2_records::ids;
-use lath_ec2_records::{CidrBlock, Destination, RouteTable, Subnet, Vpc};
 
 /// How many blocks a VPC may have.
 const MAX_BLOCKS: usize = 5;

@@ -5,6 +5,10 @@ use std::sync::Arc;
 
 use ipnet::{IpNet, Ipv4Net};
 use lath_control::Cell;
+use lath_ec2_kit::Ec2;
+use lath_ec2_records::errors::{client, over};
+use lath_ec2_records::options_id;
+use lath_ec2_records::{CidrBlock, Destination, InternetGateway, NetworkAcl, Route, Target, Vpc};
 use lath_model::id::{InternetGatewayId, NetworkAclId, VpcId};
 use lath_store::{Tx, View};
 use lath_wire::ApiError;
@@ -12,10 +16,6 @@ use lath_wire::ApiError;
 use super::messages::*;
 use super::{MAX_VPCS, item, main_table};
 use crate::{internet_gateways, security_groups, subnets};
-use lath_ec2_kit::Ec2;
-use lath_ec2_records::errors::{client, over};
-use lath_ec2_records::options_id;
-use lath_ec2_records::{CidrBlock, Destination, InternetGateway, NetworkAcl, Route, Target, Vpc};
 
 /// "A VPC with a size /16 IPv4 CIDR block (172.31.0.0/16)".
 const BLOCK: Ipv4Net = Ipv4Net::new_assert(std::net::Ipv4Addr::new(172, 31, 0, 0), 16);

@@ -1,11 +1,10 @@
 //! Requests and answers about VPCs.
 
-use lath_service::Asks;
-use serde::{Deserialize, Serialize};
-
 use lath_ec2_kit::filter::Filter;
 use lath_ec2_kit::messages::{BooleanInput, BooleanValue};
 use lath_ec2_kit::tags::{Tag, TagSpecification};
+use lath_service::Asks;
+use serde::{Deserialize, Serialize};
 
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "PascalCase")]

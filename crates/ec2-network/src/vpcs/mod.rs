@@ -9,15 +9,6 @@ mod messages;
 mod tests;
 
 use lath_control::claims_on;
-use lath_feed::Observed;
-use lath_model::id::{NetworkAclId, RouteTableAssociationId, RouteTableId, VpcId};
-use lath_service::{IdForm, Quota, Refuses, operations};
-use lath_store::{Tx, View};
-use lath_wire::ApiError;
-
-use self::messages::*;
-use crate::reconcile::vpc_available;
-use crate::security_groups;
 use lath_ec2_kit::Ec2;
 use lath_ec2_kit::filter::Field;
 use lath_ec2_kit::made::{ATTRIBUTES, Making as _};
@@ -32,6 +23,15 @@ use lath_ec2_records::{
     CidrBlock, InternetGateway, NetworkAcl, NetworkInterface, RouteTable, SecurityGroup, Subnet,
     TableAssociation, Vpc, VpcPeering,
 };
+use lath_feed::Observed;
+use lath_model::id::{NetworkAclId, RouteTableAssociationId, RouteTableId, VpcId};
+use lath_service::{IdForm, Quota, Refuses, operations};
+use lath_store::{Tx, View};
+use lath_wire::ApiError;
+
+use self::messages::*;
+use crate::reconcile::vpc_available;
+use crate::security_groups;
 
 pub use cidrs::block;
 pub(crate) use dhcp::feed as dhcp_options;

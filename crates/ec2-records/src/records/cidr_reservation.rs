@@ -64,8 +64,8 @@ impl SubnetCidrReservation {
     pub fn of_subnet<'a>(
         view: &'a View,
         subnet: &'a SubnetId,
-    ) -> impl Iterator<Item = Arc<SubnetCidrReservation>> + 'a {
-        view.by::<SubnetCidrReservation>("subnet", subnet.as_str())
+    ) -> impl Iterator<Item = Arc<Self>> + 'a {
+        view.by::<Self>("subnet", subnet.as_str())
     }
 }
 

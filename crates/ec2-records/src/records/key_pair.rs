@@ -1,8 +1,9 @@
+use std::sync::Arc;
+
 use lath_model::Timestamp;
 use lath_model::id::KeyPairId;
 use lath_store::{Record, View};
 use serde::{Deserialize, Serialize};
-use std::sync::Arc;
 
 /// A key pair: its public half. The private one is given out once and not kept.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -13,7 +14,7 @@ pub struct KeyPair {
     pub name: String,
     /// Its algorithm.
     pub kind: KeyKind,
-    /// As AWS computes it: see `lath_ec2::key_pairs`.
+    /// As AWS computes it: see `lath_ec2_compute`'s key pairs.
     pub fingerprint: String,
     /// In OpenSSH form, on one line.
     pub public_key: String,
@@ -54,12 +55,12 @@ impl Record for KeyPair {
 impl KeyPair {
     /// The name of the key pair of this id, which is what policies know it by; the id where there is none.
     pub fn name_of(view: &View, id: &str) -> String {
-        let pair = view.get::<KeyPair>(id);
+        let pair = view.get::<Self>(id);
         pair.map_or_else(|| id.to_owned(), |pair| pair.name.clone())
     }
 
     /// The key pair of this name.
-    pub fn named(view: &View, name: &str) -> Option<Arc<KeyPair>> {
-        view.by::<KeyPair>("name", name).next()
+    pub fn named(view: &View, name: &str) -> Option<Arc<Self>> {
+        view.by::<Self>("name", name).next()
     }
 }

@@ -1,9 +1,10 @@
+use std::sync::Arc;
+
 use lath_feed::TemporaryKeys;
 use lath_model::Timestamp;
 use lath_model::id::InstanceId;
 use lath_store::{Record, View};
 use serde::{Deserialize, Serialize};
-use std::sync::Arc;
 
 /// That an instance has an instance profile. An instance has at most one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,12 +1,12 @@
 //! What CreateTags and DeleteTags need permission for: the resources, of whatever kind.
 
 use lath_authz::{Access, Facts, ResourceType, Scope, TAG_KEYS};
-
-use super::{CreateTags, DeleteTags};
-use crate::parts::{kind_of, kinds};
 use lath_ec2_kit::tags::{self, TagInput};
 use lath_ec2_records::KeyPair;
 use lath_ec2_records::ResourceTags;
+
+use super::{CreateTags, DeleteTags};
+use crate::parts::{kind_of, kinds};
 
 /// The needs of CreateTags. `ec2:CreateAction` is for tags of new resources: a call of CreateTags itself has none
 /// (<https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/supported-iam-actions-tagging.html>).

@@ -7,6 +7,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use lath_clock::ManualClock;
 use lath_control::Cell;
+use lath_ec2_kit::Ec2;
+use lath_ec2_kit::filter::Filter;
+use lath_ec2_kit::tags::{TagInput, TagSpecification};
+use lath_ec2_records::*;
 use lath_feed::{InstanceObserved, InstancePhase, Observed, Power, RootSource, Snapshot};
 use lath_model::Timestamp;
 use lath_model::id::{
@@ -28,10 +32,6 @@ use super::type_catalogue::{DescribeInstanceTypeOfferings, DescribeInstanceTypes
 use super::volumes::DescribeVolumes;
 use crate::images;
 use crate::key_pairs::{CreateKeyPair, DeleteKeyPair, DescribeKeyPairs, ImportKeyPair};
-use lath_ec2_kit::Ec2;
-use lath_ec2_kit::filter::Filter;
-use lath_ec2_kit::tags::{TagInput, TagSpecification};
-use lath_ec2_records::*;
 
 struct Lab {
     app: Arc<Ec2>,

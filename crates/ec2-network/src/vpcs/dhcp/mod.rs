@@ -5,6 +5,15 @@
 mod values;
 
 use lath_control::Cell;
+use lath_ec2_kit::Ec2;
+use lath_ec2_kit::filter::Field;
+use lath_ec2_kit::messages::Nothing;
+use lath_ec2_kit::select::{Listed, Query, select};
+use lath_ec2_kit::tags::{self, Tag};
+use lath_ec2_records::errors::{has_dependencies, over};
+use lath_ec2_records::ids::{self, Ids as _};
+use lath_ec2_records::resources::DHCP_OPTIONS;
+use lath_ec2_records::{DhcpOptions, Vpc, options_id};
 use lath_feed::NameServer;
 use lath_model::id::DhcpOptionsId;
 use lath_service::{IdForm, Quota};
@@ -15,15 +24,6 @@ use super::messages::{
     AssociateDhcpOptions, CreateDhcpOptions, CreateDhcpOptionsResult, DeleteDhcpOptions,
     DescribeDhcpOptions, DescribeDhcpOptionsResult, DhcpConfiguration, DhcpOptionsItem, DhcpValue,
 };
-use lath_ec2_kit::Ec2;
-use lath_ec2_kit::filter::Field;
-use lath_ec2_kit::messages::Nothing;
-use lath_ec2_kit::select::{Listed, Query, select};
-use lath_ec2_kit::tags::{self, Tag};
-use lath_ec2_records::errors::{has_dependencies, over};
-use lath_ec2_records::ids::{self, Ids as _};
-use lath_ec2_records::resources::DHCP_OPTIONS;
-use lath_ec2_records::{DhcpOptions, Vpc, options_id};
 
 /// How many sets of its own an account may have in a region. AWS documents no number.
 const MAX_OPTIONS: Quota<&str> = Quota::new("DHCP options", "DhcpOptionsLimitExceeded", 100);

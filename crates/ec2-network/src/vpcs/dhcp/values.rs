@@ -4,11 +4,11 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 
+use lath_ec2_records::errors::{invalid_parameter, invalid_value, missing};
 use lath_wire::ApiError;
 
 use super::super::messages::NewDhcpConfiguration;
 use super::{AMAZON, DOMAIN, SERVERS};
-use lath_ec2_records::errors::{invalid_parameter, invalid_value, missing};
 
 /// "The IP addresses of up to four domain name servers", and of other servers.
 const MAX_SERVERS: usize = 4;
