@@ -7,7 +7,7 @@ use anyhow::{Context as _, ensure};
 
 /// Every crate, and whom of ours it imports: all of it, so that a new import is a decision that somebody reads here.
 /// `bin/lath` may import everything.
-const IMPORTS: [(&str, &[&str]); 50] = [
+const IMPORTS: [(&str, &[&str]); 55] = [
     // Values and pure functions: no runtime, socket or file.
     ("model", &[]),
     ("policy", &[]),
@@ -73,6 +73,73 @@ const IMPORTS: [(&str, &[&str]); 50] = [
             "sigv4", "store", "wire",
         ],
     ),
+    // What others read of EC2: no operation is handled there.
+    (
+        "ec2-records",
+        &[
+            "authz", "control", "feed", "model", "service", "store", "wire",
+        ],
+    ),
+    // What EC2's operations are written with.
+    (
+        "ec2-kit",
+        &[
+            "authz",
+            "control",
+            "ec2-records",
+            "model",
+            "service",
+            "store",
+            "wire",
+        ],
+    ),
+    (
+        "ec2-network",
+        &[
+            "authz",
+            "control",
+            "ec2-kit",
+            "ec2-records",
+            "feed",
+            "model",
+            "service",
+            "store",
+            "wire",
+        ],
+    ),
+    (
+        "ec2-transit",
+        &[
+            "authz",
+            "control",
+            "ec2-kit",
+            "ec2-network",
+            "ec2-records",
+            "feed",
+            "model",
+            "service",
+            "store",
+            "wire",
+        ],
+    ),
+    (
+        "ec2-compute",
+        &[
+            "authz",
+            "control",
+            "ec2-kit",
+            "ec2-network",
+            "ec2-records",
+            "feed",
+            "iam",
+            "model",
+            "service",
+            "session",
+            "store",
+            "wire",
+        ],
+    ),
+    // Puts them together.
     (
         "sts",
         &[
@@ -83,20 +150,49 @@ const IMPORTS: [(&str, &[&str]); 50] = [
     (
         "ec2",
         &[
-            "authz", "control", "feed", "iam", "model", "service", "session", "store", "wire",
+            "authz",
+            "control",
+            "ec2-compute",
+            "ec2-kit",
+            "ec2-network",
+            "ec2-records",
+            "ec2-transit",
+            "service",
+            "store",
+            "wire",
         ],
     ),
     (
         "lattice",
         &[
-            "acm", "authz", "ca", "clock", "control", "ec2", "feed", "lambda", "model", "policy",
-            "service", "session", "store", "wire",
+            "acm",
+            "authz",
+            "ca",
+            "clock",
+            "control",
+            "ec2-records",
+            "feed",
+            "lambda",
+            "model",
+            "policy",
+            "service",
+            "session",
+            "store",
+            "wire",
         ],
     ),
     (
         "route53",
         &[
-            "authz", "control", "ec2", "feed", "model", "service", "store", "wire", "zones",
+            "authz",
+            "control",
+            "ec2-records",
+            "feed",
+            "model",
+            "service",
+            "store",
+            "wire",
+            "zones",
         ],
     ),
     (
@@ -128,7 +224,8 @@ const IMPORTS: [(&str, &[&str]); 50] = [
         &[
             "authz",
             "control",
-            "ec2",
+            "ec2-compute",
+            "ec2-records",
             "feed",
             "iam",
             "kubernetes",
@@ -202,15 +299,18 @@ const IMPORTS: [(&str, &[&str]); 50] = [
 ];
 
 /// What the tests of a crate import beside it. A test that needs much of the house belongs to `conformance`.
-const IMPORTS_OF_TESTS: [(&str, &[&str]); 15] = [
+const IMPORTS_OF_TESTS: [(&str, &[&str]); 16] = [
     ("acm", &["clock", "oracle"]),
     ("ca", &["clock"]),
     ("cloudformation", &["oracle"]),
     (
         "ec2",
-        &["clock", "door", "judge", "oracle", "secrets", "sts"],
+        &[
+            "clock", "door", "feed", "iam", "judge", "model", "oracle", "secrets", "sts",
+        ],
     ),
-    ("eks", &["clock"]),
+    ("ec2-compute", &["clock"]),
+    ("eks", &["clock", "ec2"]),
     ("feed", &["clock"]),
     ("iam", &["oracle"]),
     ("lambda", &["oracle"]),
@@ -230,7 +330,19 @@ const IMPORTS_OF_TESTS: [(&str, &[&str]); 15] = [
 const NEVER: [(&str, &[&str], &str); 2] = [
     (
         "node",
-        &["control", "store", "wire", "ec2", "lattice", "cloudwatch"],
+        &[
+            "control",
+            "store",
+            "wire",
+            "ec2",
+            "ec2-compute",
+            "ec2-kit",
+            "ec2-network",
+            "ec2-records",
+            "ec2-transit",
+            "lattice",
+            "cloudwatch",
+        ],
         "the data plane must live without control",
     ),
     (

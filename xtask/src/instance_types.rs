@@ -16,7 +16,7 @@ const VERSION: &str = "5.2.5";
 /// Where the table goes.
 const TABLE: &str = concat!(
     env!("CARGO_MANIFEST_DIR"),
-    "/../crates/ec2/src/instances/types.tsv"
+    "/../crates/ec2-kit/src/instance_types.tsv"
 );
 /// Reads the recording out of the wheel that is its argument; Python has a reader for both formats.
 const EXTRACT: &str = "import sys,zipfile,gzip;\

@@ -1,13 +1,12 @@
 //! DescribeAccountAttributes.
 
+use lath_ec2_kit::Ec2;
+use lath_ec2_records::Vpc;
+use lath_ec2_records::errors::invalid_parameter;
 use lath_service::operations;
 use lath_store::View;
 use lath_wire::ApiError;
 use serde::{Deserialize, Serialize};
-
-use crate::Ec2;
-use crate::errors::invalid_parameter;
-use crate::records::Vpc;
 
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "PascalCase")]

@@ -1,68 +1,34 @@
 //! EC2: networks and instances, in AWS's terms.
 //!
-//! [`Ec2`] holds a region's cell and handles every operation that [`service`] registers. State lives in
-//! [`records`]; [`CONTRIBUTIONS`] turns it into the part of the feed that nodes obey, and [`reconcilers`]
-//! takes over what nodes observe. This crate knows no socket, kernel or Lattice: what another service
-//! holds, it learns from claims ([`lath_control::claims_on`]).
+//! [`Ec2`] holds a region's cell and handles every operation that [`service`] registers: those of networks
+//! (`lath-ec2-network`), Transit Gateways (`lath-ec2-transit`) and instances (`lath-ec2-compute`), which are put together
+//! here, and those about the region, the account and tags. State lives in [`records`]; [`CONTRIBUTIONS`] turns it into the
+//! part of the feed that nodes obey, and [`reconcilers`] takes over what nodes observe. EC2 knows no socket, kernel or
+//! Lattice: what another service holds, it learns from claims ([`lath_control::claims_on`]).
 
 mod account_attributes;
 mod bounds;
-pub mod errors;
-pub mod feed;
-mod filter;
+mod feed;
 #[doc(hidden)]
 pub mod fuzzing;
-mod idempotency;
-mod ids;
-pub mod images;
-mod instances;
-mod key_pairs;
-mod launch_templates;
-pub mod managed;
-mod messages;
-pub mod networks;
 mod parts;
-pub mod records;
-mod refusals;
 mod region_names;
-mod resources;
-mod select;
 mod tags;
 mod zones;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use lath_control::{Cell, Group, spawn_reconciler};
-use lath_service::{App, Stateful};
-use lath_store::{Db, Kinds, View};
-use lath_wire::{Protocol, Service, ServiceInfo};
+use lath_control::{Group, spawn_reconciler};
+use lath_store::Kinds;
+use lath_wire::{ApiError, Protocol, Service, ServiceInfo};
 
 pub use feed::CONTRIBUTIONS;
-pub use networks::network_acls::complete as complete_network_acls;
-pub use networks::transit::SECTION;
-pub use networks::vpcs::default::furnish as furnish_default_vpc;
-
-/// The service of one region.
-#[derive(Clone)]
-pub struct Ec2 {
-    /// The region.
-    pub cell: Cell,
-}
-
-impl App for Ec2 {
-    fn view(&self) -> Arc<View> {
-        self.cell.db.view()
-    }
-}
-
-impl Stateful for Ec2 {
-    fn db(&self) -> &Db {
-        &self.cell.db
-    }
-}
-
-lath_authz::authorized!(Ec2, |app| app.view(), app.cell.owner());
+pub use lath_ec2_compute::{images, managed};
+pub use lath_ec2_kit::Ec2;
+pub use lath_ec2_network::{complete_network_acls, furnish_default_vpc};
+pub use lath_ec2_records as records;
+pub use lath_ec2_transit::SECTION;
 
 /// What identifies EC2 on the wire.
 pub const INFO: ServiceInfo = ServiceInfo {
@@ -82,9 +48,17 @@ pub fn service(app: &Arc<Ec2>) -> Service {
     )
 }
 
-/// The record kinds that this crate keeps.
+/// The record kinds that EC2 keeps.
 pub fn kinds(kinds: Kinds) -> Kinds {
-    records::kinds(kinds)
+    parts::records(kinds)
+}
+
+/// One pass over networks and Transit Gateways: writes down what nodes were seen to have done.
+///
+/// # Errors
+/// That the store failed.
+pub async fn reconcile_networks(app: Arc<Ec2>) -> Result<(), ApiError> {
+    lath_ec2_network::reconcile(app, lath_ec2_transit::advance).await
 }
 
 /// How often reconcilers look again when nothing woke them.
@@ -94,7 +68,7 @@ const PERIOD: Duration = Duration::from_secs(30);
 pub fn reconcilers(app: &Arc<Ec2>, group: &mut Group) {
     let networks = Arc::clone(app);
     spawn_reconciler(group, app.cell.clone(), "ec2.networks", PERIOD, move || {
-        networks::reconcile(Arc::clone(&networks))
+        reconcile_networks(Arc::clone(&networks))
     });
     let profiles = Arc::clone(app);
     spawn_reconciler(
@@ -102,7 +76,7 @@ pub fn reconcilers(app: &Arc<Ec2>, group: &mut Group) {
         app.cell.clone(),
         "ec2.instance-profiles",
         PERIOD,
-        move || instances::reconcile_profiles(Arc::clone(&profiles)),
+        move || lath_ec2_compute::reconcile_profiles(Arc::clone(&profiles)),
     );
     let instances = Arc::clone(app);
     spawn_reconciler(
@@ -110,6 +84,6 @@ pub fn reconcilers(app: &Arc<Ec2>, group: &mut Group) {
         app.cell.clone(),
         "ec2.instances",
         PERIOD,
-        move || instances::reconcile(Arc::clone(&instances)),
+        move || lath_ec2_compute::reconcile(Arc::clone(&instances)),
     );
 }

@@ -2,56 +2,32 @@
 //! (<https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/Using_Tags.html>).
 
 mod tagging;
+#[cfg(test)]
+mod tests;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::ops::Bound;
 use std::sync::Arc;
 
 use lath_control::{Cell, paginate_from};
+use lath_ec2_kit::Ec2;
+use lath_ec2_kit::filter::{Field, Filter, Filters};
+use lath_ec2_kit::messages::Nothing;
+use lath_ec2_kit::select::{bad_token, page_size};
+use lath_ec2_kit::tags::{Tag, TagInput, check_key, checked, put, shown, too_many};
+use lath_ec2_records::ResourceTags;
+use lath_ec2_records::errors::{client, invalid_value, missing, unauthorized};
+use lath_ec2_records::ids::{self, Ids as _};
+use lath_ec2_records::prefix_lists;
 use lath_service::operations;
 use lath_store::{Tx, View};
 use lath_wire::ApiError;
 use serde::{Deserialize, Serialize};
 
-use crate::Ec2;
-use crate::errors::{client, invalid_value, limit, missing, unauthorized};
-use crate::filter::{Field, Filter, Filters};
-use crate::ids::{self, Ids as _};
-use crate::messages::Nothing;
-use crate::networks::prefix_lists;
-use crate::records::ResourceTags;
-use crate::resources::kind_of;
-use crate::select::{bad_token, page_size};
+use crate::parts::kind_of;
 
-/// How many tags a resource may have.
-const MAX_TAGS: usize = 50;
 /// How many resources one call may name.
 const MAX_RESOURCES: usize = 1000;
-
-/// A tag as answers show it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct Tag {
-    pub(crate) key: String,
-    pub(crate) value: String,
-}
-
-/// A tag as requests give it.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-pub(crate) struct TagInput {
-    pub(crate) key: Option<String>,
-    pub(crate) value: Option<String>,
-}
-
-/// Tags for a resource that is being created.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-pub(crate) struct TagSpecification {
-    pub(crate) resource_type: Option<String>,
-    #[serde(rename = "Tag", default)]
-    pub(crate) tags: Vec<TagInput>,
-}
 
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -105,101 +81,6 @@ operations! {
     change CreateTags -> Nothing = create, dry_run => by(tagging::create);
     change DeleteTags -> Nothing = delete, dry_run => by(tagging::delete);
     read DescribeTags -> DescribeTagsResult = describe, dry_run => any();
-}
-
-/// The tags of a resource, by ascending key.
-pub(crate) fn of(view: &View, resource: &str) -> Vec<Tag> {
-    view.get::<ResourceTags>(resource)
-        .map(|record| shown(&record.tags))
-        .unwrap_or_default()
-}
-
-fn shown(tags: &BTreeMap<String, String>) -> Vec<Tag> {
-    tags.iter()
-        .map(|(key, value)| Tag {
-            key: key.clone(),
-            value: value.clone(),
-        })
-        .collect()
-}
-
-/// Removes all tags of a resource that is being deleted.
-pub(crate) fn forget(tx: &mut Tx, resource: &str) {
-    tx.delete::<ResourceTags>(resource);
-}
-
-/// The tags that specifications give to a new resource of this type.
-///
-/// # Errors
-/// `InvalidParameterValue` when a specification is for another type, or for a tag.
-pub(crate) fn specified(
-    specifications: &[TagSpecification],
-    resource_type: &str,
-) -> Result<BTreeMap<String, String>, ApiError> {
-    let mut tags = BTreeMap::new();
-    for specification in specifications {
-        let given = specification.resource_type.as_deref();
-        let given = given
-            .ok_or_else(|| invalid_value("Tag specification resource type must have a value"))?;
-        if given != resource_type && !is_alias(given, resource_type) {
-            return Err(invalid_value(format!(
-                "'{given}' is not a valid taggable resource type for this operation."
-            )));
-        }
-        if specification.tags.is_empty() {
-            return Err(invalid_value(
-                "Tag specification must have at least one tag",
-            ));
-        }
-        for tag in &specification.tags {
-            let (key, value) = checked(tag)?;
-            if tags.insert(key, value).is_some() {
-                return Err(invalid_value("Duplicate tag keys are not allowed."));
-            }
-        }
-    }
-    too_many(tags.len())?;
-    Ok(tags)
-}
-
-/// The tags that specifications give to this type, checked or not: what policies judge.
-pub(crate) fn requested(
-    specifications: &[TagSpecification],
-    resource_type: &str,
-) -> Vec<(String, String)> {
-    let of_type = specifications.iter().filter(|it| {
-        let given = it.resource_type.as_deref().unwrap_or_default();
-        given == resource_type || is_alias(given, resource_type)
-    });
-    of_type.flat_map(|it| pairs(&it.tags)).collect()
-}
-
-/// Keys and values, checked or not.
-pub(crate) fn pairs(tags: &[TagInput]) -> Vec<(String, String)> {
-    let pair = |tag: &TagInput| {
-        let value = tag.value.clone().unwrap_or_default();
-        (tag.key.clone().unwrap_or_default(), value)
-    };
-    tags.iter().map(pair).collect()
-}
-
-/// Names that are in use for a type beside its own.
-fn is_alias(given: &str, resource_type: &str) -> bool {
-    resource_type == "transit-gateway-attachment"
-        && matches!(
-            given,
-            "transit-gateway-peering-attachment" | "transit-gateway-vpc-attachment"
-        )
-}
-
-/// Gives tags to a new resource.
-pub(crate) fn put(tx: &mut Tx, resource: &str, tags: BTreeMap<String, String>) {
-    if !tags.is_empty() {
-        tx.put(ResourceTags {
-            resource: resource.to_owned(),
-            tags,
-        });
-    }
 }
 
 fn create(app: &Ec2, tx: &mut Tx, op: CreateTags) -> Result<Nothing, ApiError> {
@@ -320,43 +201,4 @@ fn unknown_resource(app: &Ec2, view: &View, id: &str) -> ApiError {
 
 fn exists(cell: &Cell, view: &View, id: &str) -> bool {
     kind_of(id).is_some_and(|kind| (kind.exists)(cell, view, id))
-}
-
-fn checked(tag: &TagInput) -> Result<(String, String), ApiError> {
-    let key = tag.key.clone().unwrap_or_default();
-    check_key(&key)?;
-    let value = tag.value.clone().unwrap_or_default();
-    if value.chars().count() > 256 {
-        return Err(invalid_value(
-            "Tag value exceeds the maximum length of 256 characters",
-        ));
-    }
-    Ok((key, value))
-}
-
-fn check_key(key: &str) -> Result<(), ApiError> {
-    if key.is_empty() {
-        return Err(invalid_value("Tag keys must not be empty"));
-    }
-    if key.chars().count() > 128 {
-        return Err(invalid_value(
-            "Tag key exceeds the maximum length of 128 characters",
-        ));
-    }
-    let is_reserved = key
-        .get(..4)
-        .is_some_and(|start| start.eq_ignore_ascii_case("aws:"));
-    if is_reserved && !lath_wire::may_set_system_tags() {
-        return Err(invalid_value(
-            "Tag keys starting with 'aws:' are reserved for internal use",
-        ));
-    }
-    Ok(())
-}
-
-fn too_many(count: usize) -> Result<(), ApiError> {
-    if count > MAX_TAGS {
-        return Err(limit("TagLimitExceeded", "Tags for a resource"));
-    }
-    Ok(())
 }

@@ -1,14 +1,15 @@
 //! The region and its availability zones. A cell knows its own region only.
 
 use lath_control::Cell;
+use lath_ec2_kit::Ec2;
+use lath_ec2_kit::filter::{Field, Filter, Filters};
+use lath_ec2_records::errors::invalid_value;
+use lath_ec2_records::zone_id;
 use lath_service::operations;
 use lath_store::View;
 use lath_wire::ApiError;
 use serde::{Deserialize, Serialize};
 
-use crate::Ec2;
-use crate::errors::invalid_value;
-use crate::filter::{Field, Filter, Filters};
 use crate::region_names::long_name;
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -178,27 +179,6 @@ fn all(cell: &Cell) -> Vec<ZoneItem> {
         zone_state: "available".into(),
     };
     cell.availability_zones().map(item).into()
-}
-
-/// The id of a zone, such as `use1-az1` for `us-east-1a`. AWS shuffles them per account; Lath does not.
-pub(crate) fn zone_id(zone: &str) -> String {
-    let (region, letter) = zone.split_at(zone.len().saturating_sub(1));
-    let mut short = String::new();
-    for (index, word) in region.split('-').enumerate() {
-        short.push_str(match word {
-            word if index == 0 => word,
-            "northeast" => "ne",
-            "northwest" => "nw",
-            "southeast" => "se",
-            "southwest" => "sw",
-            other => other.get(..1).unwrap_or_default(),
-        });
-    }
-    let number = letter
-        .bytes()
-        .next()
-        .map_or(0, |it| it.wrapping_sub(b'a') + 1);
-    format!("{short}-az{number}")
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 //!
 //! [`Eks`] holds a region's cell and handles every operation that [`service`] registers. [`CONTRIBUTIONS`] turns the
 //! state into the part of the feed that nodes obey: control planes, and what of them is in the VPC; instances of node
-//! groups are EC2's ([`lath_ec2::managed`]). [`reconcilers`] takes over what nodes observe: a cluster is `ACTIVE` when its
+//! groups are EC2's ([`lath_ec2_compute::managed`]). [`reconcilers`] takes over what nodes observe: a cluster is `ACTIVE` when its
 //! API server answers, a node group when its nodes are ready in it.
 //!
 //! Not there: Fargate, Auto Mode, hybrid nodes, Outposts, keys of KMS, capabilities. Requests for them are refused, and what lists them is empty.

@@ -10,7 +10,7 @@ use http::Request;
 use lath_clock::ManualClock;
 use lath_control::{Cell, Mode, compile};
 use lath_ec2::Ec2;
-use lath_ec2::records::{Instance, InstanceState, NetworkInterface, SecurityGroup};
+use lath_ec2_records::{Instance, InstanceState, NetworkInterface, SecurityGroup};
 use lath_feed::{
     ClusterNodeObserved, ClusterObserved, Condition, InstanceObserved, InstancePhase, Observed,
     Snapshot,

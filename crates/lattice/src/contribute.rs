@@ -33,7 +33,7 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 /// contribution put there before. What is being deleted or could not be made is left out; what other regions
 /// have is there as far as something here uses it.
 pub const CONTRIBUTIONS: [Contribute; 9] = [
-    each::<lath_ec2::records::Vpc>(associate),
+    each::<lath_ec2_records::Vpc>(associate),
     each::<ServiceNetwork>(fill_network),
     each::<Service>(fill_service),
     each::<TargetGroup>(fill_group),
@@ -176,7 +176,7 @@ fn foreign(cell: &Cell, view: &View, snapshot: &mut Snapshot) {
 /// The networks of other regions that VPCs or endpoints of this one are joined with.
 fn foreign_networks(view: &View, snapshot: &mut Snapshot) {
     let associated = view.list::<VpcAssociation>().map(|it| it.network.clone());
-    let endpoints = view.list::<lath_ec2::records::VpcEndpoint>();
+    let endpoints = view.list::<lath_ec2_records::VpcEndpoint>();
     let named: BTreeSet<ServiceNetworkId> = associated
         .chain(endpoints.filter_map(|it| it.to.network().cloned()))
         .collect();

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use lath_control::{Cell, NetworkService};
-use lath_ec2::records::{EndpointOf, VpcEndpoint};
+use lath_ec2_records::{EndpointOf, VpcEndpoint};
 use lath_service::operations;
 use lath_store::{Record as _, Tx, View};
 use lath_wire::ApiError;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lath_control::{Group, spawn_reconciler};
-use lath_ec2::records::Vpc;
+use lath_ec2_records::Vpc;
 use lath_feed::{Condition, Observed, TargetHealth, TargetKey};
 use lath_model::Timestamp;
 use lath_model::id::ServiceId;

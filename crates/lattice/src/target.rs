@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use lath_control::{Cell, Mode};
-use lath_ec2::records::Vpc;
+use lath_ec2_records::Vpc;
 use lath_feed::{Observed, TargetHealth, TargetKey};
 use lath_service::operations;
 use lath_store::{Tx, View};

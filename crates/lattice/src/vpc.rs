@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
-use lath_ec2::records::{Instance, NetworkInterface, SecurityGroup, Vpc};
+use lath_ec2_records::{Instance, NetworkInterface, SecurityGroup, Vpc};
 use lath_model::id::{InstanceId, SecurityGroupId, VpcId};
 use lath_store::View;
 use lath_wire::ApiError;

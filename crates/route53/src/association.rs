@@ -57,7 +57,7 @@ pub(crate) fn vpc(cell: &Cell, view: &View, given: &Vpc) -> Result<(String, VpcI
     };
     let id = ident::vpc(id)?;
     let there = if *region == cell.region {
-        view.get::<lath_ec2::records::Vpc>(id.as_str()).is_some()
+        view.get::<lath_ec2_records::Vpc>(id.as_str()).is_some()
     } else {
         cell.topology.regions.contains_key(region)
     };

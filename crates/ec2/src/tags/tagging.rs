@@ -1,11 +1,12 @@
 //! What CreateTags and DeleteTags need permission for: the resources, of whatever kind.
 
 use lath_authz::{Access, Facts, ResourceType, Scope, TAG_KEYS};
+use lath_ec2_kit::tags::{self, TagInput};
+use lath_ec2_records::KeyPair;
+use lath_ec2_records::ResourceTags;
 
-use super::{CreateTags, DeleteTags, TagInput};
-use crate::key_pairs;
-use crate::records::ResourceTags;
-use crate::resources::{kind_of, kinds};
+use super::{CreateTags, DeleteTags};
+use crate::parts::{kind_of, kinds};
 
 /// The needs of CreateTags. `ec2:CreateAction` is for tags of new resources: a call of CreateTags itself has none
 /// (<https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/supported-iam-actions-tagging.html>).
@@ -13,7 +14,7 @@ pub(super) fn create(access: Access<CreateTags>) -> Access<CreateTags> {
     kinds().fold(access, |access, kind| {
         access
             .on(kind, |op, at| names(at, &op.resources, kind))
-            .tagged(|op, _| super::pairs(&op.tags))
+            .tagged(|op, _| tags::pairs(&op.tags))
             .with("ec2:CreateAction", |_, _| None::<String>)
     })
 }
@@ -27,7 +28,7 @@ pub(super) fn delete(access: Access<DeleteTags>) -> Access<DeleteTags> {
                 let named = |id: &String| (name(at, id), taken(at, id, &op.tags));
                 of_kind.map(named).collect()
             })
-            .tagged(|op, _| super::pairs(&op.tags))
+            .tagged(|op, _| tags::pairs(&op.tags))
     })
 }
 
@@ -52,7 +53,7 @@ fn is_of(id: &str, kind: &ResourceType) -> bool {
 /// Key pairs are tagged by their ids and known to policies by their names.
 fn name(at: &Scope<'_>, id: &str) -> String {
     match kind_of(id).map(|kind| kind.name) {
-        Some("key-pair") => key_pairs::name_of(at.view, id),
+        Some("key-pair") => KeyPair::name_of(at.view, id),
         _ => id.to_owned(),
     }
 }

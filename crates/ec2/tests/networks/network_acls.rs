@@ -361,7 +361,7 @@ async fn a_state_of_before_gets_the_acls_that_its_vpcs_name() {
     }
     // A start that could not write leaves it to the reconciler.
     api.app.cell.db.write(forget).await.unwrap();
-    lath_ec2::networks::reconcile(Arc::clone(&api.app))
+    lath_ec2::reconcile_networks(Arc::clone(&api.app))
         .await
         .unwrap();
     let form = format!(

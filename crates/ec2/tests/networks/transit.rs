@@ -12,7 +12,7 @@ impl Api {
         for _ in 0..20 {
             let before = self.app.cell.db.view().revision();
             self.observe_everything();
-            lath_ec2::networks::reconcile(Arc::clone(&self.app))
+            lath_ec2::reconcile_networks(Arc::clone(&self.app))
                 .await
                 .expect("the store is in memory");
             if self.app.cell.db.view().revision() == before {

@@ -16,7 +16,7 @@ fn snapshot(api: &Api) -> Snapshot {
 
 async fn reconcile(api: &Api) {
     let app = std::sync::Arc::clone(&api.app);
-    lath_ec2::networks::reconcile(app)
+    lath_ec2::reconcile_networks(app)
         .await
         .expect("the store is in memory");
 }

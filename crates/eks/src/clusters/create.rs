@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
-use lath_ec2::managed::{self, ManagedInterface, NewGroup};
-use lath_ec2::records::SecurityGroup;
+use lath_ec2_compute::managed::{self, ManagedInterface, NewGroup};
+use lath_ec2_records::SecurityGroup;
 use lath_service::{Quota, Refuses, operations};
 use lath_store::Tx;
 use lath_wire::{ApiError, Caller};

@@ -124,8 +124,8 @@ fn cancel_updates(tx: &mut Tx, cluster: &str) {
 
 /// Forgets a cluster of which no node has anything any more, with all that is in it.
 pub(crate) fn forget(tx: &mut Tx, cluster: &Cluster) {
-    lath_ec2::managed::release_interfaces(tx, &control_plane(&cluster.name));
-    lath_ec2::managed::delete_group(tx, &cluster.cluster_group);
+    lath_ec2_compute::managed::release_interfaces(tx, &control_plane(&cluster.name));
+    lath_ec2_compute::managed::delete_group(tx, &cluster.cluster_group);
     forget_all::<Addon>(tx, &cluster.name);
     forget_all::<AccessEntry>(tx, &cluster.name);
     forget_all::<PodIdentity>(tx, &cluster.name);

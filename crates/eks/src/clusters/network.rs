@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use ipnet::{IpNet, Ipv4Net};
-use lath_ec2::managed;
-use lath_ec2::records::{SecurityGroup, Subnet, Vpc};
+use lath_ec2_compute::managed;
+use lath_ec2_records::{SecurityGroup, Subnet, Vpc};
 use lath_model::id::{SecurityGroupId, VpcId};
 use lath_store::View;
 use lath_wire::ApiError;

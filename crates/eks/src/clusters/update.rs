@@ -1,7 +1,7 @@
 //! Changes of a cluster.
 
-use lath_ec2::managed;
-use lath_ec2::records::NetworkInterface;
+use lath_ec2_compute::managed;
+use lath_ec2_records::NetworkInterface;
 use lath_service::{Refuses, operations};
 use lath_store::{Record as _, Tx};
 use lath_wire::ApiError;

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use lath_authz::{Access, Scope};
-use lath_ec2::managed::{self, LAUNCH_TEMPLATE_TYPE, NewGroup, NodeTemplate};
-use lath_ec2::records::SecurityGroup;
+use lath_ec2_compute::managed::{self, LAUNCH_TEMPLATE_TYPE, NewGroup, NodeTemplate};
+use lath_ec2_records::SecurityGroup;
 use lath_model::id::{SecurityGroupId, SubnetId};
 use lath_service::{Quota, Refuses, operations};
 use lath_store::Tx;

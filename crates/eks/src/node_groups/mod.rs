@@ -83,7 +83,7 @@ fn delete(app: &Eks, tx: &mut Tx, op: DeleteNodegroup) -> Result<OneNodegroup, A
 pub(crate) fn forget(tx: &mut Tx, group: &NodeGroup) {
     tx.delete::<NodeGroup>(&group.key());
     if let Some(remote) = &group.remote_group {
-        lath_ec2::managed::delete_group(tx, remote);
+        lath_ec2_compute::managed::delete_group(tx, remote);
     }
     access::withdraw_nodes(tx, &group.cluster, &group.node_role);
 }
@@ -91,7 +91,7 @@ pub(crate) fn forget(tx: &mut Tx, group: &NodeGroup) {
 /// The type that a launch template says is the template's to show.
 fn types_of_request(it: &NodeGroup) -> Vec<String> {
     let template = it.template.as_ref();
-    match template.and_then(lath_ec2::managed::NodeTemplate::instance_type) {
+    match template.and_then(lath_ec2_compute::managed::NodeTemplate::instance_type) {
         Some(_) => Vec::new(),
         None => it.instance_types.clone(),
     }

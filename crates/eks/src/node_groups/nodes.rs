@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use lath_control::Cell;
-use lath_ec2::managed::{self, NewNode};
-use lath_ec2::records::{Instance, Subnet};
+use lath_ec2_compute::managed::{self, NewNode};
+use lath_ec2_records::{Instance, Subnet};
 use lath_feed::ClusterNode;
 use lath_store::{Tx, View};
 use lath_wire::ApiError;

@@ -4,7 +4,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use lath_authz::Scope;
-use lath_ec2::managed::{self, NodeTemplate};
+use lath_ec2_compute::managed::{self, NodeTemplate};
 use lath_store::View;
 use lath_wire::ApiError;
 

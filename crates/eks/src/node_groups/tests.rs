@@ -2,7 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use lath_ec2::records::{Instance, NetworkInterface, ResourceTags, SecurityGroup};
+use lath_ec2_records::{Instance, NetworkInterface, ResourceTags, SecurityGroup};
 use serde_json::{Value, json};
 
 use crate::tests::{Lab, NODE_ROLE};

@@ -1,7 +1,7 @@
 //! Changes of a node group.
 
 use lath_authz::Access;
-use lath_ec2::managed::LAUNCH_TEMPLATE_TYPE;
+use lath_ec2_compute::managed::LAUNCH_TEMPLATE_TYPE;
 use lath_service::{Refuses, operations};
 use lath_store::Tx;
 use lath_wire::ApiError;

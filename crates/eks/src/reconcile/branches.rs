@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use lath_control::Cell;
-use lath_ec2::managed::{self, NewBranch};
+use lath_ec2_compute::managed::{self, NewBranch};
 use lath_feed::Observed;
 use lath_store::Tx;
 

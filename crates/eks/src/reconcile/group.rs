@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lath_control::Cell;
-use lath_ec2::managed;
-use lath_ec2::records::{Instance, InstanceState};
+use lath_ec2_compute::managed;
+use lath_ec2_records::{Instance, InstanceState};
 use lath_feed::{ClusterNodeObserved, ClusterObserved, Condition, Observed};
 use lath_model::Timestamp;
 use lath_model::id::InstanceId;

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lath_control::{Cell, Mode};
-use lath_ec2::managed;
-use lath_ec2::records::Subnet;
+use lath_ec2_compute::managed;
+use lath_ec2_records::Subnet;
 use lath_feed::{ClusterObserved, Condition, Observed, Toleration, WaitingPods};
 use lath_model::Timestamp;
 use lath_model::id::InstanceId;

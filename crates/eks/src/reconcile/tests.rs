@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
-use lath_ec2::managed;
-use lath_ec2::records::{Instance, InstanceState};
+use lath_ec2_compute::managed;
+use lath_ec2_records::{Instance, InstanceState};
 use lath_feed::{ClusterObserved, Condition, Observed, WaitingPods};
 use lath_model::Timestamp;
 use lath_model::id::InstanceId;

@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use lath_ec2::managed::NodeTemplate;
+use lath_ec2_compute::managed::NodeTemplate;
 use lath_model::Timestamp;
 use lath_model::id::{InstanceId, SecurityGroupId, SubnetId};
 use lath_store::Record;

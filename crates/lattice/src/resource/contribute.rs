@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use lath_control::Cell;
-use lath_ec2::managed;
-use lath_ec2::records::VpcEndpoint;
+use lath_ec2_records::VpcEndpoint;
+use lath_ec2_records::managed;
 use lath_feed::{
     AccessLogDestination, GatewayInterface, PrivateName, RESOURCE_BLOCK, Resource, ResourceTarget,
     Snapshot,

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use lath_control::Cell;
-use lath_ec2::managed;
-use lath_ec2::records::{EndpointFailure, EndpointOf, EndpointResource, VpcEndpoint};
+use lath_ec2_records::managed;
+use lath_ec2_records::{EndpointFailure, EndpointOf, EndpointResource, VpcEndpoint};
 use lath_model::id::{ResourceConfigurationId, ResourceEndpointAssociationId, ServiceNetworkId};
 use lath_service::operations;
 use lath_store::{Record as _, Tx, View};

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use lath_control::{Cell, Claim};
-use lath_ec2::managed;
-use lath_ec2::records::{SecurityGroup, Subnet};
+use lath_ec2_records::managed;
+use lath_ec2_records::{SecurityGroup, Subnet};
 use lath_model::id::{ResourceGatewayId, SecurityGroupId, SubnetId, VpcId};
 use lath_service::operations;
 use lath_store::{Record, Tx, View};

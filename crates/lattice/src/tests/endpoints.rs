@@ -1,7 +1,7 @@
 //! What EC2 learns of networks for its VPC endpoints, and what Lattice shows of those.
 
 use lath_control::{Claim, NetworkService, services_of};
-use lath_ec2::records::{EndpointDnsOptions, EndpointOf, Life, LifeState, VpcEndpoint};
+use lath_ec2_records::{EndpointDnsOptions, EndpointOf, Life, LifeState, VpcEndpoint};
 
 use super::resources::{self, SUBNET, active, active_gateway, single};
 use super::*;

@@ -25,7 +25,7 @@ use bytes::Bytes;
 use http::{Request, StatusCode};
 use lath_clock::ManualClock;
 use lath_control::Cell;
-use lath_ec2::records::{
+use lath_ec2_records::{
     CidrBlock, Instance, InstanceState, MetadataOptions, NetworkInterface, PrivateAddress,
     SecurityGroup, ShutdownBehavior, Volume, Vpc,
 };

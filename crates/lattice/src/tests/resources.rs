@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use lath_ec2::records::Subnet;
+use lath_ec2_records::Subnet;
 use lath_feed::{RESOURCE_BLOCK, ResourceTarget};
 
 use super::*;

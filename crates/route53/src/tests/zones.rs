@@ -2,7 +2,7 @@
 
 use super::*;
 
-use lath_ec2::records::{CidrBlock, Vpc};
+use lath_ec2_records::{CidrBlock, Vpc};
 use lath_model::Timestamp;
 use lath_model::id::{DhcpOptionsId, NetworkAclId};
 use lath_store::StoreError;
