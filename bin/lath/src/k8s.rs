@@ -2,6 +2,7 @@
 
 use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand};
+use lath_clock::Clock;
 use lath_gateway::report::{self, Entry, Question};
 use lath_gateway::{AWS_CONTROLLER, OWN_CONTROLLER, Settings};
 
@@ -237,6 +238,7 @@ fn control(flags: &Controller) -> anyhow::Result<()> {
             .filter(|it: &String| *it != flags.at.region)
             .collect(),
         context: given(&flags.at.context),
+        clock: Clock::system(),
     };
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)

@@ -43,7 +43,7 @@ pub struct ChecksConfig {
     pub state: Option<PathBuf>,
     /// The receiver of metrics. Only the home region reports them.
     pub sink: Arc<dyn Sink>,
-    /// When reports and verdicts are of.
+    /// When reports and verdicts are of. The default is the machine's.
     pub clock: Clock,
     /// Concurrent probes at most; others wait.
     pub most_running: usize,

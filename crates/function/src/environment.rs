@@ -71,7 +71,7 @@ pub(crate) async fn run(
         begin,
         code,
     } = made;
-    let stream = stream_name(Clock::system().now());
+    let stream = stream_name(shared.clock.now());
     let opening = House::open(&shared, &function, &begin, &code, &stream);
     let opened = match stop.run_until_cancelled(opening).await {
         Some(opened) => opened,
@@ -90,9 +90,15 @@ pub(crate) async fn run(
             return;
         }
     };
-    let log = Log::new(Arc::clone(&shared.sink), function.log_group.clone(), stream);
+    let log = Log::new(
+        Arc::clone(&shared.sink),
+        function.log_group.clone(),
+        stream,
+        shared.clock.clone(),
+    );
     let mut life = Life {
         begun: Instant::now(),
+        clock: shared.clock.clone(),
         function,
         house,
         log,
@@ -124,6 +130,7 @@ fn stream_name(now: Timestamp) -> String {
 
 struct Life {
     begun: Instant,
+    clock: Clock,
     function: Arc<Function>,
     house: House,
     log: Log,
@@ -224,7 +231,7 @@ impl Life {
         let own = Duration::from_secs(self.function.timeout_seconds.into());
         let id = asked.invocation.request_id.clone();
         let event = Event {
-            headers: self.headers(&asked, Clock::system().now().plus(own)),
+            headers: self.headers(&asked, self.clock.now().plus(own)),
             body: std::mem::take(&mut asked.invocation.payload.0),
         };
         if let Err(event) = ready.send(event) {
@@ -255,7 +262,7 @@ impl Life {
         let deadline = deadline.as_millis().to_string();
         put("lambda-runtime-deadline-ms", &deadline);
         put("lambda-runtime-invoked-function-arn", &self.function.arn);
-        put("lambda-runtime-trace-id", &trace());
+        put("lambda-runtime-trace-id", &trace(self.clock.unix_seconds()));
         let context = invocation.client_context.as_deref();
         let context = context.and_then(|it| STANDARD.decode(it).ok());
         if let Some(context) = context.and_then(|it| String::from_utf8(it).ok()) {
@@ -406,12 +413,12 @@ impl Life {
         self.quiet().await;
         let seconds = self.function.timeout_seconds;
         if let Some(current) = self.current.take() {
-            let failure = Failure::timeout(current.id(), seconds);
+            let failure = Failure::timeout(current.id(), seconds, self.clock.now());
             self.say_failure(&failure);
             self.report(&current);
             self.answer(current.asked, failure);
         } else if let Some((asked, _)) = self.waiting.take() {
-            let failure = Failure::timeout(&asked.invocation.request_id, seconds);
+            let failure = Failure::timeout(&asked.invocation.request_id, seconds, self.clock.now());
             self.fail(asked, failure);
         }
     }
@@ -452,9 +459,8 @@ fn text(body: &Bytes) -> Option<String> {
 }
 
 /// Of no trace: nothing is sampled (<https://docs.aws.amazon.com/xray/latest/devguide/xray-concepts.html>).
-fn trace() -> String {
+fn trace(seconds: i64) -> String {
     let mut random = rand::rng();
-    let seconds = Clock::system().now().as_millis() / 1000;
     let (one, two): (u32, u64) = (random.random(), random.random());
     format!("Root=1-{seconds:08x}-{one:08x}{two:016x};Sampled=0")
 }

@@ -9,6 +9,7 @@ use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use lath_clock::Clock;
 use lath_feed::telemetry::Sink;
 use lath_feed::{Function, RootSource};
 use lath_instance::{
@@ -42,17 +43,24 @@ pub(crate) struct Shared {
     pub(crate) instances: Instances,
     pub(crate) sink: Arc<dyn Sink>,
     pub(crate) region: String,
+    pub(crate) clock: Clock,
     acceptor: Acceptor,
     starts: Semaphore,
     next_user: AtomicU32,
 }
 
 impl Shared {
-    pub(crate) fn new(instances: Instances, sink: Arc<dyn Sink>, region: String) -> Self {
+    pub(crate) fn new(
+        instances: Instances,
+        sink: Arc<dyn Sink>,
+        region: String,
+        clock: Clock,
+    ) -> Self {
         Self {
             instances,
             sink,
             region,
+            clock,
             acceptor: runtime_api::acceptor(),
             starts: Semaphore::new(AT_ONCE),
             next_user: AtomicU32::new(0),

@@ -21,17 +21,19 @@ pub(crate) struct Log {
     sink: Arc<dyn Sink>,
     group: String,
     stream: String,
+    clock: Clock,
     lines: Vec<String>,
     bytes: usize,
     tail: VecDeque<u8>,
 }
 
 impl Log {
-    pub(crate) fn new(sink: Arc<dyn Sink>, group: String, stream: String) -> Self {
+    pub(crate) fn new(sink: Arc<dyn Sink>, group: String, stream: String, clock: Clock) -> Self {
         Self {
             sink,
             group,
             stream,
+            clock,
             lines: Vec::new(),
             bytes: 0,
             tail: VecDeque::new(),
@@ -75,7 +77,7 @@ impl Log {
         self.sink.log_lines(LogLines {
             group: self.group.clone(),
             stream: self.stream.clone(),
-            at: Clock::system().now(),
+            at: self.clock.now(),
             lines: std::mem::take(&mut self.lines),
         });
     }
@@ -189,7 +191,7 @@ mod tests {
     fn long_lines_do_not_gather() {
         let heard = Arc::new(Heard::default());
         let sink = Arc::clone(&heard);
-        let mut log = Log::new(sink, "g".into(), "s".into());
+        let mut log = Log::new(sink, "g".into(), "s".into(), Clock::system());
         for _ in 0..10 {
             log.say("x".repeat(BYTES / 4));
         }
@@ -200,7 +202,7 @@ mod tests {
 
     #[test]
     fn the_end_of_a_log_is_short() {
-        let mut log = Log::new(Arc::new(Discard), "g".into(), "s".into());
+        let mut log = Log::new(Arc::new(Discard), "g".into(), "s".into(), Clock::system());
         log.say("x".repeat(5000));
         log.say("end");
         let tail = log.tail();

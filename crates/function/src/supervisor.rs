@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use lath_clock::Clock;
 use lath_code::{Archives, Digest};
 use lath_feed::telemetry::Sink;
 use lath_feed::{
@@ -40,6 +41,7 @@ pub struct Supervisor {
     instances: Instances,
     archives: Archives,
     unpacked: PathBuf,
+    clock: Clock,
     queue: mpsc::Receiver<Asked>,
     say: watch::Sender<FunctionsObserved>,
 }
@@ -54,7 +56,7 @@ impl Supervisor {
     pub(crate) fn new(
         instances: Instances,
         archives: Archives,
-        unpacked: PathBuf,
+        (unpacked, clock): (PathBuf, Clock),
         queue: mpsc::Receiver<Asked>,
     ) -> Self {
         let (say, _) = crate::observed();
@@ -62,6 +64,7 @@ impl Supervisor {
             instances,
             archives,
             unpacked,
+            clock,
             queue,
             say,
         }
@@ -83,7 +86,7 @@ impl Supervisor {
         let (tell, mut told) = mpsc::unbounded_channel();
         let mut queue = self.queue;
         let mut state = State {
-            shared: Arc::new(Shared::new(self.instances, sink, region)),
+            shared: Arc::new(Shared::new(self.instances, sink, region, self.clock)),
             archives: self.archives,
             unpacked: self.unpacked,
             functions: BTreeMap::new(),
@@ -524,7 +527,12 @@ mod tests {
         let instances = Instances::open(config).await.unwrap();
         let (tell, _) = mpsc::unbounded_channel();
         State {
-            shared: Arc::new(Shared::new(instances, Arc::new(Discard), String::new())),
+            shared: Arc::new(Shared::new(
+                instances,
+                Arc::new(Discard),
+                String::new(),
+                Clock::system(),
+            )),
             archives: Archives::at(directory.join("archives")),
             unpacked: directory.join("unpacked"),
             functions: BTreeMap::new(),

@@ -351,6 +351,7 @@ fn entries(world: &World, settings: &Settings, name: &Name, policy: &BackendTls)
     let own: Vec<_> = own
         .filter_map(|it| AncestorStatus::deserialize(it).ok())
         .collect();
+    let now = settings.now();
     let mut entries: Vec<Value> = others.into_iter().cloned().collect();
     let judged = judge(world, name, policy);
     let accepted = against(world, name, policy).unwrap_or_else(|| judged.accepted.clone());
@@ -385,7 +386,7 @@ fn entries(world: &World, settings: &Settings, name: &Name, policy: &BackendTls)
             .find(|it| it.ancestor_ref == ancestor_ref && it.controller_name == controller);
         let before = before.map_or(&[][..], |it| &it.conditions);
         let entry = AncestorStatus {
-            conditions: merged(before, new, &OWN),
+            conditions: merged(&now, before, new, &OWN),
             ancestor_ref,
             controller_name: controller,
         };

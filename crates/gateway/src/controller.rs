@@ -368,6 +368,7 @@ impl App {
         };
         let generation = class.metadata.generation.unwrap_or_default();
         let conditions = merged(
+            &self.settings.now(),
             &known,
             vec![verdict.condition("Accepted", generation)],
             &["Accepted"],

@@ -433,8 +433,7 @@ impl App {
             "message": verdict.message,
         });
         if said.is_none_or(|it| it.status != status) {
-            let now = lath_clock::Clock::system().now();
-            condition["lastTransitionTime"] = json!(now.iso8601_seconds());
+            condition["lastTransitionTime"] = json!(self.settings.now());
         }
         // The uid keeps the next pod of this name from being told what is true of this one.
         let patch = json!({

@@ -88,6 +88,8 @@ pub(crate) struct Found {
     pub(crate) judged: Vec<Judged>,
     /// Where it has an address: what is in Lattice for it, or why it is not.
     pub(crate) entered: Option<Result<Entered, String>>,
+    /// When this was found: the time of conditions that change by it.
+    pub(crate) now: String,
 }
 
 /// The conditions of a listener.
@@ -157,7 +159,12 @@ pub(crate) fn entries(
                 })
                 .collect(),
             attached_routes: *attached_routes,
-            conditions: merged(before, conditions(judged, there, generation), &OF_LISTENERS),
+            conditions: merged(
+                &found.now,
+                before,
+                conditions(judged, there, generation),
+                &OF_LISTENERS,
+            ),
         }
     })
     .collect()
@@ -226,6 +233,7 @@ pub(crate) fn statuses(
             Some(Err(_)) => known.addresses,
         },
         conditions: merged(
+            &found.now,
             &known.conditions,
             new,
             &[
@@ -365,6 +373,7 @@ impl App {
                     sections,
                     judged,
                     entered: Some(entered),
+                    now: self.settings.now(),
                 }
             }
             _ => {
@@ -374,6 +383,7 @@ impl App {
                     judged: listeners::judge(&self.look(), (name, &gateway), &sections, entrance),
                     sections,
                     entered: entrance.then(|| Err("its service network is not there".to_owned())),
+                    now: self.settings.now(),
                 }
             }
         };

@@ -164,7 +164,7 @@ impl App {
         let generation = policy.metadata.generation.unwrap_or_default();
         let known = policy.status.clone().unwrap_or_default().conditions;
         let new = vec![verdict.condition("Accepted", generation)];
-        let conditions = merged(&known, new, &["Accepted"]);
+        let conditions = merged(&self.settings.now(), &known, new, &["Accepted"]);
         if conditions != known {
             let form = self.form(kinds::target_group_policy());
             self.set_status(&form, &*policy, json!({"conditions": conditions}))

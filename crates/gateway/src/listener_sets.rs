@@ -29,7 +29,7 @@ impl Told {
 }
 
 /// A status of these conditions.
-fn told(set: &Arc<ListenerSet>, accepted: Verdict, programmed: Verdict) -> Told {
+fn told(set: &Arc<ListenerSet>, accepted: Verdict, programmed: Verdict, now: &str) -> Told {
     let generation = set.metadata.generation.unwrap_or_default();
     let known = set.status.clone().unwrap_or_default();
     let new = vec![
@@ -39,7 +39,7 @@ fn told(set: &Arc<ListenerSet>, accepted: Verdict, programmed: Verdict) -> Told 
     Told {
         set: Arc::clone(set),
         status: ListenerSetStatus {
-            conditions: merged(&known.conditions, new, &OF_SETS),
+            conditions: merged(now, &known.conditions, new, &OF_SETS),
             listeners: Vec::new(),
         },
     }
@@ -67,7 +67,7 @@ pub(crate) fn statuses(
         }
         let bad = |reason: &'static str, message: String| {
             let verdict = Verdict::bad(reason, message);
-            told(set, verdict.clone(), verdict)
+            told(set, verdict.clone(), verdict, &found.now)
         };
         if found.entered.is_none() {
             let message =
@@ -102,7 +102,7 @@ pub(crate) fn statuses(
                     format!("Gateway {name} is not there yet"),
                 ),
             };
-            told(set, accepted, programmed)
+            told(set, accepted, programmed, &found.now)
         };
         let there = match standing {
             Standing::There => Ok(()),
@@ -146,8 +146,10 @@ impl App {
         let all = {
             let world = self.look();
             let sets = world.sets_for(gateway);
+            let now = self.settings.now();
             let goes = || Verdict::bad("ParentNotAccepted", format!("Gateway {gateway} goes"));
-            sets.map(|(_, set)| told(set, goes(), goes())).collect()
+            sets.map(|(_, set)| told(set, goes(), goes(), &now))
+                .collect()
         };
         self.tell_sets(all).await
     }

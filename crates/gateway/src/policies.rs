@@ -120,6 +120,7 @@ impl App {
         let generation = policy.metadata.generation.unwrap_or_default();
         let known = policy.status.clone().unwrap_or_default().conditions;
         let conditions = merged(
+            &self.settings.now(),
             &known,
             vec![verdict.condition("Accepted", generation)],
             &["Accepted"],

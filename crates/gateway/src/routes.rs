@@ -265,6 +265,7 @@ impl App {
             let key = Key::Route(kind, Name::of(&route.metadata));
             self.metrics.programmed(kind.kind(), &key, generation);
         }
+        let now = self.settings.now();
         let mut next = Vec::new();
         for parent in &plan.parents {
             let mut new = vec![
@@ -285,7 +286,7 @@ impl App {
             next.push(ParentStatus {
                 parent_ref: parent.reference.clone(),
                 controller_name: parent.controller.clone(),
-                conditions: merged(before, new, &OF_ROUTES),
+                conditions: merged(&now, before, new, &OF_ROUTES),
             });
         }
         if ours == next {

@@ -122,7 +122,12 @@ impl App {
         let next = ServiceNetworkStatus {
             arn,
             id,
-            conditions: merged(&known.conditions, new, &["Programmed"]),
+            conditions: merged(
+                &self.settings.now(),
+                &known.conditions,
+                new,
+                &["Programmed"],
+            ),
         };
         if next == known {
             return Ok(false);

@@ -1,5 +1,7 @@
 //! What a controller is told.
 
+use lath_clock::Clock;
+
 /// The name under which this controller knows classes of its own.
 pub const OWN_CONTROLLER: &str = "lath.dev/gateway-api-controller";
 /// The name of AWS's controller, whose classes this one serves as well.
@@ -55,12 +57,19 @@ pub struct Settings {
     pub cluster_set_regions: Vec<String>,
     /// The kubeconfig's context; its default where there is none.
     pub context: Option<String>,
+    /// The wall clock: the times of conditions and of the Lease, and what certificates are valid from.
+    pub clock: Clock,
 }
 
 impl Settings {
     /// The value of the tag `ManagedBy`, by which a controller knows what is its own.
     pub(crate) fn managed_by(&self) -> String {
         format!("{}/{}/{}", self.account_id, self.cluster_name, self.vpc_id)
+    }
+
+    /// The time now, as conditions have it (RFC 3339).
+    pub(crate) fn now(&self) -> String {
+        self.clock.now().iso8601_seconds()
     }
 
     /// Whether a controller name is one that this controller answers to.

@@ -10,9 +10,10 @@ use std::time::Duration;
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use lath_clock::Clock;
+use lath_clock::{Clock, ManualClock};
 use lath_feed::*;
 use lath_health::{HealthConfig, HealthEngine, HealthHandle};
+use lath_model::Timestamp;
 use lath_model::id::*;
 use lath_model::lattice::*;
 use lath_net::HostNetwork;
@@ -88,6 +89,7 @@ impl Server {
 
 struct Lab {
     handle: HealthHandle,
+    hands: ManualClock,
     snapshots: watch::Sender<Arc<Snapshot>>,
     group: TargetGroup,
     version: u64,
@@ -140,7 +142,9 @@ impl Lab {
             region: regions.is_some().then(|| "us-west-2".to_owned()),
         };
         let (snapshots, receiver) = watch::channel(Arc::default());
+        let hands = ManualClock::at(Timestamp::from_millis(1_000_000));
         let config = HealthConfig {
+            clock: hands.clock(),
             first_within: Duration::from_millis(20),
             regions,
             ..HealthConfig::default()
@@ -148,6 +152,7 @@ impl Lab {
         let handle = HealthEngine::start(Arc::new(HostNetwork), receiver, config).unwrap();
         let mut lab = Self {
             handle,
+            hands,
             snapshots,
             group,
             version: 0,
@@ -401,7 +406,11 @@ async fn a_change_of_intervals_keeps_states_and_another_port_is_used() {
     let (server, other) = (Server::start(200).await, Server::start(503).await);
     let mut lab = Lab::start(&[server.at], Some(check()));
     lab.becomes(server.at, TargetHealth::Healthy).await;
-    let since = lab.handle.view().borrow().groups[&lab.group.id][&key(server.at)].since;
+    let since = |lab: &Lab| lab.handle.view().borrow().groups[&lab.group.id][&key(server.at)].since;
+    let first = lab.hands.now();
+    assert_eq!(since(&lab), first);
+    let hour = Duration::from_secs(3600);
+    lab.hands.advance(hour);
     let slower = HealthCheck {
         interval: Duration::from_secs(300),
         ..check()
@@ -409,14 +418,14 @@ async fn a_change_of_intervals_keeps_states_and_another_port_is_used() {
     lab.group.health_check = Some(slower);
     lab.tell();
     lab.becomes(server.at, TargetHealth::Healthy).await;
-    let now = lab.handle.view().borrow().groups[&lab.group.id][&key(server.at)].since;
-    assert_eq!(since, now);
+    assert_eq!(since(&lab), first);
     lab.group.health_check = Some(HealthCheck {
         port: Some(other.at.port()),
         ..check()
     });
     lab.tell();
     lab.becomes(server.at, TargetHealth::Unhealthy).await;
+    assert_eq!(since(&lab), first.plus(hour));
 }
 
 #[tokio::test]

@@ -34,7 +34,8 @@ pub struct Identity {
 pub type ResourcePolicy = fn(&View, &str) -> Option<String>;
 
 impl Identity {
-    /// An account (twelve digits) in the partition `aws` with its root key, without users and roles.
+    /// An account (twelve digits) in the partition `aws` with its root key, without users and roles. It goes by
+    /// the machine's clock until it gets the users and roles of a cell, and with them the cell's.
     pub fn new(key: RootKey, account: impl Into<String>) -> Self {
         Self {
             account: account.into(),

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use lath_clock::Clock;
 use lath_feed::{Carrier, HEARTBEAT_PORTS, Topology};
 use lath_net::Network;
 use tokio_util::sync::CancellationToken;
@@ -28,10 +29,11 @@ pub async fn carry(
     port: u16,
     network: Arc<dyn Network>,
     carrier: Carrier,
+    clock: Clock,
     stop: CancellationToken,
 ) {
     let own = topology.region.clone();
-    let peers = Peers::new(carrier.peers, &topology);
+    let peers = Peers::new(carrier.peers, &topology, clock);
     if topology.peers().next().is_none() {
         return stop.cancelled().await;
     }

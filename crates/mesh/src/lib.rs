@@ -16,9 +16,9 @@
 //!
 //! let network: Arc<dyn lath_net::Network> = Arc::new(lath_mesh::Underlay::of(&topology));
 //! let (mesh, carrier) = Mesh::new();
-//! let stop = CancellationToken::new();
-//! let links = lath_mesh::Links::new(Arc::clone(&topology), key, Arc::clone(&network));
-//! let carried = lath_mesh::carry(topology, NODE_PORT, network, carrier, stop.clone());
+//! let (clock, stop) = (lath_clock::Clock::system(), CancellationToken::new());
+//! let links = lath_mesh::Links::new(Arc::clone(&topology), key, Arc::clone(&network), clock.clone());
+//! let carried = lath_mesh::carry(topology, NODE_PORT, network, carrier, clock, stop.clone());
 //! mesh.tell("greeting", "hello".into());
 //! tokio::join!(links.run(stop), carried);
 //! # }

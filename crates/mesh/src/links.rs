@@ -9,6 +9,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
+use lath_clock::Clock;
 use lath_feed::{LINK_PORT, PrivateKey, RegionPlace, Topology};
 use lath_net::{Kind, Network, Place};
 use lath_tunnel::{Tunnel, TunnelConfig, TunnelState, device_names, remove_device};
@@ -33,6 +34,7 @@ pub struct Links {
     topology: Arc<Topology>,
     private_key: PrivateKey,
     network: Arc<dyn Network>,
+    clock: Clock,
     tunnels: BTreeMap<String, Result<Tunnel, String>>,
     say: watch::Sender<BTreeMap<String, LinkState>>,
 }
@@ -52,11 +54,13 @@ impl Links {
         topology: Arc<Topology>,
         private_key: PrivateKey,
         network: Arc<dyn Network>,
+        clock: Clock,
     ) -> Self {
         Self {
             topology,
             private_key,
             network,
+            clock,
             tunnels: BTreeMap::new(),
             say: watch::Sender::default(),
         }
@@ -152,6 +156,7 @@ impl Links {
             mtu: LINK_MTU,
             keepalive: KEEPALIVE,
             addresses: Some((here.link, to.link)),
+            clock: self.clock.clone(),
         };
         tokio::task::spawn_blocking(|| Tunnel::start(config))
             .await

@@ -93,6 +93,7 @@ static TOO_MANY: Throttle = Throttle::new();
 pub(crate) struct Peers {
     say: Arc<watch::Sender<Arc<BTreeMap<String, PeerState>>>>,
     roads: Arc<Mutex<BTreeMap<String, Roads>>>,
+    clock: Clock,
 }
 
 /// What is known of the two roads to a peer.
@@ -109,10 +110,11 @@ impl Peers {
     pub(crate) fn new(
         say: watch::Sender<Arc<BTreeMap<String, PeerState>>>,
         topology: &Topology,
+        clock: Clock,
     ) -> Self {
         let silent = || PeerState {
             connected: false,
-            since: Clock::system().now(),
+            since: clock.now(),
             values: Values::new(),
         };
         let all = topology
@@ -122,6 +124,7 @@ impl Peers {
         Self {
             say: Arc::new(say),
             roads: Arc::default(),
+            clock,
         }
     }
 
@@ -157,7 +160,7 @@ impl Peers {
             let differs = peer.connected != connected;
             if differs {
                 peer.connected = connected;
-                peer.since = Clock::system().now();
+                peer.since = self.clock.now();
             }
             differs
         });
@@ -243,7 +246,7 @@ mod tests {
     fn a_lost_peer_is_connected_when_it_has_told_something_since() {
         let (say, seen) = watch::channel(Arc::default());
         let topology: Topology = Topology::single("here");
-        let peers = Peers::new(say, &topology);
+        let peers = Peers::new(say, &topology, Clock::system());
         let silent = PeerState {
             connected: false,
             since: Clock::system().now(),

@@ -104,7 +104,12 @@ fn cells() -> Option<[Cell; 2]> {
 impl Cell {
     fn link(&mut self) {
         let network = Arc::clone(&self.network);
-        let links = Links::new(Arc::clone(&self.topology), self.end.key.clone(), network);
+        let links = Links::new(
+            Arc::clone(&self.topology),
+            self.end.key.clone(),
+            network,
+            lath_clock::Clock::system(),
+        );
         let stop = CancellationToken::new();
         self.links = Some((stop.clone(), tokio::spawn(links.run(stop))));
     }
@@ -124,6 +129,7 @@ impl Cell {
             port,
             network,
             carrier,
+            lath_clock::Clock::system(),
             CancellationToken::new(),
         ));
         mesh

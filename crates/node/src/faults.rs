@@ -171,7 +171,7 @@ impl FaultInjector {
                 let plane = plane
                     .ok_or_else(|| format!("{cluster:?} does not exist in {}", order.region))?;
                 let pods = order.pods.as_ref().ok_or("the order names no pods")?;
-                let from = (&self.network, &self.instances);
+                let from = (&self.network, &self.instances, self.orders.clock());
                 drills::kill_pods(from, &snapshot, plane, pods).await?;
                 return Ok(Injected::Nothing);
             }
@@ -201,7 +201,7 @@ impl FaultInjector {
                 lost.map(|()| Injected::Nothing).map_err(|e| e.to_string())
             }
             Scenario::DrainNode => {
-                drills::cordon(&self.network, &snapshot, victim).await?;
+                drills::cordon((&self.network, self.orders.clock()), &snapshot, victim).await?;
                 Ok(Injected::Nothing)
             }
             _ => self.silence(order, &snapshot, (victim, vpc)),
@@ -228,7 +228,7 @@ impl FaultInjector {
         (victim, vpc): (&WorkloadId, &VpcId),
     ) -> Result<Injected, String> {
         let addresses = addresses(snapshot, victim);
-        let left = order.left().ok_or("the order's time is over")?;
+        let left = self.orders.left(order).ok_or("the order's time is over")?;
         let faults = self.faults(vpc)?;
         for address in &addresses {
             let silent = faults.for_duration(&Fault::Address(*address), left);

@@ -222,7 +222,7 @@ fn start(
     if !network_is_ready(snapshot, network, instance) {
         return None;
     }
-    let setup = match clusters::setup_of(snapshot, instance) {
+    let setup = match clusters::setup_of(snapshot, instance, instances.clock()) {
         Ok(setup) => setup,
         Err(reason) => {
             tracing::warn!(instance.id = %instance.id, reason, "an instance cannot be a node");

@@ -126,9 +126,12 @@ impl Host {
             owner: config.owner.clone(),
             host: underlay.clone(),
         };
-        let instances = Instances::open(InstancesConfig::new(&config.data_dir, &config.run_dir))
-            .await
-            .context("instances cannot be managed")?;
+        let instances = Instances::open(InstancesConfig {
+            clock: config.clock.clone(),
+            ..InstancesConfig::new(&config.data_dir, &config.run_dir)
+        })
+        .await
+        .context("instances cannot be managed")?;
         let living = instances.networks().into_iter();
         let living = living.map(|(id, netns)| (id.as_str().to_owned(), Netns::from(netns)));
         let fabric = Fabric::adopt(fabric_config, &living.collect())
@@ -136,6 +139,7 @@ impl Host {
         let own = FunctionsConfig {
             data_dir: config.data_dir.clone(),
             run_dir: config.run_dir.clone(),
+            clock: config.clock.clone(),
         };
         let (functions, supervisor) = Functions::open(own)
             .await
@@ -204,9 +208,15 @@ impl Node {
         let lattice_source = Some(IpAddr::V4(lath_net::LATTICE_SOURCE));
         let mut group = Group::new("the node");
         let topology = Arc::clone(&config.place.topology);
-        let mesh = config.place.join(&network, &mut group);
+        let mesh = config.place.join(&network, &config.clock, &mut group);
         let regions = cells::regions(&topology, &mesh);
-        let tunnels = cells::serve(&topology, &network, &snapshots, &fabric, &mut group);
+        let tunnels = cells::serve(
+            &topology,
+            &network,
+            &snapshots,
+            (&fabric, &config.clock),
+            &mut group,
+        );
         let checks_config = ChecksConfig {
             state: Some(config.data_dir.join("health-checks.json")),
             sink: Arc::clone(&sink),
@@ -224,6 +234,7 @@ impl Node {
         let health_config = HealthConfig {
             lattice_source,
             regions: regions.clone(),
+            clock: config.clock.clone(),
             ..HealthConfig::default()
         };
         let health = HealthEngine::start(Arc::clone(&network), snapshots.clone(), health_config)
@@ -246,6 +257,7 @@ impl Node {
                 clock: config.clock.clone(),
             }))),
             functions: Some(lath_proxy::Functions(Arc::new(functions))),
+            clock: config.clock.clone(),
             ..config.proxy
         };
         let drain = proxy_config.target_drain;

@@ -64,12 +64,12 @@ mod stream;
 mod supervisor;
 mod target_io;
 mod thread;
+mod ticks;
 mod tls;
 mod traffic;
 mod upgrade;
 mod upload;
 mod upstream;
-mod wall;
 mod wire;
 mod workloads;
 

@@ -142,7 +142,14 @@ impl Copy {
         let opened = open(&self.core, &self.group, aim, Wanted::Idle, policy).await;
         let note = |outcome| {
             if let Some(policy) = policy {
-                ejection::note(&self.group, &members, policy, target, outcome);
+                ejection::note(
+                    &self.group,
+                    &members,
+                    policy,
+                    target,
+                    outcome,
+                    &self.core.config.clock,
+                );
             }
         };
         let mut lease = match opened {

@@ -10,7 +10,6 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 
-use lath_clock::Clock;
 use lath_feed::telemetry::LogLines;
 use lath_feed::{RESOURCE_BLOCK, ResourceGateway, ResourceTarget};
 use lath_model::Timestamp;
@@ -103,7 +102,7 @@ fn log(
     if groups.is_empty() {
         return;
     }
-    let at = Clock::system().now();
+    let at = core.config.clock.now();
     let line = record(
         at,
         connection,

@@ -142,7 +142,8 @@ pub(crate) fn route(
                 }
                 rate = limited(core, connection, vpc, &traffic.limits, request, context)?;
                 let sessions = traffic.sessions.as_ref();
-                session = sessions.and_then(|it| it.of_request(request.headers()));
+                session =
+                    sessions.and_then(|it| it.of_request(request.headers(), &core.config.clock));
             }
             let weighted = weighted.as_ref().ok_or_else(Refusal::no_target)?;
             let turn = turns.next(core.index);
@@ -376,7 +377,7 @@ fn admit<'a>(
         }
         return Ok(None);
     };
-    match client.judged_by(&mutual.trust) {
+    match client.judged_by(&mutual.trust, core.config.clock.now()) {
         Ok(()) => Ok(verifies.then_some(client)),
         Err(why) => {
             core.totals.add(Count::ClientCertificatesRefused, 1);
@@ -407,7 +408,9 @@ fn identify(
         return Ok(found);
     }
     let (generation, address) = (core.state.load().generation, connection.remote().ip());
-    let found = core.workloads.at(workloads, generation, &vpc.id, address);
+    let found = core
+        .workloads
+        .at(workloads, generation, &vpc.id, address, &core.config.clock);
     found.ok_or_else(Refusal::not_identified)
 }
 
@@ -423,6 +426,7 @@ fn authorise(
     let network = vpc.network.as_ref();
     let call = Call {
         callers: core.config.callers.as_ref(),
+        clock: &core.config.clock,
         network_arn: network.map_or("", |network| &network.source.arn),
         vpc,
         entry,

@@ -24,7 +24,6 @@ use crate::observed::ProxyObserved;
 use crate::slot::Members;
 use crate::state::{ResourceKey, State};
 use crate::thread::Command;
-use crate::wall::ticks;
 
 /// How soon a listener that could not be bound is tried again.
 const RETRY: Duration = Duration::from_millis(200);
@@ -85,7 +84,12 @@ impl Supervisor {
         for group in self.shared.state.load().groups.values() {
             let members = group.members.load();
             if let Some(policy) = &members.policy {
-                ejection::examine(group, &members, policy, ticks());
+                ejection::examine(
+                    group,
+                    &members,
+                    policy,
+                    ejection::Now::of(&self.shared.config.clock),
+                );
             }
         }
     }

@@ -442,7 +442,8 @@ impl Repository {
         let Ok(entries) = fs::read_dir(&marks) else {
             return Ok(());
         };
-        for entry in entries.flatten().filter(is_abandoned) {
+        let now = self.images.clock.system_time();
+        for entry in entries.flatten().filter(|it| is_abandoned(it, now)) {
             fs::remove_file(entry.path()).map_err(StoreError::io(entry.path()))?;
         }
         Ok(())

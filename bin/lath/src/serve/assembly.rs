@@ -185,8 +185,8 @@ pub(crate) fn node_config(config: &Config, place: lath_node::Place) -> NodeConfi
         api_in_vpcs: config.api_in_vpcs,
         authority: authority(config, &place.topology),
         place,
+        orders: Orders::of(&config.data_dir, Clock::system()),
         clock: Clock::system(),
-        orders: Orders::of(&config.data_dir),
     }
 }
 

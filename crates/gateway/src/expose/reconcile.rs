@@ -204,7 +204,7 @@ impl App {
             .map(|it| it.condition(CONDITION, generation))
             .into_iter()
             .collect();
-        let next = merged(&known, new, &[CONDITION]);
+        let next = merged(&self.settings.now(), &known, new, &[CONDITION]);
         if next == known {
             return Ok(());
         }

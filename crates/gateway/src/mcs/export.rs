@@ -139,7 +139,12 @@ impl App {
             ready.condition("Ready", generation),
             conflict.condition("Conflict", generation),
         ];
-        let next = merged(&known, new, &["Valid", "Ready", "Conflict"]);
+        let next = merged(
+            &self.settings.now(),
+            &known,
+            new,
+            &["Valid", "Ready", "Conflict"],
+        );
         if next != known {
             let form = self.form(kinds::mcs_export());
             let status = serde_json::json!({"conditions": next});

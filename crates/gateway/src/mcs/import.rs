@@ -135,7 +135,7 @@ impl App {
             "routes may forward to it by a backendRef; it has no ClusterSetIP, and no name in the cluster's DNS",
         );
         let new = vec![verdict.condition("Ready", generation)];
-        let next = merged(&known.conditions, new, &["Ready"]);
+        let next = merged(&self.settings.now(), &known.conditions, new, &["Ready"]);
         if next != known.conditions || known.clusters != status {
             let status = json!({"clusters": status, "conditions": next});
             self.set_status(&form, &import, status).await?;

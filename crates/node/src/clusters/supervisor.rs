@@ -153,9 +153,14 @@ impl Supervisor {
         }
         let network = parts.networks.borrow().clone();
         let (instances, fabric) = (&parts.instances, &*parts.fabric);
-        plane::ensure((instances, fabric), snapshot, &network, wanted)
-            .await
-            .map_err(Trouble::Starting)?;
+        plane::ensure(
+            (instances, fabric, &parts.clock),
+            snapshot,
+            &network,
+            wanted,
+        )
+        .await
+        .map_err(Trouble::Starting)?;
         self.open_doors(wanted).await.map_err(Trouble::Broken)?;
         self.renew_client(wanted)?;
         let Some(known) = &self.client else {
@@ -283,7 +288,8 @@ impl Supervisor {
             return Ok(());
         }
         let broken = |error: &dyn std::error::Error| Trouble::Broken(error.to_string());
-        let authority = Authority::open(&wanted.keys).map_err(|error| broken(&error))?;
+        let authority = Authority::open(&wanted.keys, &self.shared.parts.clock)
+            .map_err(|error| broken(&error))?;
         let client = || {
             let network = Arc::clone(&self.shared.parts.network);
             let place = Place::Workload(plane::workload(wanted));

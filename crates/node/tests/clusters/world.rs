@@ -205,7 +205,7 @@ pub(crate) fn config(directory: &Path) -> NodeConfig {
         api_in_vpcs: false,
         authority: AuthorityConfig::default(),
         clock: lath_clock::Clock::system(),
-        orders: lath_drill::order::Orders::of(&directory.join("data")),
+        orders: lath_drill::order::Orders::of(&directory.join("data"), lath_clock::Clock::system()),
     }
 }
 

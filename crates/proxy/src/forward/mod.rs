@@ -230,7 +230,14 @@ async fn deliver(
         context.picked(&target);
         let note = |group: &GroupSlot, outcome| {
             if let Some(policy) = policy {
-                ejection::note(group, &members, policy, &target, outcome);
+                ejection::note(
+                    group,
+                    &members,
+                    policy,
+                    &target,
+                    outcome,
+                    &core.config.clock,
+                );
             }
         };
         let shown = context.shown().filter(|_| group.secure);
@@ -362,7 +369,15 @@ impl Outbound {
         };
         let may_have_waited = self.request.is_some() && policy.most(Limit::Connections).is_some();
         if !may_have_waited && !self.meter().awaits_client() {
-            ejection::note(&self.group, &members, policy, target, Outcome::Gateway);
+            let clock = &self.context.core().config.clock;
+            ejection::note(
+                &self.group,
+                &members,
+                policy,
+                target,
+                Outcome::Gateway,
+                clock,
+            );
         }
     }
 
@@ -444,7 +459,9 @@ fn told(
     };
     let secure = context.connection().secured().is_some();
     let before = route.session.as_deref();
-    if let Some((name, value)) = sessions.of_response(before, &group.id, &target.key, secure) {
+    let clock = &context.core().config.clock;
+    if let Some((name, value)) = sessions.of_response(before, &group.id, &target.key, secure, clock)
+    {
         match sessions.replaces() {
             true => drop(headers.insert(name, value)),
             false => drop(headers.append(name, value)),

@@ -6,7 +6,6 @@ use std::sync::{Arc, Weak};
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use lath_ca::Certificate;
-use lath_clock::Clock;
 use lath_model::Timestamp;
 use rustls::pki_types::CertificateDer;
 
@@ -51,8 +50,7 @@ impl Presented {
     ///
     /// # Errors
     /// Why not.
-    pub(crate) fn judged_by(&self, trust: &Arc<Trust>) -> Result<(), Refused> {
-        let now = Clock::system().now();
+    pub(crate) fn judged_by(&self, trust: &Arc<Trust>, now: Timestamp) -> Result<(), Refused> {
         let mut verdicts = self.verdicts.borrow_mut();
         let is_its = |it: &Weak<Trust>| std::ptr::eq(it.as_ptr(), Arc::as_ptr(trust));
         let known = verdicts.iter().find(|(it, _)| is_its(it));

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use http::StatusCode;
 use lath_clock::Clock;
 use lath_kubernetes::{Client, ClientError};
+use lath_model::Timestamp;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
@@ -35,12 +36,19 @@ pub(super) struct Said {
 }
 
 /// Events that were told.
-#[derive(Default)]
 pub(super) struct Events {
+    clock: Clock,
     told: BTreeMap<String, Instant>,
 }
 
 impl Events {
+    pub(super) fn new(clock: Clock) -> Self {
+        Self {
+            clock,
+            told: BTreeMap::new(),
+        }
+    }
+
     /// Says something of an object, unless it was said not long ago.
     ///
     /// # Errors
@@ -60,7 +68,7 @@ impl Events {
             self.told.clear();
         }
         let list = format!("/api/v1/namespaces/{}/events", about.namespace);
-        let event = event(&name, about, said);
+        let event = event(&name, about, said, self.clock.now());
         match client.post(&list, &event).await {
             // A namespace that ends takes no events.
             Err(error) if error.status() == Some(StatusCode::FORBIDDEN) => {}
@@ -96,8 +104,8 @@ fn name(about: &About, said: &Said) -> String {
     format!("{}.{digest}", name.trim_end_matches(['.', '-']))
 }
 
-fn event(name: &str, about: &About, said: &Said) -> Value {
-    let now = Clock::system().now().iso8601_seconds();
+fn event(name: &str, about: &About, said: &Said, now: Timestamp) -> Value {
+    let now = now.iso8601_seconds();
     json!({
         "apiVersion": "v1", "kind": "Event",
         "metadata": {"name": name, "namespace": about.namespace},
@@ -140,7 +148,7 @@ mod tests {
             ..about.clone()
         };
         assert_ne!(first, name(&other, &said));
-        let shown = event(&first, &about, &said);
+        let shown = event(&first, &about, &said, Timestamp::from_millis(0));
         assert_eq!(shown["type"], "Warning");
     }
 }

@@ -12,7 +12,6 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use lath_clock::Clock;
 use lath_feed::{Power, Snapshot};
 use lath_kubernetes::metrics::{self, Asked, History, Named, Sample};
 use lath_kubernetes::services::{METRICS_NAME, METRICS_USER};
@@ -173,11 +172,12 @@ impl State {
             if asking.len() >= AT_ONCE {
                 self.take(asking.join_next().await);
             }
+            let clock = self.care.shared.parts.clock.clone();
             asking.spawn(async move {
                 let said = kubelet.client.text(KUBELET_PATH, metrics::LARGEST).await;
                 let sample = match said {
                     Ok(said) => {
-                        let parsed = move || Sample::parse(&said, Clock::system().now());
+                        let parsed = move || Sample::parse(&said, clock.now());
                         tokio::task::spawn_blocking(parsed).await.ok()
                     }
                     Err(error) => {
@@ -317,23 +317,23 @@ impl State {
     }
 
     fn shown_nodes(&self, found: &[Named]) -> Vec<Value> {
-        let nodes = self.nodes();
+        let (nodes, now) = (self.nodes(), self.care.shared.parts.clock.now());
         let shown = found.iter().filter_map(|it| {
             let usage = nodes.get(&it.name)?.history.node()?;
-            Some(metrics::node_metrics(it, &usage))
+            Some(metrics::node_metrics(it, &usage, now))
         });
         shown.collect()
     }
 
     fn shown_pods(&self, found: &[Named]) -> Vec<Value> {
-        let nodes = self.nodes();
+        let (nodes, now) = (self.nodes(), self.care.shared.parts.clock.now());
         let mut used = BTreeMap::new();
         for node in nodes.values() {
             used.extend(node.history.pods());
         }
         let shown = found.iter().filter_map(|it| {
             let containers = used.get(&(it.namespace.as_str(), it.name.as_str()))?;
-            metrics::pod_metrics(it, containers)
+            metrics::pod_metrics(it, containers, now)
         });
         shown.collect()
     }

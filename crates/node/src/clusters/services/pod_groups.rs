@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use lath_clock::Clock;
 use lath_feed::{Branch, ControlPlane, Instance, Snapshot, WantedBranch};
 use lath_kubernetes::node::{BRANCHES, LATH_DIRECTORY};
 use lath_kubernetes::pod_groups::{self, Labels, POD_ENI, POLICIES, Policy, Subject};
@@ -189,7 +190,6 @@ impl Rules<'_> {
 }
 
 /// Decides for one cluster, again and again.
-#[derive(Default)]
 pub(super) struct PodGroups {
     events: Events,
     /// Since when pods wait for control.
@@ -200,6 +200,15 @@ pub(super) struct PodGroups {
 }
 
 impl PodGroups {
+    pub(super) fn new(clock: Clock) -> Self {
+        Self {
+            events: Events::new(clock),
+            waiting: BTreeMap::new(),
+            written: BTreeMap::new(),
+            told: None,
+        }
+    }
+
     /// Until the cluster is not wanted.
     pub(super) async fn run(mut self, care: &Care) {
         loop {
