@@ -157,13 +157,13 @@ fn given(value: &Option<String>) -> Option<String> {
 pub(crate) fn main(flags: &K8s) -> anyhow::Result<()> {
     match &flags.command {
         K8sCommand::Controller(flags) => control(flags),
-        K8sCommand::Status(flags) => tell(&flags.asked, None),
-        K8sCommand::Explain(flags) => tell(&flags.asked, Some(flags.object.clone())),
+        K8sCommand::Status(flags) => print_report(&flags.asked, None),
+        K8sCommand::Explain(flags) => print_report(&flags.asked, Some(flags.object.clone())),
     }
 }
 
 /// Prints what became of all Gateways and routes, or of one.
-fn tell(flags: &Asked, object: Option<String>) -> anyhow::Result<()> {
+fn print_report(flags: &Asked, object: Option<String>) -> anyhow::Result<()> {
     let question = Question {
         context: given(&flags.at.context),
         namespace: given(&flags.namespace),

@@ -194,7 +194,7 @@ impl Observer {
     fn send(&mut self) {
         self.flush = None;
         let health = health_message(&self.own_reports, &Quorum::default());
-        self.mesh.tell(HEALTH_TOPIC, write(&health));
+        self.mesh.publish(HEALTH_TOPIC, write(&health));
     }
 }
 

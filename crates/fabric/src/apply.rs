@@ -104,8 +104,8 @@ pub fn apply_changes(kernel: &mut dyn Kernel, plan: &HostPlan, known: &Known) ->
     for (name, space) in &plan.spaces {
         run.space(name, space, joined);
     }
-    run.tell_joints(plan);
-    run.tell_peerings(plan);
+    run.report_joints(plan);
+    run.report_peerings(plan);
     if host {
         run.settle_host(plan);
     }

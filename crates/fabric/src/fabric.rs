@@ -120,8 +120,8 @@ impl Fabric {
         let watch = watch.map_err(OpenError::Thread)?;
         let (owner, names) = (config.owner.clone(), namespaces.clone());
         let kernel = LinuxKernel::new(names, owner, table, former, watch);
-        let (told, repairs) = watch::channel(0);
-        let worker = Worker::new(kernel, namespaces.clone(), told, restoring);
+        let (repairs_tx, repairs) = watch::channel(0);
+        let worker = Worker::new(kernel, namespaces.clone(), repairs_tx, restoring);
         let worker = worker.start(requests).map_err(OpenError::Thread)?;
         Ok(Self {
             namespaces,
@@ -261,7 +261,7 @@ impl Drop for Fabric {
     fn drop(&mut self) {
         drop(self.requests.take());
         if let Some(worker) = self.worker.take() {
-            let _a_panic_was_told_already = worker.join();
+            let _a_panic_was_reported_already = worker.join();
         }
     }
 }

@@ -88,7 +88,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Watch {
     /// Starts the thread. It calls `tell` after it has noted something.
-    pub(crate) fn start(tell: impl Fn() + Send + 'static) -> io::Result<Self> {
+    pub(crate) fn start(notify: impl Fn() + Send + 'static) -> io::Result<Self> {
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
         let end = EventFd::new()?;
         epoll.add(&end, EpollEvent::new(EpollFlags::EPOLLIN, END))?;
@@ -110,7 +110,7 @@ impl Watch {
             .spawn(move || {
                 // As long as it is waited for.
                 let _mounts = mounts;
-                ear.run(&tell);
+                ear.run(&notify);
             })?;
         Ok(Self(shared))
     }
@@ -173,7 +173,7 @@ impl Shared {
         Ok(())
     }
 
-    fn run(&self, tell: &dyn Fn()) {
+    fn run(&self, notify: &dyn Fn()) {
         let mut events = [EpollEvent::empty(); 64];
         let mut buffer = vec![0; BUFFER];
         let mut pins: Option<Instant> = None;
@@ -204,7 +204,7 @@ impl Shared {
             disturbed.pins = pins.take_if(|due| *due <= Instant::now()).is_some();
             if !disturbed.is_empty() {
                 lock(&self.disturbed).add(disturbed);
-                tell();
+                notify();
             }
         }
     }

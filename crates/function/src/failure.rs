@@ -67,7 +67,7 @@ impl Failure {
     }
 
     /// What the program itself said of its failure.
-    pub(crate) fn told(payload: String) -> Self {
+    pub(crate) fn reported(payload: String) -> Self {
         Self {
             payload,
             said: None,

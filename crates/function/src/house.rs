@@ -126,8 +126,8 @@ impl House {
         let spec = spec(id, function, begin, code, Arc::new(netns));
         let running = shared.instances.ensure_running(&spec).await;
         running.map_err(|error| error.to_string())?;
-        let (say, words) = mpsc::channel(runtime_api::QUEUE);
-        let door = runtime_api::serve(listener, id.clone(), shared.acceptor.clone(), say);
+        let (words_tx, words) = mpsc::channel(runtime_api::QUEUE);
+        let door = runtime_api::serve(listener, id.clone(), shared.acceptor.clone(), words_tx);
         let request = ExecRequest {
             argv: begin.argv.clone(),
             env: environment(function, &shared.region, stream),

@@ -45,7 +45,7 @@ impl Log {
         self.tail.clear();
     }
 
-    pub(crate) fn say(&mut self, line: impl Into<String>) {
+    pub(crate) fn write(&mut self, line: impl Into<String>) {
         let line = line.into();
         let from = line.len().saturating_sub(TAIL);
         self.tail.extend(&line.as_bytes()[from..]);
@@ -193,7 +193,7 @@ mod tests {
         let sink = Arc::clone(&heard);
         let mut log = Log::new(sink, "g".into(), "s".into(), Clock::system());
         for _ in 0..10 {
-            log.say("x".repeat(BYTES / 4));
+            log.write("x".repeat(BYTES / 4));
         }
         assert_eq!(*heard.0.lock().unwrap(), [BYTES, BYTES]);
         log.flush();
@@ -203,8 +203,8 @@ mod tests {
     #[test]
     fn the_end_of_a_log_is_short() {
         let mut log = Log::new(Arc::new(Discard), "g".into(), "s".into(), Clock::system());
-        log.say("x".repeat(5000));
-        log.say("end");
+        log.write("x".repeat(5000));
+        log.write("end");
         let tail = log.tail();
         assert_eq!(tail.len(), TAIL);
         assert!(tail.ends_with(b"xx\nend\n"));

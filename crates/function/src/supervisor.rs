@@ -18,7 +18,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::environment::{self, Made, Told};
+use crate::environment::{self, LaneEvent, Made};
 use crate::house::Shared;
 use crate::runtime;
 use crate::{Asked, FunctionsObserved, not_ready};
@@ -43,7 +43,7 @@ pub struct Supervisor {
     unpacked: PathBuf,
     clock: Clock,
     queue: mpsc::Receiver<Asked>,
-    say: watch::Sender<FunctionsObserved>,
+    observed_tx: watch::Sender<FunctionsObserved>,
 }
 
 impl std::fmt::Debug for Supervisor {
@@ -59,20 +59,20 @@ impl Supervisor {
         (unpacked, clock): (PathBuf, Clock),
         queue: mpsc::Receiver<Asked>,
     ) -> Self {
-        let (say, _) = crate::observed();
+        let (observed_tx, _) = crate::observed();
         Self {
             instances,
             archives,
             unpacked,
             clock,
             queue,
-            say,
+            observed_tx,
         }
     }
 
     /// What was observed, by function.
     pub fn observed(&self) -> watch::Receiver<FunctionsObserved> {
-        self.say.subscribe()
+        self.observed_tx.subscribe()
     }
 
     /// Keeps functions until `stop`; then every environment ends.
@@ -83,7 +83,7 @@ impl Supervisor {
         stop: CancellationToken,
     ) {
         let region = snapshots.borrow().region.clone();
-        let (tell, mut told) = mpsc::unbounded_channel();
+        let (events_tx, mut events_rx) = mpsc::unbounded_channel();
         let mut queue = self.queue;
         let mut state = State {
             shared: Arc::new(Shared::new(self.instances, sink, region, self.clock)),
@@ -92,7 +92,7 @@ impl Supervisor {
             functions: BTreeMap::new(),
             lanes: HashMap::new(),
             next: 0,
-            tell,
+            events_tx,
             preparing: JoinSet::new(),
             environments: JoinSet::new(),
             stop: stop.clone(),
@@ -103,12 +103,12 @@ impl Supervisor {
         let first = Arc::clone(&snapshots.borrow_and_update());
         state.follow(&first);
         loop {
-            state.observe(&self.say);
+            state.observe(&self.observed_tx);
             tokio::select! {
                 // What environments say comes before what callers ask: who is answered and asks again finds it done.
                 biased;
                 () = stop.cancelled() => break,
-                Some((lane, word)) = told.recv() => state.hear(lane, word),
+                Some((lane, word)) = events_rx.recv() => state.hear(lane, word),
                 Some(prepared) = state.preparing.join_next() => {
                     if let Ok(prepared) = prepared {
                         state.prepared(prepared);
@@ -175,7 +175,7 @@ struct State {
     functions: BTreeMap<String, Kept>,
     lanes: HashMap<u64, Lane>,
     next: u64,
-    tell: mpsc::UnboundedSender<(u64, Told)>,
+    events_tx: mpsc::UnboundedSender<(u64, LaneEvent)>,
     preparing: JoinSet<(Arc<Function>, Result<Made, String>)>,
     environments: JoinSet<()>,
     stop: CancellationToken,
@@ -270,7 +270,7 @@ impl State {
         self.retire();
     }
 
-    fn observe(&self, say: &watch::Sender<FunctionsObserved>) {
+    fn observe(&self, observed_tx: &watch::Sender<FunctionsObserved>) {
         let mut now = BTreeMap::new();
         for (name, kept) in &self.functions {
             let Some(outcome) = &kept.outcome else {
@@ -290,7 +290,7 @@ impl State {
             };
             now.insert(name.clone(), observed);
         }
-        say.send_if_modified(|known| {
+        observed_tx.send_if_modified(|known| {
             let differs = **known != now;
             if differs {
                 *known = Arc::new(now);
@@ -399,30 +399,31 @@ impl State {
             born: now,
         };
         self.lanes.insert(number, lane);
-        let tell = self.tell.clone();
-        let tell = Box::new(move |word| drop(tell.send((number, word))));
+        let events_tx = self.events_tx.clone();
+        let events_tx = Box::new(move |word| drop(events_tx.send((number, word))));
         let (shared, stop) = (Arc::clone(&self.shared), self.stop.clone());
-        self.environments
-            .spawn(environment::run(shared, made, first, queue, tell, stop));
+        self.environments.spawn(environment::run(
+            shared, made, first, queue, events_tx, stop,
+        ));
     }
 
-    fn hear(&mut self, number: u64, word: Told) {
+    fn hear(&mut self, number: u64, word: LaneEvent) {
         let Some(lane) = self.lanes.get_mut(&number) else {
             return;
         };
         match word {
-            Told::Free => {
+            LaneEvent::Free => {
                 lane.busy = false;
                 lane.since = Instant::now();
                 if lane.born.elapsed() >= LIFE {
                     lane.jobs = None;
                 }
             }
-            Told::Spent => {
+            LaneEvent::Spent => {
                 lane.busy = false;
                 lane.jobs = None;
             }
-            Told::Gone(left) => {
+            LaneEvent::Gone(left) => {
                 self.lanes.remove(&number);
                 if let Some(asked) = left {
                     self.ask(asked);
@@ -525,7 +526,7 @@ mod tests {
     async fn state(directory: &std::path::Path) -> State {
         let config = InstancesConfig::new(directory.join("data"), directory.join("run"));
         let instances = Instances::open(config).await.unwrap();
-        let (tell, _) = mpsc::unbounded_channel();
+        let (events_tx, _) = mpsc::unbounded_channel();
         State {
             shared: Arc::new(Shared::new(
                 instances,
@@ -538,7 +539,7 @@ mod tests {
             functions: BTreeMap::new(),
             lanes: HashMap::new(),
             next: 0,
-            tell,
+            events_tx,
             preparing: JoinSet::new(),
             environments: JoinSet::new(),
             stop: CancellationToken::new(),

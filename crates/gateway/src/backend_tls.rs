@@ -36,7 +36,7 @@ pub(crate) struct Judged {
     accepted: Verdict,
     resolved: Verdict,
     /// What a group learns; `None` where nothing can be trusted.
-    told: Option<Value>,
+    verification: Option<Value>,
 }
 
 /// A Service of the policy's namespace, and the name of its port, if the policy is for one.
@@ -220,7 +220,7 @@ pub(crate) fn judge(world: &World, name: &Name, policy: &BackendTls) -> Judged {
     let lost = |accepted: Verdict, resolved: Verdict| Judged {
         accepted,
         resolved,
-        told: None,
+        verification: None,
     };
     if let Some(field) = spec.unread.first() {
         return lost(Verdict::bad("Invalid", format!("spec.{field}")), good);
@@ -230,13 +230,13 @@ pub(crate) fn judge(world: &World, name: &Name, policy: &BackendTls) -> Judged {
         let why = format!("spec.validation.wellKnownCACertificates: {other} is not System");
         return lost(Verdict::bad("Invalid", why), good);
     }
-    let mut told = json!({"hostname": validation.hostname});
+    let mut verification = json!({"hostname": validation.hostname});
     if !validation.subject_alt_names.is_empty() {
-        told["subjectAltNames"] = json!(validation.subject_alt_names);
+        verification["subjectAltNames"] = json!(validation.subject_alt_names);
     }
     let mut resolved = good;
     if well_known.is_some() {
-        told["wellKnownCACertificates"] = json!("System");
+        verification["wellKnownCACertificates"] = json!("System");
     } else {
         let mut anchors = Vec::<&String>::new();
         for reference in &validation.ca_certificate_refs {
@@ -250,9 +250,9 @@ pub(crate) fn judge(world: &World, name: &Name, policy: &BackendTls) -> Judged {
                 Err(_) => {}
             }
         }
-        told["trustAnchorCertificates"] = json!(anchors);
+        verification["trustAnchorCertificates"] = json!(anchors);
         // What health checks show comes besides.
-        let length = told.to_string().chars().count() + 160;
+        let length = verification.to_string().chars().count() + 160;
         if anchors.len() > MOST_ANCHORS || length > PARTS * long_tags::PART {
             // What is left out would shut targets out without a word.
             let why = format!(
@@ -272,12 +272,12 @@ pub(crate) fn judge(world: &World, name: &Name, policy: &BackendTls) -> Judged {
     }
     let mut accepted = Verdict::good("Accepted");
     if spec.has_options {
-        accepted = accepted.saying("spec.options are not read");
+        accepted = accepted.with_message("spec.options are not read");
     }
     Judged {
         accepted,
         resolved,
-        told: Some(told),
+        verification: Some(verification),
     }
 }
 
@@ -285,7 +285,7 @@ pub(crate) fn judge(world: &World, name: &Name, policy: &BackendTls) -> Judged {
 ///
 /// # Errors
 /// Nothing can be trusted: what goes there is lost.
-pub(crate) fn told(
+pub(crate) fn group_tls(
     world: &World,
     service: &Name,
     port: &ServicePort,
@@ -295,7 +295,7 @@ pub(crate) fn told(
         return Ok(None);
     };
     let judged = judge(world, name, policy);
-    let mut told = judged.told.ok_or_else(|| {
+    let mut verification = judged.verification.ok_or_else(|| {
         let why = format!(
             "Dropped backend {service}: BackendTLSPolicy {name}: {}; its requests are answered 500",
             judged.accepted.message
@@ -303,9 +303,9 @@ pub(crate) fn told(
         Verdict::bad(UNTRUSTED, why)
     })?;
     if let Some(arn) = shown {
-        told["healthCheckCertificateArn"] = json!(arn);
+        verification["healthCheckCertificateArn"] = json!(arn);
     }
-    Ok(Some(told.to_string()))
+    Ok(Some(verification.to_string()))
 }
 
 /// Why a policy does not count for one of its targets.

@@ -29,7 +29,7 @@ impl Verdict {
     }
 
     /// The same with a message.
-    pub(crate) fn saying(mut self, message: impl Into<String>) -> Self {
+    pub(crate) fn with_message(mut self, message: impl Into<String>) -> Self {
         self.message = message.into();
         self
     }
@@ -84,7 +84,7 @@ mod tests {
         let known = merged(NOW, &[], vec![first], &["Accepted"]);
         let later = "2026-01-01T00:01:00Z";
         let again = Verdict::good("Accepted")
-            .saying("more")
+            .with_message("more")
             .condition("Accepted", 2);
         let again = merged(later, &known, vec![again], &["Accepted"]);
         assert_eq!(again[0].last_transition_time, known[0].last_transition_time);

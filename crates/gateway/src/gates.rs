@@ -388,7 +388,7 @@ impl App {
                 seen.push((place, health));
             }
         }
-        let (mut waits, mut untold) = (None, None);
+        let (mut waits, mut failed) = (None, None);
         for (name, waiting) in &pods {
             // A pod of another controller's routes, or of none, is not this one's to speak of.
             let Some(verdict) = verdict(waiting, &seen) else {
@@ -398,11 +398,11 @@ impl App {
                 waits = Some(format!("pod {name}: {}", verdict.message));
             }
             // A pod that cannot be told keeps no other's gate shut.
-            if let Err(error) = self.tell(name, &waiting.pod, &verdict).await {
-                untold = untold.or(Some(error));
+            if let Err(error) = self.write_condition(name, &waiting.pod, &verdict).await {
+                failed = failed.or(Some(error));
             }
         }
-        match (untold, waits) {
+        match (failed, waits) {
             // The next look must not be so far away as after an error alone.
             (Some(error), Some(message)) => {
                 tracing::warn!(%service, %error, "a pod cannot be told what its gate waits for");
@@ -415,7 +415,12 @@ impl App {
     }
 
     /// Writes the gate's condition into a pod, if it says something else.
-    async fn tell(&self, name: &Name, pod: &Pod, verdict: &Verdict) -> Result<(), Undone> {
+    async fn write_condition(
+        &self,
+        name: &Name,
+        pod: &Pod,
+        verdict: &Verdict,
+    ) -> Result<(), Undone> {
         let status = if verdict.good { "True" } else { "False" };
         let said = pod.said.as_ref();
         let same = said.is_some_and(|it| {
@@ -442,22 +447,22 @@ impl App {
         });
         let api: Api<Gated> = Api::namespaced_with(self.client.clone(), &name.namespace, &pods());
         // Strategic: conditions of others stay.
-        let told = api
+        let patched = api
             .patch_status(
                 &name.name,
                 &PatchParams::default(),
                 &Patch::Strategic(&patch),
             )
             .await;
-        match told {
-            Ok(told) => {
-                tracing::debug!(%name, reason = verdict.reason, uid = told.uid(), "a pod is told");
+        match patched {
+            Ok(patched) => {
+                tracing::debug!(%name, reason = verdict.reason, uid = patched.uid(), "a pod is told");
                 // Known at once: a look before the watch brings it must not shut the gate again.
                 let mut world = self.world();
-                if let (Some(told), Some(known)) = (Pod::of(told), world.pods.get_mut(name))
-                    && known.uid == told.uid
+                if let (Some(patched), Some(known)) = (Pod::of(patched), world.pods.get_mut(name))
+                    && known.uid == patched.uid
                 {
-                    Arc::make_mut(known).said = told.said;
+                    Arc::make_mut(known).said = patched.said;
                 }
                 Ok(())
             }

@@ -16,7 +16,7 @@ use crate::kinds::{
     self, Address, Condition, GATEWAY_GROUP, Gateway, GatewayStatus, GroupKind, ListenerStatus,
 };
 use crate::lattice::{self, Fault};
-use crate::listener_sets::{self, Standing, Told};
+use crate::listener_sets::{self, SetStatus, Standing};
 use crate::listeners::{self, Certificate, Judged, Section};
 use crate::routes::DOMAIN_NAME;
 use crate::settings::{AWS_CONTROLLER, OWN_CONTROLLER};
@@ -176,7 +176,7 @@ pub(crate) fn statuses(
     name: &Name,
     gateway: &Gateway,
     found: &Found,
-) -> (GatewayStatus, Vec<Told>) {
+) -> (GatewayStatus, Vec<SetStatus>) {
     let generation = gateway.metadata.generation.unwrap_or_default();
     let known = gateway.status.clone().unwrap_or_default();
     let entrance = found.entered.is_some();
@@ -193,13 +193,14 @@ pub(crate) fn statuses(
     } else if found.judged.iter().all(|it| !it.is_good()) {
         Verdict::bad("ListenersNotValid", "no listener can be had in VPC Lattice")
     } else if own.any(|(_, it)| !it.is_good()) {
-        Verdict::good("ListenersNotValid").saying("some listeners cannot be had in VPC Lattice")
+        Verdict::good("ListenersNotValid")
+            .with_message("some listeners cannot be had in VPC Lattice")
     } else {
         Verdict::good("Accepted")
     };
     let programmed = match &there {
         _ if !accepted.good => Verdict::bad("Invalid", accepted.message.clone()),
-        Ok(arn) => Verdict::good("Programmed").saying(format!("service network: {arn}")),
+        Ok(arn) => Verdict::good("Programmed").with_message(format!("service network: {arn}")),
         Err(why) => Verdict::bad("Pending", why.clone()),
     };
     let standing = match &there {
@@ -219,7 +220,7 @@ pub(crate) fn statuses(
     }
     if entrance && authorities::is_insecure(gateway) {
         let verdict = Verdict::good("ConfigurationChanged");
-        let verdict = verdict.saying("clients get in whose certificates were not verified");
+        let verdict = verdict.with_message("clients get in whose certificates were not verified");
         new.push(verdict.condition("InsecureFrontendValidationMode", generation));
     }
     // Where the kind is not there, neither is the field.
@@ -397,7 +398,7 @@ impl App {
         let address = names.next().map(|it| it.value.clone());
         self.annotate(&form, &*gateway, &[(DOMAIN_NAME, address.as_deref())])
             .await?;
-        self.tell_sets(sets).await?;
+        self.write_set_statuses(sets).await?;
         undone.map_or(Ok(()), |fault| Err(fault.into()))
     }
 

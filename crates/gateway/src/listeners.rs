@@ -245,7 +245,7 @@ impl<'a> Ports<'a> {
                 known.as_str(),
                 first.words()
             );
-            return Some(Verdict::good("ProtocolConflict").saying(message));
+            return Some(Verdict::good("ProtocolConflict").with_message(message));
         }
         let twin = self.hostnames.get(&(listener.port, hostname(listener)))?;
         let message = format!(
@@ -253,7 +253,7 @@ impl<'a> Ports<'a> {
             twin.words(),
             listener.port
         );
-        Some(Verdict::good("HostnameConflict").saying(message))
+        Some(Verdict::good("HostnameConflict").with_message(message))
     }
 
     /// Gives a listener its port and hostname, where there is room for it.
@@ -304,7 +304,7 @@ impl<'a> Ports<'a> {
         let covers = |other: &str| own.is_empty() || other.is_empty() || meet(&own, other);
         let (_, other) = others.find(|((_, other), _)| covers(other))?;
         let message = format!("{} has hostnames of this one", other.words());
-        Some(Verdict::good("OverlappingHostnames").saying(message))
+        Some(Verdict::good("OverlappingHostnames").with_message(message))
     }
 }
 
@@ -398,7 +398,7 @@ fn resolved(
             verdict = Verdict::bad("InvalidCertificateRef", message);
         }
     } else if !references.is_empty() && !entrance && verdict.good {
-        verdict = verdict.saying(format!(
+        verdict = verdict.with_message(format!(
             "certificateRefs are not read: the option {option} names a certificate of ACM"
         ));
     }

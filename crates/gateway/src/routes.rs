@@ -273,7 +273,7 @@ impl App {
                 plan.resolved.clone().condition("ResolvedRefs", generation),
             ];
             if let Some(what) = plan.left_out.as_ref().filter(|_| parent.accepted.good) {
-                let verdict = Verdict::good("UnsupportedValue").saying(what);
+                let verdict = Verdict::good("UnsupportedValue").with_message(what);
                 new.push(verdict.condition("PartiallyInvalid", generation));
             }
             let verdict = match parent.accepted.good {
@@ -365,7 +365,7 @@ fn programmed(result: Option<&Result<Deployed, Fault>>) -> Verdict {
     match result {
         None => Verdict::bad("Invalid", "no parent takes the route"),
         Some(Ok(deployed)) => {
-            Verdict::good("Programmed").saying(deployed.remark.clone().unwrap_or_default())
+            Verdict::good("Programmed").with_message(deployed.remark.clone().unwrap_or_default())
         }
         Some(Err(Fault::Waits(message) | Fault::Unanswered(message))) => {
             Verdict::bad("Pending", message.clone())

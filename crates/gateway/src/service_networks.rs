@@ -62,7 +62,7 @@ impl App {
             if let Some(gateway) = self.gateway_for(network) {
                 let why = format!("Gateway {gateway} stands for this service network");
                 let verdict = Verdict::bad("Pending", why.clone());
-                self.tell_network(&object, verdict, None).await?;
+                self.write_network_status(&object, verdict, None).await?;
                 return Err(Fault::Waits(why).into());
             }
             if self.settings.default_service_network.as_deref() != Some(network) {
@@ -95,7 +95,7 @@ impl App {
         };
         let at = made.as_ref().ok();
         let at = at.map(|it| (it.arn.as_str(), it.id.as_str()));
-        if self.tell_network(&object, verdict, at).await? {
+        if self.write_network_status(&object, verdict, at).await? {
             // Gateways may wait for it.
             let keys = self.look().touched_by_network(name);
             let gateways = keys.into_iter().filter(|it| matches!(it, Key::Gateway(_)));
@@ -106,7 +106,7 @@ impl App {
     }
 
     /// Writes the status; whether it is news.
-    async fn tell_network(
+    async fn write_network_status(
         &self,
         object: &ServiceNetwork,
         verdict: Verdict,

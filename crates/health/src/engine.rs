@@ -105,7 +105,7 @@ impl HealthEngine {
         snapshots: SnapshotReceiver,
         config: HealthConfig,
     ) -> io::Result<HealthHandle> {
-        let (say, view) = watch::channel(Arc::new(HealthView::default()));
+        let (view_tx, view) = watch::channel(Arc::new(HealthView::default()));
         let (stop, stopped) = oneshot::channel();
         let runtime = tokio::runtime::Builder::new_current_thread();
         let (started, start) = std::sync::mpsc::channel();
@@ -119,7 +119,9 @@ impl HealthEngine {
                 {
                     Ok(runtime) => {
                         let _ = started.send(Ok(()));
-                        runtime.block_on(Engine::new(network, snapshots, config, say).run(stopped));
+                        runtime.block_on(
+                            Engine::new(network, snapshots, config, view_tx).run(stopped),
+                        );
                     }
                     Err(error) => {
                         let _ = started.send(Err(error));
@@ -145,7 +147,7 @@ struct Engine {
     lost: BTreeSet<String>,
     snapshots: SnapshotReceiver,
     config: HealthConfig,
-    say: watch::Sender<Arc<HealthView>>,
+    view_tx: watch::Sender<Arc<HealthView>>,
     snapshot: Arc<Snapshot>,
     groups: BTreeMap<TargetGroupId, Known>,
     /// The schedule of probes. An entry whose turn is not the target's current one is outdated and skipped.
@@ -190,7 +192,7 @@ impl Engine {
         network: Arc<dyn Network>,
         snapshots: SnapshotReceiver,
         config: HealthConfig,
-        say: watch::Sender<Arc<HealthView>>,
+        view_tx: watch::Sender<Arc<HealthView>>,
     ) -> Self {
         let mut config = config;
         let regions = config.regions.take();
@@ -205,7 +207,7 @@ impl Engine {
             lost: BTreeSet::new(),
             snapshots,
             config,
-            say,
+            view_tx,
             snapshot: Arc::default(),
             groups: BTreeMap::new(),
             due: BinaryHeap::new(),
@@ -496,7 +498,7 @@ impl Engine {
             version: self.snapshot.version,
             groups,
         };
-        self.say.send_replace(Arc::new(view));
+        self.view_tx.send_replace(Arc::new(view));
     }
 }
 

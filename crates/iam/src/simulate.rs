@@ -303,8 +303,8 @@ impl Facts for Simulated<'_> {
         self.given.values(key)
     }
 
-    fn cannot_tell(&self, key: &str) -> bool {
-        self.given.values(key).is_none() && self.statements.cannot_tell(self.action, key)
+    fn is_unknown(&self, key: &str) -> bool {
+        self.given.values(key).is_none() && self.statements.is_unknown(self.action, key)
     }
 }
 
@@ -368,7 +368,7 @@ fn missing(decision: &Decision<'_>, facts: &dyn Facts) -> Vec<String> {
         .iter()
         .filter_map(|it| match it.verdict {
             Verdict::Condition(condition) => Some(condition.key().to_owned()),
-            _ => it.untold.map(|condition| condition.key().to_owned()),
+            _ => it.unknown.map(|condition| condition.key().to_owned()),
         })
         .filter(|key| facts.values(&key.to_ascii_lowercase()).is_none())
         .collect();

@@ -17,7 +17,7 @@ use tokio::sync::Mutex;
 use crate::record::{
     Failure, Listener, Service, ServiceAssociation, Target, TargetGroup, UNSETTLED, VpcAssociation,
 };
-use crate::region::Told;
+use crate::region::Exported;
 use crate::resource::{endpoint as resource_endpoint, reconcile as resources, verification};
 use crate::shape::{Status, VpcAssociationStatus};
 use crate::{
@@ -273,8 +273,8 @@ fn service_association(view: &View, observed: &Observed, record: &ServiceAssocia
 
 /// Whether another region deleted its side of an association.
 fn is_orphaned(view: &View, record: &ServiceAssociation) -> bool {
-    let network = |told: &Told| told.networks.iter().any(|it| it.id == record.network);
-    let service = |told: &Told| told.services.iter().any(|it| it.id == record.service);
+    let network = |exported: &Exported| exported.networks.iter().any(|it| it.id == record.network);
+    let service = |exported: &Exported| exported.services.iter().any(|it| it.id == record.service);
     region::is_withdrawn(view, record.foreign_network.as_deref(), network)
         || region::is_withdrawn(view, record.foreign_service.as_deref(), service)
 }
@@ -288,7 +288,7 @@ fn withdrawn(what: &str) -> Verdict {
 
 fn association(view: &View, observed: &Observed, record: &VpcAssociation) -> Verdict {
     use VpcAssociationStatus::{Active, CreateInProgress, DeleteInProgress, UpdateInProgress};
-    let network = |told: &Told| told.networks.iter().any(|it| it.id == record.network);
+    let network = |exported: &Exported| exported.networks.iter().any(|it| it.id == record.network);
     let in_use = matches!(record.status, CreateInProgress | Active | UpdateInProgress);
     if in_use && region::is_withdrawn(view, record.foreign_network.as_deref(), network) {
         return withdrawn("service network");

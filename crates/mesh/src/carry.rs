@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use crate::beats::{Beats, Pulse};
 use crate::peers::Peers;
 use crate::road::Road;
-use crate::values::Teller;
+use crate::values::Publisher;
 
 /// Between two heartbeats.
 pub const HEARTBEAT: Duration = Duration::from_millis(100);
@@ -48,10 +48,10 @@ pub async fn carry(
         peers: peers.clone(),
         pulse: Arc::clone(&pulse),
     };
-    let teller = Teller {
+    let publisher = Publisher {
         own,
         peers,
-        told: carrier.told,
+        values_rx: carrier.told,
     };
     // The thread ends with this future, however that ends.
     let ends = stop.child_token();
@@ -62,6 +62,6 @@ pub async fn carry(
     tokio::select! {
         () = stop.cancelled() => {}
         () = pulse.turn() => {}
-        () = road(port).keep(teller) => {}
+        () = road(port).keep(publisher) => {}
     }
 }

@@ -36,7 +36,7 @@ pub struct Links {
     network: Arc<dyn Network>,
     clock: Clock,
     tunnels: BTreeMap<String, Result<Tunnel, String>>,
-    say: watch::Sender<BTreeMap<String, LinkState>>,
+    states_tx: watch::Sender<BTreeMap<String, LinkState>>,
 }
 
 impl fmt::Debug for Links {
@@ -62,13 +62,13 @@ impl Links {
             network,
             clock,
             tunnels: BTreeMap::new(),
-            say: watch::Sender::default(),
+            states_tx: watch::Sender::default(),
         }
     }
 
     /// How each link is, by the other cell's name.
     pub fn states(&self) -> watch::Receiver<BTreeMap<String, LinkState>> {
-        self.say.subscribe()
+        self.states_tx.subscribe()
     }
 
     /// Works until `stop`, and at once returns where there is no underlay. The devices stay, for a
@@ -87,7 +87,7 @@ impl Links {
                 }
                 Err(error) => tracing::warn!(%error, ?pin, "the underlay cannot be entered"),
             }
-            self.tell();
+            self.publish();
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = tokio::time::sleep(PERIOD) => {}
@@ -163,13 +163,13 @@ impl Links {
             .map_err(io::Error::other)?
     }
 
-    fn tell(&self) {
+    fn publish(&self) {
         let states: BTreeMap<String, LinkState> = self
             .tunnels
             .iter()
             .map(|(region, tunnel)| (region.clone(), state(tunnel)))
             .collect();
-        self.say.send_if_modified(|known| {
+        self.states_tx.send_if_modified(|known| {
             let differs = *known != states;
             if differs {
                 *known = states;

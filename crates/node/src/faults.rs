@@ -71,8 +71,8 @@ impl FaultInjector {
             let snapshot = snapshots.borrow();
             lasting(&in_region(orders.active(), &snapshot), &snapshot)
         };
-        let (down, say_down) = watch::channel(lasting.down);
-        let (draining, say_draining) = watch::channel(lasting.draining);
+        let (down, down_rx) = watch::channel(lasting.down);
+        let (draining, draining_rx) = watch::channel(lasting.draining);
         let injector = Self {
             orders,
             pins,
@@ -83,7 +83,7 @@ impl FaultInjector {
             draining,
             standing: BTreeMap::new(),
         };
-        (injector, say_down, say_draining)
+        (injector, down_rx, draining_rx)
     }
 
     pub(crate) async fn run(mut self, stop: CancellationToken) {
@@ -259,8 +259,8 @@ impl FaultInjector {
     }
 }
 
-fn set<T: PartialEq>(say: &watch::Sender<T>, now: T) {
-    say.send_if_modified(|known| {
+fn set<T: PartialEq>(tx: &watch::Sender<T>, now: T) {
+    tx.send_if_modified(|known| {
         let differs = *known != now;
         *known = now;
         differs

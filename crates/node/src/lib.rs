@@ -282,8 +282,8 @@ impl Node {
         let functions = supervisor.observed();
         let keeping = supervisor.run(snapshots.clone(), Arc::clone(&sink), group.token());
         group.spawn("functions", keeping);
-        let (say_clusters, clusters) = watch::channel(clusters::ClustersObserved::default());
-        let (say_network, networks) = watch::channel(NetworkObserved::default());
+        let (clusters_tx, clusters) = watch::channel(clusters::ClustersObserved::default());
+        let (networks_tx, networks) = watch::channel(NetworkObserved::default());
         let parts = observed::Parts {
             snapshots: snapshots.clone(),
             network: networks.clone(),
@@ -307,7 +307,7 @@ impl Node {
             network::Outside { facts, underlay },
             leaving,
             snapshots.clone(),
-            say_network,
+            networks_tx,
             group.token(),
         );
         group.spawn("the network", networking);
@@ -336,7 +336,7 @@ impl Node {
             api_in_vpcs: config.api_in_vpcs,
             images: config.images,
             image_sources: config.image_sources,
-            say: say_clusters,
+            observed_tx: clusters_tx,
         };
         group.spawn("clusters", clusters::run(clusters, group.token()));
         let running = instances::run(

@@ -93,7 +93,7 @@ pub struct Considered<'a> {
     /// Whether it applies, or why not.
     pub verdict: Verdict<'a>,
     /// The unknown condition that decided, if one did: a deny applies because of it, an allow does not.
-    pub untold: Option<&'a Condition>,
+    pub unknown: Option<&'a Condition>,
 }
 
 /// Whether a statement applies.
@@ -118,7 +118,7 @@ impl fmt::Display for Considered<'_> {
         if !self.sid.is_empty() {
             write!(f, " ({})", self.sid)?;
         }
-        if let Some(condition) = self.untold {
+        if let Some(condition) = self.unknown {
             let (key, effect) = (condition.key(), self.effect);
             let outcome = match effect {
                 Effect::Allow => "does not allow",
@@ -205,7 +205,7 @@ fn consider<'a>(request: &Request<'_>, attached: Attached<'a>) -> Vec<Considered
             sid: &statement.sid,
             span: statement.span,
             effect: statement.effect,
-            untold: untold(statement, verdict, request),
+            unknown: unknown(statement, verdict, request),
             verdict,
         }
     });
@@ -229,13 +229,13 @@ fn verdict<'a>(statement: &'a crate::Statement, request: &Request<'_>) -> Verdic
     }
 }
 
-fn untold<'a>(
+fn unknown<'a>(
     statement: &'a crate::Statement,
     verdict: Verdict<'a>,
     request: &Request<'_>,
 ) -> Option<&'a Condition> {
     match verdict {
-        Verdict::Applies(_) => statement.untold(request),
+        Verdict::Applies(_) => statement.unknown(request),
         Verdict::Condition(condition) => {
             Some(condition).filter(|it| it.evaluate(request.facts).is_none())
         }

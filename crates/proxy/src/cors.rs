@@ -65,13 +65,14 @@ impl Cors {
                 .filter(|_| is_all(&self.source.allow_headers))
                 .cloned()
         });
-        let told = [
+        let allowed = [
             (header::ACCESS_CONTROL_ALLOW_METHODS, methods),
             (header::ACCESS_CONTROL_ALLOW_HEADERS, names),
             (header::ACCESS_CONTROL_MAX_AGE, Some(self.max_age.clone())),
         ];
         headers.extend(
-            told.into_iter()
+            allowed
+                .into_iter()
                 .filter_map(|(name, value)| Some((name, value?))),
         );
         Some(headers)
@@ -102,11 +103,11 @@ impl Cors {
             return false;
         }
         let is_all = self.source.allow_origins.iter().any(|it| it == "*");
-        let told = match is_all && !self.source.allow_credentials {
+        let allowed = match is_all && !self.source.allow_credentials {
             true => HeaderValue::from_static("*"),
             false => origin.clone(),
         };
-        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, told);
+        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, allowed);
         if self.source.allow_credentials {
             let is_true = HeaderValue::from_static("true");
             headers.insert(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, is_true);
@@ -197,9 +198,9 @@ mod tests {
                 ["https://b.test", "PUT", "x-c", "true"],
             ),
         ] {
-            let told = cors.preflight(&Method::OPTIONS, &asked(origin)).unwrap();
+            let allowed = cors.preflight(&Method::OPTIONS, &asked(origin)).unwrap();
             let found = ["origin", "methods", "headers", "credentials"]
-                .map(|name| get(&told, &format!("access-control-allow-{name}")));
+                .map(|name| get(&allowed, &format!("access-control-allow-{name}")));
             assert_eq!(found, want);
             assert!(cors.preflight(&Method::GET, &asked(origin)).is_none());
             assert!(

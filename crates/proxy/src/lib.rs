@@ -155,12 +155,12 @@ impl Proxy {
         let mut threads = Vec::new();
         let mut cores = Vec::new();
         for index in 0..shared.config.threads {
-            let (tell, told) = mpsc::unbounded_channel();
+            let (commands_tx, commands_rx) = mpsc::unbounded_channel();
             let own = shared.clone();
             threads.push(thread(format!("lath-proxy-{index}"), move || {
-                thread::run(index, own, told)
+                thread::run(index, own, commands_rx)
             })?);
-            cores.push(tell);
+            cores.push(commands_tx);
         }
         let (stop, stopped) = mpsc::channel(1);
         let (say, observed) = watch::channel(ProxyObserved::default());

@@ -135,8 +135,8 @@ pub(crate) fn route(
             let (mut rate, mut session, mut cors) = (None, None, None);
             if let Some(traffic) = traffic {
                 if let Some(own) = &traffic.cors {
-                    if let Some(told) = own.preflight(request.method(), request.headers()) {
-                        return Err(Refusal::answer(StatusCode::OK, told));
+                    if let Some(headers) = own.preflight(request.method(), request.headers()) {
+                        return Err(Refusal::answer(StatusCode::OK, headers));
                     }
                     cors = Some(Box::new(own.said(request.headers())));
                 }

@@ -126,7 +126,7 @@ impl Supervisor {
             divide(&state, among);
             self.shared.state.store(Arc::new(state));
             if relinked {
-                self.tell(|| Command::Relinked);
+                self.broadcast(|| Command::Relinked);
             }
             *obeyed = Some((Arc::clone(snapshot), health));
         } else if among != self.among {
@@ -154,7 +154,7 @@ impl Supervisor {
         let changed = self.namespaces.changed(&self.shared.network, &vpcs).await;
         for vpc in changed {
             tracing::info!(vpc.id = %vpc, "the VPC's network was made anew; sockets move into it");
-            self.tell(|| Command::Forget(vpc.clone()));
+            self.broadcast(|| Command::Forget(vpc.clone()));
             let old: Vec<ListenerKey> = self
                 .bound
                 .iter()
@@ -162,7 +162,7 @@ impl Supervisor {
                 .cloned()
                 .collect();
             for key in old {
-                self.tell(|| Command::Close(key.clone()));
+                self.broadcast(|| Command::Close(key.clone()));
                 self.bound.remove(&key);
             }
         }
@@ -171,7 +171,7 @@ impl Supervisor {
     async fn bind(&mut self, wanted: &BTreeSet<ListenerKey>) {
         let gone: Vec<ListenerKey> = self.bound.difference(wanted).cloned().collect();
         for key in gone {
-            self.tell(|| Command::Close(key.clone()));
+            self.broadcast(|| Command::Close(key.clone()));
             self.bound.remove(&key);
         }
         self.failed.retain(|key, _| wanted.contains(key));
@@ -215,7 +215,7 @@ impl Supervisor {
         Ok(())
     }
 
-    fn tell(&self, command: impl Fn() -> Command) {
+    fn broadcast(&self, command: impl Fn() -> Command) {
         for core in &self.cores {
             let _ = core.send(command());
         }
@@ -337,12 +337,12 @@ impl Supervisor {
         };
         let mut waiting = Vec::new();
         for core in &self.cores {
-            let (say, said) = oneshot::channel();
-            let _ = core.send(Command::Shutdown(deadline, say));
-            waiting.push(said);
+            let (ended_tx, ended) = oneshot::channel();
+            let _ = core.send(Command::Shutdown(deadline, ended_tx));
+            waiting.push(ended);
         }
-        for said in waiting {
-            let _ = said.await;
+        for ended in waiting {
+            let _ = ended.await;
         }
         let _ = done.send(());
     }

@@ -44,7 +44,7 @@ impl Run<'_> {
         }
     }
 
-    pub(super) fn tell_joints(&mut self, plan: &HostPlan) {
+    pub(super) fn report_joints(&mut self, plan: &HostPlan) {
         for (id, joints) in &plan.transit {
             let made = self.report.spaces.get(id.as_str()).cloned();
             let made = made.unwrap_or(Ok(()));
@@ -60,7 +60,7 @@ impl Run<'_> {
     }
 
     /// A VPC is not as it should be while one of its peering connections is not.
-    pub(super) fn tell_peerings(&mut self, plan: &HostPlan) {
+    pub(super) fn report_peerings(&mut self, plan: &HostPlan) {
         for (id, vpcs) in &plan.peerings {
             let Some(Err(reason)) = self.report.spaces.get(id.as_str()) else {
                 continue;

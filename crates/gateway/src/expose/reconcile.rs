@@ -48,7 +48,9 @@ impl App {
             // What was made before stays as it is until the Service says again what it wants.
             Err(why) => {
                 let verdict = Verdict::bad("Invalid", why);
-                return self.tell_service(&api, &live, Some(verdict)).await;
+                return self
+                    .write_service_condition(&api, &live, Some(verdict))
+                    .await;
             }
         };
         if !held {
@@ -86,16 +88,16 @@ impl App {
             Err(fault) => Err(fault),
         };
         let verdict = match &result {
-            Ok(deployed) => {
-                Verdict::good("Programmed").saying(deployed.remark.clone().unwrap_or_default())
-            }
+            Ok(deployed) => Verdict::good("Programmed")
+                .with_message(deployed.remark.clone().unwrap_or_default()),
             Err(Fault::Waits(message) | Fault::Unanswered(message)) => {
                 Verdict::bad("Pending", message.clone())
             }
             Err(Fault::Conflict(message)) => Verdict::bad("Conflicted", message.clone()),
             Err(fault) => Verdict::bad("Invalid", fault.to_string()),
         };
-        self.tell_service(&api, &live, Some(verdict)).await?;
+        self.write_service_condition(&api, &live, Some(verdict))
+            .await?;
         match result?.leftovers {
             true => Err(Fault::Waits("groups that are no longer used still go".to_owned()).into()),
             false => Ok(()),
@@ -138,7 +140,7 @@ impl App {
         self.lattice.withdraw(&names, &identity, &sources).await?;
         let gone = [(DOMAIN_NAME, None), (SERVICE_ARN, None)];
         self.annotate_service(api, live, &gone).await?;
-        self.tell_service(api, live, None).await?;
+        self.write_service_condition(api, live, None).await?;
         self.hold(api, live, false).await
     }
 
@@ -187,7 +189,7 @@ impl App {
     }
 
     /// Says what came of it by a condition, or takes that away.
-    async fn tell_service(
+    async fn write_service_condition(
         &self,
         api: &Api<core::Service>,
         live: &core::Service,

@@ -61,13 +61,14 @@ impl App {
         }
         if !aws_held && !mcs_held {
             if let Some(export) = mcs.filter(|it| stays(&it.metadata)) {
-                self.tell_export(name, &export, valid, Ok(())).await?;
+                self.write_export_status(name, &export, valid, Ok(()))
+                    .await?;
             }
             return Ok(());
         }
         let result = self.fit_export(name, &groups).await;
         if let Some(export) = mcs.as_ref().filter(|it| stays(&it.metadata)) {
-            self.tell_export(name, export, valid, result.clone())
+            self.write_export_status(name, export, valid, result.clone())
                 .await?;
         }
         result?;
@@ -113,7 +114,7 @@ impl App {
     }
 
     /// Says what became of an export.
-    async fn tell_export(
+    async fn write_export_status(
         &self,
         name: &Name,
         export: &McsExport,

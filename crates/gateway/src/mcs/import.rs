@@ -131,7 +131,7 @@ impl App {
         };
         let known = import.status.clone().unwrap_or_default();
         let generation = import.metadata.generation.unwrap_or_default();
-        let verdict = Verdict::good("Ready").saying(
+        let verdict = Verdict::good("Ready").with_message(
             "routes may forward to it by a backendRef; it has no ClusterSetIP, and no name in the cluster's DNS",
         );
         let new = vec![verdict.condition("Ready", generation)];

@@ -390,13 +390,13 @@ fn conflict(exported: &[&Exported]) -> Option<Verdict> {
                 "port {port} of cluster {} is not as cluster {by} exports it, which counts",
                 it.cluster
             );
-            return Some(Verdict::good("PortConflict").saying(message));
+            return Some(Verdict::good("PortConflict").with_message(message));
         };
         let message = format!(
             "cluster {} {what} cluster {}, which counts",
             it.cluster, oldest.cluster
         );
-        return Some(Verdict::good(reason).saying(message));
+        return Some(Verdict::good(reason).with_message(message));
     }
     None
 }

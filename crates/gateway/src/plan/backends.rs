@@ -178,7 +178,7 @@ impl Builder<'_> {
         let policy = self.world.group_policy(Of::Service, &name);
         let policy = policy.map(|(_, policy)| policy);
         let verified = match self.verifies {
-            true => backend_tls::told(self.world, &name, port, self.shown)?,
+            true => backend_tls::group_tls(self.world, &name, port, self.shown)?,
             false => None,
         };
         let policies = (policy, verified);

@@ -38,7 +38,7 @@ impl Output {
     }
 
     /// A line of our own.
-    pub(super) fn say(&self, text: &str) {
+    pub(super) fn write_line(&self, text: &str) {
         let line = format!("cloud-init: {text}\n");
         if let Ok(pipe) = self.pipe.try_clone() {
             let _ = File::from(pipe).write_all(line.as_bytes());

@@ -71,8 +71,9 @@ fn of_configuration(view: &View, observed: &Observed, it: &ResourceConfiguration
             if !obeyed {
                 return Verdict::Pending;
             }
-            let told = associations.filter_map(|it| observed.resource_associations.get(&it.id));
-            let verdicts = told.map(|it| made(Some(it), observed, after, false));
+            let conditions =
+                associations.filter_map(|it| observed.resource_associations.get(&it.id));
+            let verdicts = conditions.map(|it| made(Some(it), observed, after, false));
             // What keeps failing is told; else the last one is waited for.
             verdicts.fold(Verdict::Works, |all, one| match (&all, &one) {
                 (Verdict::Broken(_), _) | (_, Verdict::Works) => all,

@@ -61,9 +61,9 @@ pub(crate) async fn cordon(
     let plane = snapshot.control_planes.get(cluster);
     let plane = plane.ok_or_else(|| format!("{cluster:?} does not exist"))?;
     let client = client(network, clock, plane)?;
-    let says = |error: ClientError| error.to_string();
+    let in_words = |error: ClientError| error.to_string();
     for _ in 0..TRIES {
-        let nodes = client.get("/api/v1/nodes").await.map_err(says)?;
+        let nodes = client.get("/api/v1/nodes").await.map_err(in_words)?;
         let node = objects::items(&nodes).find(|it| is_of(it, victim));
         let node = node.ok_or_else(|| format!("{victim} has not joined its cluster"))?;
         let Some(change) = objects::cordon(node, true) else {
@@ -71,7 +71,7 @@ pub(crate) async fn cordon(
         };
         let name = objects::text(node, "/metadata/name").to_owned();
         let patched = objects::perform(&client, &Work::Patch(name, change)).await;
-        patched.map_err(says)?;
+        patched.map_err(in_words)?;
     }
     Err(format!("{victim} cannot be cordoned: it changes too fast"))
 }
@@ -126,19 +126,19 @@ pub(crate) async fn kill_pods(
     pods: &Pods,
 ) -> Result<(), String> {
     let client = client(network, clock, plane)?;
-    let says = |error: ClientError| error.to_string();
+    let in_words = |error: ClientError| error.to_string();
     let path = format!("/api/v1/namespaces/{}/pods", pods.namespace);
     let found: Vec<Pod> = match &pods.which {
         Which::Name(name) => vec![
             client
                 .get_as(&format!("{path}/{name}"))
                 .await
-                .map_err(says)?,
+                .map_err(in_words)?,
         ],
         Which::Selector(selector) => {
             let selector = encoded(selector);
             let path = format!("{path}?labelSelector={selector}");
-            client.get_as::<List>(&path).await.map_err(says)?.items
+            client.get_as::<List>(&path).await.map_err(in_words)?.items
         }
     };
     let mut killed = 0;

@@ -198,7 +198,7 @@ pub(super) async fn write_prefixes(instances: &Instances, snapshot: &Snapshot) {
 pub(super) struct Registries {
     /// With the namespace that the listener is in.
     serving: BTreeMap<InstanceId, (u64, DropGuard)>,
-    told: Option<String>,
+    logged: Option<String>,
 }
 
 impl Registries {
@@ -227,9 +227,9 @@ impl Registries {
             match serve(shared, workload).await {
                 Ok(guard) => drop(self.serving.insert(id.clone(), (netns, guard))),
                 Err(reason) => {
-                    if self.told.as_ref() != Some(&reason) {
+                    if self.logged.as_ref() != Some(&reason) {
                         tracing::warn!(instance.id = %id, reason, "a node has no registry");
-                        self.told = Some(reason);
+                        self.logged = Some(reason);
                     }
                 }
             }

@@ -118,7 +118,7 @@ impl Outbound {
         }
         if switches {
             // Copies ask for nothing of the kind.
-            upgrade::say(&mut parts.headers);
+            upgrade::write_upgrade(&mut parts.headers);
         }
         let group = Arc::clone(group);
         Ok(Self {
@@ -444,7 +444,7 @@ fn give_up(cause: Cause, context: &RequestContext) -> Refusal {
 }
 
 /// What a rule's policy tells the client beside the target's answer: its session, and how much a rate limit leaves.
-fn told(
+fn add_policy_headers(
     traffic: &Traffic,
     route: &Route,
     group: &GroupSlot,
@@ -505,7 +505,7 @@ async fn answer(
         if let Some(filters) = route.choice().and_then(|it| it.filters.as_ref()) {
             filters.response.apply(&mut headers);
         }
-        told(traffic, &route, &group, &context, &mut headers);
+        add_policy_headers(traffic, &route, &group, &context, &mut headers);
     }
     if let Some(cors) = route.cors.take() {
         cors.add_to(&mut headers);
@@ -518,7 +518,7 @@ async fn answer(
     head.headers = headers;
     head.version = http::Version::default();
     let Some(lease) = lease else {
-        upgrade::say(&mut head.headers);
+        upgrade::write_upgrade(&mut head.headers);
         if let Some(target) = switched {
             let connection = Rc::clone(context.connection());
             connection.switch_to(Box::new(Tunnel::new(target, context)));

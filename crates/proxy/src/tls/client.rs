@@ -73,24 +73,24 @@ impl Presented {
 
     /// Says in a request's head whom a listener that trusts these admitted.
     pub(crate) fn write_to(&self, trust: &Trust, headers: &mut HeaderMap) {
-        let mut say = |name: HeaderName, value: String| {
+        let mut insert = |name: HeaderName, value: String| {
             // What is written is ASCII without control characters.
             if let Ok(value) = HeaderValue::try_from(value) {
                 headers.insert(name, value);
             }
         };
         if !trust.verifies() {
-            say(CHAIN, self.chain.iter().map(|it| quoted(it)).collect());
+            insert(CHAIN, self.chain.iter().map(|it| quoted(it)).collect());
             return;
         }
         let leaf = &self.leaf;
-        say(SERIAL, self.serial().to_ascii_uppercase());
-        say(ISSUER, leaf.issuer.rfc2253());
-        say(SUBJECT, leaf.subject.rfc2253());
+        insert(SERIAL, self.serial().to_ascii_uppercase());
+        insert(ISSUER, leaf.issuer.rfc2253());
+        insert(SUBJECT, leaf.subject.rfc2253());
         let (from, to) = (leaf.not_before, leaf.not_after);
         let (from, to) = (from.iso8601_seconds(), to.iso8601_seconds());
-        say(VALIDITY, format!("NotBefore={from};NotAfter={to}"));
-        say(LEAF, quoted(&leaf.der));
+        insert(VALIDITY, format!("NotBefore={from};NotAfter={to}"));
+        insert(LEAF, quoted(&leaf.der));
     }
 
     /// The values of a condition key, whose name is in lower case.

@@ -92,7 +92,7 @@ impl Balancers {
                 reason: "SyncLoadBalancerFailed",
                 message: MESSAGE.to_owned(),
             };
-            events.say(client, &about, &said).await?;
+            events.record(client, &about, &said).await?;
         }
         Ok(())
     }

@@ -38,14 +38,14 @@ pub(super) struct Said {
 /// Events that were told.
 pub(super) struct Events {
     clock: Clock,
-    told: BTreeMap<String, Instant>,
+    recorded: BTreeMap<String, Instant>,
 }
 
 impl Events {
     pub(super) fn new(clock: Clock) -> Self {
         Self {
             clock,
-            told: BTreeMap::new(),
+            recorded: BTreeMap::new(),
         }
     }
 
@@ -53,7 +53,7 @@ impl Events {
     ///
     /// # Errors
     /// When there is no good answer.
-    pub(super) async fn say(
+    pub(super) async fn record(
         &mut self,
         client: &Client,
         about: &About,
@@ -61,11 +61,11 @@ impl Events {
     ) -> Result<(), ClientError> {
         let name = name(about, said);
         let is_new = |at: &Instant| at.elapsed() < AGAIN;
-        if self.told.get(&name).is_some_and(is_new) {
+        if self.recorded.get(&name).is_some_and(is_new) {
             return Ok(());
         }
-        if self.told.len() >= MOST {
-            self.told.clear();
+        if self.recorded.len() >= MOST {
+            self.recorded.clear();
         }
         let list = format!("/api/v1/namespaces/{}/events", about.namespace);
         let event = event(&name, about, said, self.clock.now());
@@ -85,7 +85,7 @@ impl Events {
             }
             outcome => drop(outcome?),
         }
-        self.told.insert(name, Instant::now());
+        self.recorded.insert(name, Instant::now());
         Ok(())
     }
 }

@@ -196,7 +196,7 @@ pub(super) struct PodGroups {
     waiting: BTreeMap<String, Instant>,
     /// What nodes were told.
     written: BTreeMap<InstanceId, String>,
-    told: Option<String>,
+    logged: Option<String>,
 }
 
 impl PodGroups {
@@ -205,7 +205,7 @@ impl PodGroups {
             events: Events::new(clock),
             waiting: BTreeMap::new(),
             written: BTreeMap::new(),
-            told: None,
+            logged: None,
         }
     }
 
@@ -222,11 +222,11 @@ impl PodGroups {
                 Ok(false) | Err(_) => IDLE_PERIOD,
             };
             let now = trouble("security groups of pods", done.map(|_| ()));
-            if self.told != now {
+            if self.logged != now {
                 if let Some(reason) = &now {
                     tracing::warn!(cluster = plane.name, reason, "a service of a cluster");
                 }
-                self.told = now;
+                self.logged = now;
             }
             tokio::time::sleep(pause).await;
         }
@@ -298,7 +298,7 @@ impl PodGroups {
                 _ if pod.metadata.deletion_timestamp.is_some() => {}
                 Decision::Refused(reason) => {
                     let said = format!("failed to allocate branch ENI to pod: {reason}");
-                    self.say(client, pod, Some("BranchAllocationFailed"), said)
+                    self.record(client, pod, Some("BranchAllocationFailed"), said)
                         .await?;
                 }
                 Decision::Own(_) if file.own >= node.most => {}
@@ -306,14 +306,14 @@ impl PodGroups {
                     file.own += 1;
                     let names: Vec<&str> = groups.iter().map(SecurityGroupId::as_str).collect();
                     let said = format!("Pod will get the following Security Groups {names:?}");
-                    self.say(client, pod, None, said).await?;
+                    self.record(client, pod, None, said).await?;
                     wanted.insert(uid.clone(), want(groups));
                     waiting.insert(uid.clone());
                 }
             }
             if waiting.contains(uid) && self.is_late(uid) {
                 let said = "failed to allocate branch ENI to pod: none was made yet; is an address of its node's subnet free?";
-                self.say(client, pod, Some("BranchAllocationFailed"), said.to_owned())
+                self.record(client, pod, Some("BranchAllocationFailed"), said.to_owned())
                     .await?;
             }
         }
@@ -354,7 +354,7 @@ impl PodGroups {
             Err(error) if error.status().is_some_and(|it| it.is_client_error()) => return Ok(()),
             outcome => outcome?,
         }
-        self.say(client, pod, None, format!("Allocated {eni} to the pod"))
+        self.record(client, pod, None, format!("Allocated {eni} to the pod"))
             .await
     }
 
@@ -374,12 +374,12 @@ impl PodGroups {
         }
         let said = "failed to allocate branch ENI to pod: it began before its node knew of its policies, with the security groups \
                     of the node; delete it, and the next one gets its own";
-        self.say(client, pod, Some("BranchAllocationFailed"), said.to_owned())
+        self.record(client, pod, Some("BranchAllocationFailed"), said.to_owned())
             .await
     }
 
     /// An event about a pod: a warning with that reason, or what goes well.
-    async fn say(
+    async fn record(
         &mut self,
         client: &Client,
         pod: &Pod,
@@ -403,7 +403,7 @@ impl PodGroups {
             reason: warning.unwrap_or(reason),
             message,
         };
-        self.events.say(client, &about, &said).await
+        self.events.record(client, &about, &said).await
     }
 
     /// Tells nodes what they have not been told.
