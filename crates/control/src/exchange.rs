@@ -26,7 +26,7 @@ pub struct Section {
     pub import: fn(&Cell, &mut Tx, region: &str, told: &Told) -> Result<(), ApiError>,
 }
 
-/// What another region told of a section.
+/// What another region exports of a section.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Told {
     /// Whether it is all of it. Otherwise it is what changed since what was imported last.

@@ -68,7 +68,7 @@ impl Mesh {
         )
     }
 
-    /// Tells every peer the newest value of a topic (at most [`LONGEST_VALUE`]), now and when it connects again. The
+    /// Sends every peer the newest value of a topic (at most [`LONGEST_VALUE`]), now and when it connects again. The
     /// same value again is nothing new.
     pub fn publish(&self, topic: &str, value: Bytes) {
         self.update([(topic.to_owned(), Some(value))]);

@@ -34,7 +34,7 @@ const GATHER: Duration = Duration::from_millis(200);
 const QUIET: Duration = Duration::from_millis(2);
 const LONGEST_QUIET: Duration = Duration::from_millis(100);
 
-/// What an environment tells its supervisor.
+/// What an environment reports to its supervisor.
 #[derive(Debug)]
 pub(crate) enum LaneEvent {
     /// It may have another invocation.
@@ -45,7 +45,7 @@ pub(crate) enum LaneEvent {
     Gone(Option<Asked>),
 }
 
-/// Tells the supervisor.
+/// Reports to the supervisor.
 pub(crate) type Notify = Box<dyn Fn(LaneEvent) + Send + Sync>;
 
 /// What an environment is made of.

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::attach::controller_of;
 use crate::authorities::Authorities;
-use crate::condition::{Verdict, merged};
+use crate::condition::{ConditionState, merged};
 use crate::controller::{App, Undone};
 use crate::kinds::{
     self, AncestorStatus, BackendTls, GATEWAY_GROUP, ParentRef, Route, RouteKind, Rule, SectionRef,
@@ -33,8 +33,8 @@ const OWN: [&str; 2] = ["Accepted", "ResolvedRefs"];
 
 /// What a policy says of its targets.
 pub(crate) struct Judged {
-    accepted: Verdict,
-    resolved: Verdict,
+    accepted: ConditionState,
+    resolved: ConditionState,
     /// What a group learns; `None` where nothing can be trusted.
     verification: Option<Value>,
 }
@@ -186,10 +186,10 @@ fn authorities<'a>(
     world: &'a World,
     namespace: &str,
     reference: &ObjectRef,
-) -> Result<&'a [String], Verdict> {
+) -> Result<&'a [String], ConditionState> {
     // There are no references into other namespaces.
     let at = Name::new(namespace, &reference.name);
-    let invalid = |why: String| Verdict::bad("InvalidCACertificateRef", why);
+    let invalid = |why: String| ConditionState::bad("InvalidCACertificateRef", why);
     let found: Option<&Authorities> = if reference.is_to("", "ConfigMap") {
         world.authorities.get(&at).map(|it| &**it)
     } else if reference.is_to_secret() {
@@ -200,7 +200,7 @@ fn authorities<'a>(
             "caCertificateRef {} is neither to a ConfigMap nor to a Secret",
             reference.name
         );
-        return Err(Verdict::bad("InvalidKind", message));
+        return Err(ConditionState::bad("InvalidKind", message));
     };
     let found = found.ok_or_else(|| {
         invalid(match reference.is_to_secret() {
@@ -216,19 +216,22 @@ fn authorities<'a>(
 pub(crate) fn judge(world: &World, name: &Name, policy: &BackendTls) -> Judged {
     let spec = &policy.spec;
     let validation = &spec.validation;
-    let good = Verdict::good("ResolvedRefs");
-    let lost = |accepted: Verdict, resolved: Verdict| Judged {
+    let good = ConditionState::good("ResolvedRefs");
+    let lost = |accepted: ConditionState, resolved: ConditionState| Judged {
         accepted,
         resolved,
         verification: None,
     };
     if let Some(field) = spec.unread.first() {
-        return lost(Verdict::bad("Invalid", format!("spec.{field}")), good);
+        return lost(
+            ConditionState::bad("Invalid", format!("spec.{field}")),
+            good,
+        );
     }
     let well_known = validation.well_known.as_deref().filter(|it| !it.is_empty());
     if let Some(other) = well_known.filter(|it| *it != "System") {
         let why = format!("spec.validation.wellKnownCACertificates: {other} is not System");
-        return lost(Verdict::bad("Invalid", why), good);
+        return lost(ConditionState::bad("Invalid", why), good);
     }
     let mut verification = json!({"hostname": validation.hostname});
     if !validation.subject_alt_names.is_empty() {
@@ -259,7 +262,7 @@ pub(crate) fn judge(world: &World, name: &Name, policy: &BackendTls) -> Judged {
                 "the certificates are too many: a group trusts {MOST_ANCHORS} of them at most, in {} characters of base64",
                 PARTS * long_tags::PART
             );
-            resolved = Verdict::bad("InvalidCACertificateRef", why);
+            resolved = ConditionState::bad("InvalidCACertificateRef", why);
             anchors.clear();
         }
         if anchors.is_empty() {
@@ -267,10 +270,10 @@ pub(crate) fn judge(world: &World, name: &Name, policy: &BackendTls) -> Judged {
                 "" => "there are no caCertificateRefs".to_owned(),
                 why => why.to_owned(),
             };
-            return lost(Verdict::bad(UNTRUSTED, why), resolved);
+            return lost(ConditionState::bad(UNTRUSTED, why), resolved);
         }
     }
-    let mut accepted = Verdict::good("Accepted");
+    let mut accepted = ConditionState::good("Accepted");
     if spec.has_options {
         accepted = accepted.with_message("spec.options are not read");
     }
@@ -290,7 +293,7 @@ pub(crate) fn group_tls(
     service: &Name,
     port: &ServicePort,
     shown: Option<&String>,
-) -> Result<Option<String>, Verdict> {
+) -> Result<Option<String>, ConditionState> {
     let Some((name, policy)) = world.tls_policy(service, port) else {
         return Ok(None);
     };
@@ -300,7 +303,7 @@ pub(crate) fn group_tls(
             "Dropped backend {service}: BackendTLSPolicy {name}: {}; its requests are answered 500",
             judged.accepted.message
         );
-        Verdict::bad(UNTRUSTED, why)
+        ConditionState::bad(UNTRUSTED, why)
     })?;
     if let Some(arn) = shown {
         verification["healthCheckCertificateArn"] = json!(arn);
@@ -309,7 +312,7 @@ pub(crate) fn group_tls(
 }
 
 /// Why a policy does not count for one of its targets.
-fn against(world: &World, name: &Name, policy: &BackendTls) -> Option<Verdict> {
+fn against(world: &World, name: &Name, policy: &BackendTls) -> Option<ConditionState> {
     let mut services = 0;
     for target in &policy.spec.target_refs {
         let Some((service, section)) = service_of(name, target) else {
@@ -317,25 +320,25 @@ fn against(world: &World, name: &Name, policy: &BackendTls) -> Option<Verdict> {
                 "spec.targetRefs: {} {} is no Service",
                 target.kind, target.name
             );
-            return Some(Verdict::bad("Invalid", why));
+            return Some(ConditionState::bad("Invalid", why));
         };
         services += 1;
         let Some(found) = world.services.get(&service) else {
             let why = format!("there is no Service {service}");
-            return Some(Verdict::bad("TargetNotFound", why));
+            return Some(ConditionState::bad("TargetNotFound", why));
         };
         let has = |section: &str| found.ports.iter().any(|it| it.name == section);
         if let Some(section) = section.filter(|it| !has(it)) {
             let why = format!("Service {service} has no port of the name {section}");
-            return Some(Verdict::bad("TargetNotFound", why));
+            return Some(ConditionState::bad("TargetNotFound", why));
         }
         let counts = world.tls_policy_for(&service, section);
         if let Some((other, _)) = counts.filter(|(it, _)| *it != name) {
             let why = format!("{other} is for Service {service} too, and comes first");
-            return Some(Verdict::bad("Conflicted", why));
+            return Some(ConditionState::bad("Conflicted", why));
         }
     }
-    (services == 0).then(|| Verdict::bad("Invalid", "spec.targetRefs: there is no target"))
+    (services == 0).then(|| ConditionState::bad("Invalid", "spec.targetRefs: there is no target"))
 }
 
 /// The entries of a policy's status: this controller's for each of its Gateways, beside those of others.
@@ -370,7 +373,7 @@ fn entries(world: &World, settings: &Settings, name: &Name, policy: &BackendTls)
             ],
             false => {
                 let why = "VPC Lattice verifies no target: only Gateways with an address do";
-                vec![Verdict::bad("Invalid", why).condition("Accepted", generation)]
+                vec![ConditionState::bad("Invalid", why).condition("Accepted", generation)]
             }
         };
         let ancestor_ref = ParentRef {

@@ -4,13 +4,13 @@ use crate::kinds::Condition;
 
 /// What a condition says.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Verdict {
+pub(crate) struct ConditionState {
     pub(crate) good: bool,
     pub(crate) reason: &'static str,
     pub(crate) message: String,
 }
 
-impl Verdict {
+impl ConditionState {
     /// All is well, for the reason that says so.
     pub(crate) fn good(reason: &'static str) -> Self {
         Self {
@@ -80,25 +80,25 @@ mod tests {
 
     #[test]
     fn a_condition_keeps_its_time_while_its_status_stays() {
-        let first = Verdict::good("Accepted").condition("Accepted", 1);
+        let first = ConditionState::good("Accepted").condition("Accepted", 1);
         let known = merged(NOW, &[], vec![first], &["Accepted"]);
         let later = "2026-01-01T00:01:00Z";
-        let again = Verdict::good("Accepted")
+        let again = ConditionState::good("Accepted")
             .with_message("more")
             .condition("Accepted", 2);
         let again = merged(later, &known, vec![again], &["Accepted"]);
         assert_eq!(again[0].last_transition_time, known[0].last_transition_time);
         assert_eq!(again[0].observed_generation, 2);
-        let bad = Verdict::bad("NoMatchingParent", "").condition("Accepted", 3);
+        let bad = ConditionState::bad("NoMatchingParent", "").condition("Accepted", 3);
         let bad = merged(later, &known, vec![bad], &["Accepted"]);
         assert_eq!(bad[0].last_transition_time, later);
     }
 
     #[test]
     fn conditions_of_others_stay() {
-        let theirs = Verdict::good("Fine").condition("Theirs", 1);
-        let gone = Verdict::good("Fine").condition("PartiallyInvalid", 1);
-        let mine = Verdict::good("Accepted").condition("Accepted", 1);
+        let theirs = ConditionState::good("Fine").condition("Theirs", 1);
+        let gone = ConditionState::good("Fine").condition("PartiallyInvalid", 1);
+        let mine = ConditionState::good("Accepted").condition("Accepted", 1);
         let all = merged(
             NOW,
             &[theirs, gone],

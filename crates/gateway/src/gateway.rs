@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::attach::{attach, controller_of, has_class, kinds_of};
 use crate::authorities;
-use crate::condition::{Verdict, merged};
+use crate::condition::{ConditionState, merged};
 use crate::controller::{App, Undone};
 use crate::entrance::{self, Entered};
 use crate::guards::Target;
@@ -96,13 +96,15 @@ pub(crate) struct Found {
 fn conditions(judged: &Judged, programmed: &Result<(), String>, generation: i64) -> Vec<Condition> {
     let conflict = judged.conflicted.as_ref().filter(|it| it.good);
     let programmed = match (&judged.accepted, programmed) {
-        (Verdict { good: false, .. }, _) => {
+        (ConditionState { good: false, .. }, _) => {
             let reason = conflict.map_or("Invalid", |it| it.reason);
-            Verdict::bad(reason, judged.accepted.message.clone())
+            ConditionState::bad(reason, judged.accepted.message.clone())
         }
-        _ if !judged.resolved.good => Verdict::bad("Invalid", judged.resolved.message.clone()),
-        (_, Ok(_)) => Verdict::good("Programmed"),
-        (_, Err(why)) => Verdict::bad("Pending", why.clone()),
+        _ if !judged.resolved.good => {
+            ConditionState::bad("Invalid", judged.resolved.message.clone())
+        }
+        (_, Ok(_)) => ConditionState::good("Programmed"),
+        (_, Err(why)) => ConditionState::bad("Pending", why.clone()),
     };
     let all = [
         (Some(&judged.accepted), "Accepted"),
@@ -117,12 +119,12 @@ fn conditions(judged: &Judged, programmed: &Result<(), String>, generation: i64)
 }
 
 /// Why a Gateway cannot be had as it is.
-fn refused(gateway: &Gateway, entrance: bool) -> Option<Verdict> {
+fn refused(gateway: &Gateway, entrance: bool) -> Option<ConditionState> {
     let infrastructure = gateway.spec.infrastructure.as_ref();
     let parameters = infrastructure.and_then(|it| it.get("parametersRef"));
     if entrance && parameters.is_some_and(|it| !it.is_null()) {
         let message = "this controller takes no parameters";
-        return Some(Verdict::bad("InvalidParameters", message));
+        return Some(ConditionState::bad("InvalidParameters", message));
     }
     // One without a value asks for what every Gateway gets.
     let given = |it: &Value| {
@@ -131,7 +133,7 @@ fn refused(gateway: &Gateway, entrance: bool) -> Option<Verdict> {
     };
     gateway.spec.addresses.iter().any(given).then(|| {
         let message = "VPC Lattice gives every service addresses of its own";
-        Verdict::bad("UnsupportedAddress", message)
+        ConditionState::bad("UnsupportedAddress", message)
     })
 }
 
@@ -191,17 +193,19 @@ pub(crate) fn statuses(
     let accepted = if let Some(verdict) = refused(gateway, entrance) {
         verdict
     } else if found.judged.iter().all(|it| !it.is_good()) {
-        Verdict::bad("ListenersNotValid", "no listener can be had in VPC Lattice")
+        ConditionState::bad("ListenersNotValid", "no listener can be had in VPC Lattice")
     } else if own.any(|(_, it)| !it.is_good()) {
-        Verdict::good("ListenersNotValid")
+        ConditionState::good("ListenersNotValid")
             .with_message("some listeners cannot be had in VPC Lattice")
     } else {
-        Verdict::good("Accepted")
+        ConditionState::good("Accepted")
     };
     let programmed = match &there {
-        _ if !accepted.good => Verdict::bad("Invalid", accepted.message.clone()),
-        Ok(arn) => Verdict::good("Programmed").with_message(format!("service network: {arn}")),
-        Err(why) => Verdict::bad("Pending", why.clone()),
+        _ if !accepted.good => ConditionState::bad("Invalid", accepted.message.clone()),
+        Ok(arn) => {
+            ConditionState::good("Programmed").with_message(format!("service network: {arn}"))
+        }
+        Err(why) => ConditionState::bad("Pending", why.clone()),
     };
     let standing = match &there {
         _ if refused(gateway, entrance).is_some() => {
@@ -219,7 +223,7 @@ pub(crate) fn statuses(
         new.push(resolved.condition("ResolvedRefs", generation));
     }
     if entrance && authorities::is_insecure(gateway) {
-        let verdict = Verdict::good("ConfigurationChanged");
+        let verdict = ConditionState::good("ConfigurationChanged");
         let verdict = verdict.with_message("clients get in whose certificates were not verified");
         new.push(verdict.condition("InsecureFrontendValidationMode", generation));
     }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::condition::{Verdict, merged};
+use crate::condition::{ConditionState, merged};
 use crate::controller::{App, Undone};
 use crate::gateway::{Found, entries};
 use crate::kinds::{self, Gateway, ListenerSet, ListenerSetStatus};
@@ -31,8 +31,8 @@ impl SetStatus {
 /// A status of these conditions.
 fn status_of(
     set: &Arc<ListenerSet>,
-    accepted: Verdict,
-    programmed: Verdict,
+    accepted: ConditionState,
+    programmed: ConditionState,
     now: &str,
 ) -> SetStatus {
     let generation = set.metadata.generation.unwrap_or_default();
@@ -57,7 +57,7 @@ pub(crate) enum Standing {
     There,
 }
 
-/// What the ListenerSets for a Gateway are to be told; `counts` are the routes of its listeners.
+/// The statuses that the ListenerSets for a Gateway should have; `counts` are the routes of its listeners.
 pub(crate) fn statuses(
     world: &World,
     (name, gateway): (&Name, &Gateway),
@@ -71,7 +71,7 @@ pub(crate) fn statuses(
             continue;
         }
         let bad = |reason: &'static str, message: String| {
-            let verdict = Verdict::bad(reason, message);
+            let verdict = ConditionState::bad(reason, message);
             status_of(set, verdict.clone(), verdict, &found.now)
         };
         if found.entered.is_none() {
@@ -96,15 +96,14 @@ pub(crate) fn statuses(
             bad("ListenersNotValid", "no listener can be had".to_owned())
         } else {
             let accepted = match wrong.is_empty() {
-                true => Verdict::good("Accepted"),
-                false => {
-                    Verdict::good("ListenersNotValid").with_message("some listeners cannot be had")
-                }
+                true => ConditionState::good("Accepted"),
+                false => ConditionState::good("ListenersNotValid")
+                    .with_message("some listeners cannot be had"),
             };
             // What a Gateway waits for may be its owner's alone to know.
             let programmed = match standing {
-                Standing::There => Verdict::good("Programmed"),
-                _ => Verdict::bad(
+                Standing::There => ConditionState::good("Programmed"),
+                _ => ConditionState::bad(
                     "ParentNotProgrammed",
                     format!("Gateway {name} is not there yet"),
                 ),
@@ -148,13 +147,14 @@ impl App {
         first
     }
 
-    /// Tells the ListenerSets for a Gateway that it goes.
+    /// Writes into the ListenerSets for a Gateway that it goes.
     pub(crate) async fn release_sets(&self, gateway: &Name) -> Result<(), Undone> {
         let all = {
             let world = self.look();
             let sets = world.sets_for(gateway);
             let now = self.settings.now();
-            let goes = || Verdict::bad("ParentNotAccepted", format!("Gateway {gateway} goes"));
+            let goes =
+                || ConditionState::bad("ParentNotAccepted", format!("Gateway {gateway} goes"));
             sets.map(|(_, set)| status_of(set, goes(), goes(), &now))
                 .collect()
         };

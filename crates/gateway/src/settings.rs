@@ -1,4 +1,4 @@
-//! What a controller is told.
+//! A controller's settings.
 
 use lath_clock::Clock;
 
@@ -7,7 +7,7 @@ pub const OWN_CONTROLLER: &str = "lath.dev/gateway-api-controller";
 /// The name of AWS's controller, whose classes this one serves as well.
 pub const AWS_CONTROLLER: &str = "application-networking.k8s.aws/gateway-api-controller";
 
-/// What a controller is told. The environment variables of AWS's controller have the same meanings.
+/// A controller's settings. The environment variables of AWS's controller have the same meanings.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// The controller names whose GatewayClasses are served.

@@ -135,7 +135,7 @@ pub(crate) fn of_foreign(
     presented(cell, view, &service.arn, &arn)
 }
 
-/// Services whose certificates cannot be presented, and why: each is told once, not each time that the state is looked at.
+/// Services whose certificates cannot be presented, and why: each is logged once, and not with each pass over the state.
 static LOGGED: Mutex<BTreeMap<String, NotUsable>> = Mutex::new(BTreeMap::new());
 
 /// Says so when HTTPS of a service stopped, or works again.

@@ -62,7 +62,7 @@ pub fn asks_who_calls(view: &View) -> bool {
         || region::networks(view).any(|network| is_guarded(&network.auth))
 }
 
-/// What this region tells the others.
+/// What this region exports to the others.
 pub(crate) fn exported(cell: &Cell, view: &View) -> Exported {
     let groups = view
         .list::<TargetGroup>()

@@ -212,7 +212,7 @@ pub(crate) fn retag(
     Ok(())
 }
 
-/// What nodes are told.
+/// What nodes get.
 pub(crate) fn in_feed(cell: &Cell, record: &Service) -> Vec<feed::GatewayRoute> {
     let routes = record.routes.iter();
     let routes = routes.filter(|_| cell.mode == Mode::Extended);

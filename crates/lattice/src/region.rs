@@ -42,7 +42,7 @@ pub(crate) struct ExportedGroup {
     pub(crate) targets: Vec<(feed::TargetKey, feed::Target)>,
 }
 
-/// What another region told last.
+/// What another region exported last.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Region {
     pub(crate) name: String,
@@ -183,7 +183,7 @@ fn regions(view: &View) -> impl Iterator<Item = Arc<Region>> + '_ {
     view.list::<Region>()
 }
 
-/// Whether another region told anything.
+/// Whether another region has exported anything.
 pub(crate) fn has_exported(view: &View) -> bool {
     regions(view).next().is_some()
 }
@@ -446,7 +446,7 @@ impl GroupSide {
             let version = group.protocol_version;
             return Ok(Self {
                 id,
-                // A group is told only while it is of use.
+                // A group is exported only while it is in use.
                 status: crate::shape::Status::Active,
                 protocol: group.protocol,
                 version: version.unwrap_or(ProtocolVersion::Http1),
@@ -478,7 +478,7 @@ pub(crate) fn service_arn(cell: &Cell, view: &View, id: &ServiceId) -> String {
     find_service(view, id).map_or_else(|| service::arn(cell, id), |service| service.arn)
 }
 
-/// Whether a region that once told of a resource no longer does: its owner deleted it although it was used.
+/// Whether a region that once exported a resource no longer does: its owner deleted it although it was used.
 pub(crate) fn is_withdrawn(
     view: &View,
     arn: Option<&str>,

@@ -21,7 +21,7 @@ pub const SILENCE: Duration = Duration::from_millis(400);
 /// repetition.
 pub const GIVE_UP: Duration = Duration::from_millis(1000);
 
-/// Carries what `carrier` is told to all peers of the topology, and what they tell to it, until `stop`.
+/// Sends the values of `carrier` to all peers of the topology, and gives it theirs, until `stop`.
 /// `port` is [`lath_feed::CONTROL_PORT`] or [`lath_feed::NODE_PORT`]; heartbeats are at
 /// [`HEARTBEAT_PORTS`] above it.
 pub async fn carry(

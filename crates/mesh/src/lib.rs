@@ -6,7 +6,7 @@
 //!   heartbeats, which no value delays.
 //! - [`gateway`]: connections into this region's targets and services, for the other cells.
 //!
-//! Nothing is kept: a cell that comes back is told all newest values again.
+//! Nothing is kept: a cell that comes back gets all newest values again.
 //!
 //! ```no_run
 //! # async fn example(topology: std::sync::Arc<lath_feed::Topology>, key: lath_feed::PrivateKey) {

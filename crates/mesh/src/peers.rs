@@ -87,7 +87,7 @@ static TOO_MANY: Throttle = Throttle::new();
 
 /// The sending end of what readers of a mesh see.
 ///
-/// A peer that was lost counts as connected once its heartbeats are there and it has told values since: what it told
+/// A peer that was lost counts as connected once its heartbeats are there and it has sent values since: what it sent
 /// before may be long past.
 #[derive(Debug, Clone)]
 pub(crate) struct Peers {
@@ -101,7 +101,7 @@ pub(crate) struct Peers {
 struct Roads {
     /// Heartbeats arrive.
     beats: bool,
-    /// Something was told over the present connection.
+    /// Something was received over the present connection.
     received: bool,
 }
 

@@ -1,8 +1,8 @@
 //! Values, on a road of their own: what is new is sent section by section, the small ones first and before the rest of a
-//! large one, and counts at the other end once a section is complete. A fresh connection is told everything again, and then
+//! large one, and counts at the other end once a section is complete. Over a fresh connection everything is sent again, and then
 //! that this was all: a section that is not among it is dropped.
 //!
-//! A section is told and applied wholly or not at all. One that the other end would not take is withheld.
+//! A section is sent and applied wholly or not at all. One that the other end would not take is withheld.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
@@ -256,7 +256,7 @@ impl Incoming {
 /// Topics of a section that differ; `None` is one that is no more.
 type Changes = Vec<(String, Option<Bytes>)>;
 
-/// What a peer is told over one connection: part by part, and always of the section that is soonest complete, so that a
+/// What is sent to a peer over one connection: part by part, and always of the section that is soonest complete, so that a
 /// small one does not wait for a large one. One overtakes another only while it is smaller than what is left of that: all that
 /// the other end keeps of sections that are not complete is no more than the largest one.
 #[derive(Debug, Default)]

@@ -237,7 +237,7 @@ async fn the_newest_values_arrive_through_cuts_and_deaths() {
     })
     .await;
 
-    // The control process of one side starts anew: it is told everything, and nothing is forgotten.
+    // The control process of one side starts anew: it gets everything again, and nothing is forgotten.
     let anew = cells[0].mesh(NODE_PORT);
     see(&anew, "nobody there", |peer| !peer.connected).await;
     let other = cells[1].mesh(NODE_PORT);

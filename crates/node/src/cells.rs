@@ -20,14 +20,14 @@ use tokio::net::TcpStream;
 
 /// This cell among the others.
 #[derive(Debug, Clone)]
-pub struct Place {
+pub struct CellMembership {
     /// Where the regions are.
     pub topology: Arc<Topology>,
     /// This cell's key for the encrypted links; `None` where there are no other cells.
     pub link_key: Option<PrivateKey>,
 }
 
-impl Place {
+impl CellMembership {
     /// One region alone.
     pub fn alone(region: &str) -> Self {
         Self {

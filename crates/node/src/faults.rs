@@ -133,7 +133,7 @@ impl FaultInjector {
             Err(reason) => (Injected::Refused, Some(reason)),
         };
         if let Err(error) = self.orders.report(&order.name, error) {
-            tracing::warn!(order = order.name, %error, "a drill cannot be told of its fault");
+            tracing::warn!(order = order.name, %error, "the outcome of a drill's fault cannot be recorded");
         }
         tracing::info!(order = order.name, scenario = %order.scenario, victim = order.victim.as_ref().map(|id| id.as_str()), "a drill's fault");
         self.standing.insert(order.name, injected);

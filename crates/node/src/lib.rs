@@ -45,7 +45,7 @@ use tokio::sync::watch;
 
 pub use crate::api::Api;
 use crate::callers::KnownCallers;
-pub use crate::cells::Place;
+pub use crate::cells::CellMembership;
 use crate::faults::FaultInjector;
 use crate::leaving::Leaving;
 use crate::network::NetworkObserved;
@@ -68,7 +68,7 @@ pub struct NodeConfig {
     /// Who is asked about names that are not Lath's.
     pub upstreams: Upstreams,
     /// This region among the others.
-    pub place: Place,
+    pub place: CellMembership,
     /// Whether programs in VPCs reach the AWS APIs.
     pub api_in_vpcs: bool,
     /// Where public hosted zones are served.

@@ -21,7 +21,7 @@ use crate::stream::Stream;
 use crate::tls::Secured;
 use crate::wire::Wire;
 
-/// What a connection is told to do.
+/// The order that a connection has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Order {
     /// Go on.
@@ -293,7 +293,7 @@ impl Connection {
         }
     }
 
-    /// What the connection is told to do. The task that asks is woken when that changes.
+    /// The connection's present order. The task that asks is woken when it changes.
     pub(crate) fn order(&self, cx: &Context<'_>) -> Order {
         {
             let mut waker = self.waker.borrow_mut();

@@ -24,7 +24,7 @@ use crate::head::{self, HeaderScan};
 use crate::interim;
 use crate::meter::Meter;
 use crate::refusal::{Failure, Refusal};
-use crate::shown::{GatewayCertificate, Shown};
+use crate::shown::{GatewayCertificate, ShownIdentity};
 use crate::slot::{GroupSlot, TargetSlot};
 use crate::state::{Entry, VpcState};
 
@@ -125,9 +125,9 @@ impl RequestContext {
     }
 
     /// What targets under TLS are shown that ask who calls. A gateway's own certificate comes before the caller's.
-    pub(crate) fn shown(&self) -> Option<Shown> {
-        let gateway = self.gateway.clone().map(Shown::Gateway);
-        gateway.or_else(|| self.workload.clone().map(Shown::Workload))
+    pub(crate) fn shown(&self) -> Option<ShownIdentity> {
+        let gateway = self.gateway.clone().map(ShownIdentity::Gateway);
+        gateway.or_else(|| self.workload.clone().map(ShownIdentity::Workload))
     }
 
     /// When the request's head was there.

@@ -229,7 +229,7 @@ impl Journey<'_> {
         Err(NONE)
     }
 
-    /// What a future gives, unless the connection is told to end before.
+    /// What a future gives, unless the connection has the order to end before.
     async fn unless_aborted<T>(&self, waits: impl Future<Output = T>) -> Result<T, Failure> {
         let mut waits = pin!(waits);
         poll_fn(|cx| match self.connection.order(cx) {

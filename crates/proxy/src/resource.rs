@@ -159,7 +159,7 @@ fn record(
     format!("{{{}}}", members.join(","))
 }
 
-/// A connection that broke is not one that ended: its other side is told so.
+/// A connection that broke is not one that ended: its other side gets a reset.
 fn reset(socket: &TcpStream) {
     let _ = SockRef::from(socket).set_linger(Some(Duration::ZERO));
 }
@@ -212,7 +212,7 @@ async fn join(
     joined
 }
 
-/// What a future gives, unless the connection is told to end before.
+/// What a future gives, unless the connection has the order to end before.
 async fn unless_aborted<T>(
     connection: &Connection,
     waits: impl Future<Output = T>,

@@ -17,7 +17,7 @@ use crate::cors::Said;
 use crate::counters::Count;
 use crate::engine::Source;
 use crate::head::{self, Seen};
-use crate::rate::{Limiter, Place, Reading};
+use crate::rate::{BucketIndex, Limiter, Reading};
 use crate::refusal::Refusal;
 use crate::session::{Session, Sessions};
 use crate::state::gateway::{GatewayState, LONGEST_HOST, lower};
@@ -194,7 +194,7 @@ fn limited(
     context: &RequestContext,
 ) -> Result<Option<Reading>, Refusal> {
     let mut tightest: Option<Reading> = None;
-    let mut places = [Place::default(); MOST_LIMITS];
+    let mut places = [BucketIndex::default(); MOST_LIMITS];
     let now = core.clock.get();
     for (limit, place) in limits.iter().zip(&mut places) {
         *place = match &limit.source.key {

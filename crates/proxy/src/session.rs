@@ -109,7 +109,7 @@ impl Sessions {
         let same = before.filter(|it| it.group == *group && it.target == *target);
         let session = match same {
             Some(session) => {
-                // It is told again in time, and not with each response.
+                // It is sent again in time, and not with each response.
                 let idle = self.policy.idle_timeout?.as_secs();
                 let is_due = now.saturating_sub(session.used) >= (idle / 8).max(1);
                 is_due.then(|| Session {

@@ -13,7 +13,7 @@ use lath_feed::stream::{
 use lath_feed::{CONTROL_PORT, Mesh, NodeId, Observed, Placement, Snapshot};
 use lath_mesh::Underlay;
 use lath_net::Network;
-use lath_node::{Host, Node, NodeConfig, Place};
+use lath_node::{CellMembership, Host, Node, NodeConfig};
 use lath_tasks::Group;
 use lath_wire::http::{Outlook, Relay, Way};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -323,8 +323,8 @@ fn relay(cell: &CellFile) -> Relay {
     })
 }
 
-fn place(cell: &CellFile) -> anyhow::Result<Place> {
-    Ok(Place {
+fn place(cell: &CellFile) -> anyhow::Result<CellMembership> {
+    Ok(CellMembership {
         topology: Arc::new(cell.topology.clone()),
         link_key: Some(open_link_key(&cell.config.data_dir)?),
     })

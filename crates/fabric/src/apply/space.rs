@@ -5,7 +5,7 @@ use std::io;
 
 use super::{Failed, Run, reason, without_uplink};
 use crate::operation::diff;
-use crate::plan::{HostPlan, LinkKind, Namespace, Place};
+use crate::plan::{HostPlan, LinkKind, Namespace, NamespaceRef};
 
 impl Run<'_> {
     /// Creates all namespaces, so that they exist before the first veth leads to one of them.
@@ -85,7 +85,7 @@ impl Run<'_> {
         let reduced = self.unguarded.as_ref().map(|_| without_uplink(wanted));
         let wanted = reduced.as_ref().unwrap_or(wanted);
         self.cut_halves(name, wanted, &|_| true)?;
-        let place = Place::Named(name.to_owned());
+        let place = NamespaceRef::Named(name.to_owned());
         let actual = self.kernel.observe(&place, wanted)?;
         Ok(self.perform(&place, diff(&actual, wanted)))
     }

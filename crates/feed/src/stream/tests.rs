@@ -427,7 +427,7 @@ async fn either_end_may_die_and_come_back() {
     let before = node.obeys(1).await;
     node.observe.send_replace(applied(1));
     drop(control);
-    // What happens while control is away is told when it is back; its absence is no empty snapshot.
+    // What happens while control is away is reported when it is back; its absence is no empty snapshot.
     node.outbox.metric(sample("Meanwhile"));
     tokio::time::sleep(Duration::from_millis(200)).await;
     assert!(Arc::ptr_eq(&before, &node.snapshots.borrow()));

@@ -6,7 +6,7 @@ use kube::api::{Api, Patch, PatchParams};
 use serde_json::{Value, json};
 
 use super::{CONDITION, FINALIZER, HOSTNAME, Names, identity, plan, service_names, sources};
-use crate::condition::{Verdict, merged};
+use crate::condition::{ConditionState, merged};
 use crate::controller::{App, Undone};
 use crate::desired::{Tags, key};
 use crate::guards::Target;
@@ -47,7 +47,7 @@ impl App {
             Ok(exposed) => exposed,
             // What was made before stays as it is until the Service says again what it wants.
             Err(why) => {
-                let verdict = Verdict::bad("Invalid", why);
+                let verdict = ConditionState::bad("Invalid", why);
                 return self
                     .write_service_condition(&api, &live, Some(verdict))
                     .await;
@@ -88,13 +88,13 @@ impl App {
             Err(fault) => Err(fault),
         };
         let verdict = match &result {
-            Ok(deployed) => Verdict::good("Programmed")
+            Ok(deployed) => ConditionState::good("Programmed")
                 .with_message(deployed.remark.clone().unwrap_or_default()),
             Err(Fault::Waits(message) | Fault::Unanswered(message)) => {
-                Verdict::bad("Pending", message.clone())
+                ConditionState::bad("Pending", message.clone())
             }
-            Err(Fault::Conflict(message)) => Verdict::bad("Conflicted", message.clone()),
-            Err(fault) => Verdict::bad("Invalid", fault.to_string()),
+            Err(Fault::Conflict(message)) => ConditionState::bad("Conflicted", message.clone()),
+            Err(fault) => ConditionState::bad("Invalid", fault.to_string()),
         };
         self.write_service_condition(&api, &live, Some(verdict))
             .await?;
@@ -193,7 +193,7 @@ impl App {
         &self,
         api: &Api<core::Service>,
         live: &core::Service,
-        verdict: Option<Verdict>,
+        verdict: Option<ConditionState>,
     ) -> Result<(), Undone> {
         let conditions = live.status.as_ref().and_then(|it| it.conditions.as_ref());
         let known: Vec<Condition> = conditions

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use kube::ResourceExt as _;
 
 use super::{conflict, export_groups, invalid};
-use crate::condition::{Verdict, merged};
+use crate::condition::{ConditionState, merged};
 use crate::controller::{App, Undone};
 use crate::desired::{MANAGED_BY, SERVICE_NAME, SERVICE_NAMESPACE, SOURCE_TYPE, tags};
 use crate::kinds::{self, McsExport};
@@ -118,21 +118,23 @@ impl App {
         &self,
         name: &Name,
         export: &McsExport,
-        invalid: Option<Verdict>,
+        invalid: Option<ConditionState>,
         result: Result<(), Fault>,
     ) -> Result<(), Undone> {
         let ready = match (&invalid, result) {
-            (Some(_), _) => Verdict::bad("Pending", "the export is not valid"),
-            (None, Ok(())) => Verdict::good("Exported"),
-            (None, Err(Fault::Waits(why) | Fault::Unanswered(why))) => Verdict::bad("Pending", why),
-            (None, Err(fault)) => Verdict::bad("Failed", fault.to_string()),
+            (Some(_), _) => ConditionState::bad("Pending", "the export is not valid"),
+            (None, Ok(())) => ConditionState::good("Exported"),
+            (None, Err(Fault::Waits(why) | Fault::Unanswered(why))) => {
+                ConditionState::bad("Pending", why)
+            }
+            (None, Err(fault)) => ConditionState::bad("Failed", fault.to_string()),
         };
-        let valid = invalid.unwrap_or_else(|| Verdict::good("Valid"));
+        let valid = invalid.unwrap_or_else(|| ConditionState::good("Valid"));
         let conflict = {
             let world = self.look();
             conflict(&world.exported(name))
         };
-        let conflict = conflict.unwrap_or_else(|| Verdict::bad("NoConflicts", ""));
+        let conflict = conflict.unwrap_or_else(|| ConditionState::bad("NoConflicts", ""));
         let known = export.status.clone().unwrap_or_default().conditions;
         let generation = export.metadata.generation.unwrap_or_default();
         let new = vec![

@@ -37,7 +37,7 @@ impl Output {
         Ok(Stdio::from(self.pipe.try_clone()?))
     }
 
-    /// A line of our own.
+    /// A line of Lath's own.
     pub(super) fn write_line(&self, text: &str) {
         let line = format!("cloud-init: {text}\n");
         if let Ok(pipe) = self.pipe.try_clone() {

@@ -31,7 +31,7 @@ pub(super) fn run(words: &[String]) -> u8 {
         .map(|it| it.strip_suffix(".service").unwrap_or(it))
         .collect();
     let each: fn(&str, bool, bool) -> Result<u8, Trouble> = match verb.as_str() {
-        // What units are is told by their setup, which nothing in the instance changes: there is nothing to read again.
+        // Units come from the instance's setup, which nothing in the instance changes: there is nothing to read again.
         "daemon-reload" => return 0,
         "start" => |unit, _, _| start(unit),
         "stop" => |unit, _, _| stop(unit),

@@ -101,7 +101,7 @@ async fn a_section_that_the_other_end_would_not_take_is_withheld_whole() {
     let mut incoming = Incoming::default();
     hear(&mut incoming, &mut heard, &wire);
     assert_eq!(heard.keys().collect::<Vec<_>>(), ["small"]);
-    // When it fits again, all of it is told.
+    // When it fits again, all of it is sent.
     values.remove(&format!("large/{}", "x".repeat(LONGEST_TOPIC)));
     let mut wire = Vec::new();
     tell(&mut outgoing, &mut wire, &values).await;

@@ -113,7 +113,7 @@ impl Authentication {
             tracing::warn!(
                 cluster,
                 reason,
-                "an API server cannot be told its identity provider"
+                "the identity provider of an API server cannot be configured"
             );
             self.logged = Some(reason);
         }

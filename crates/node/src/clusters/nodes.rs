@@ -183,7 +183,7 @@ pub(super) async fn write_prefixes(instances: &Instances, snapshot: &Snapshot) {
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
                 Err(error) => tracing::warn!(
                     instance.id = %workload, %error,
-                    "a node cannot be told the addresses of its pods"
+                    "the addresses of a node's pods cannot be written"
                 ),
                 Ok(()) => {}
             }

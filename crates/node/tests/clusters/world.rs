@@ -21,7 +21,7 @@ use lath_model::id::{
     InstanceId, NetworkInterfaceId, RouteTableId, SecurityGroupId, SubnetId, VpcId,
 };
 use lath_model::{ManagedId, ManagedKind, Timestamp, WorkloadId};
-use lath_node::{Api, Host, Node, NodeConfig, Place};
+use lath_node::{Api, CellMembership, Host, Node, NodeConfig};
 use lath_proxy::ProxyConfig;
 use tokio::sync::watch;
 
@@ -201,7 +201,7 @@ pub(crate) fn config(directory: &Path) -> NodeConfig {
             ..ProxyConfig::default()
         },
         upstreams: Upstreams::host(),
-        place: Place::alone("us-east-1"),
+        place: CellMembership::alone("us-east-1"),
         api_in_vpcs: false,
         authority: AuthorityConfig::default(),
         clock: lath_clock::Clock::system(),

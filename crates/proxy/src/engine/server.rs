@@ -172,7 +172,7 @@ impl<F: Future<Output = ()> + 'static> hyper::rt::Executor<F> for Streams {
     }
 }
 
-/// Polls until it is ready, or until the connection is told to end: then `None`. `poll` is told whether
+/// Polls until it is ready, or until the connection has the order to end: then `None`. The argument of `poll` says whether
 /// the connection should finish.
 async fn obeying<T>(
     connection: &Connection,

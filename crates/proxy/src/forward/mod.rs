@@ -443,7 +443,7 @@ fn give_up(cause: Cause, context: &RequestContext) -> Refusal {
     }
 }
 
-/// What a rule's policy tells the client beside the target's answer: its session, and how much a rate limit leaves.
+/// Adds what a rule's policy says to the client beside the target's answer: its session, and how much a rate limit leaves.
 fn add_policy_headers(
     traffic: &Traffic,
     route: &Route,

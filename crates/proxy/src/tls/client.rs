@@ -1,4 +1,4 @@
-//! A client's certificate: whom it names, and how targets and policies are told.
+//! A client's certificate: whom it names, and how targets and policies see it.
 
 use std::cell::RefCell;
 use std::fmt::Write as _;
@@ -29,11 +29,11 @@ pub(crate) struct Presented {
     chain: Vec<CertificateDer<'static>>,
     leaf: Certificate,
     /// Weak, so that connections that wait keep no lists of revoked numbers that were replaced.
-    verdicts: RefCell<Vec<(Weak<Trust>, Verdict)>>,
+    verdicts: RefCell<Vec<(Weak<Trust>, Admission)>>,
 }
 
 /// Whether a client is admitted, and until when that holds.
-type Verdict = Result<Timestamp, Refused>;
+type Admission = Result<Timestamp, Refused>;
 
 impl Presented {
     /// `None` where there is nothing, or nothing that can be read.

@@ -261,7 +261,7 @@ impl Tls {
                 Ok(())
             }
             Err(error) => {
-                // The peer is told what is wrong, if it can be told at once.
+                // The peer gets an alert, if it can be written at once.
                 let mut sink = Sink(&self.socket);
                 let _ = self.session.write_tls(&mut sink);
                 Err(io::Error::new(io::ErrorKind::InvalidData, error))

@@ -241,7 +241,7 @@ async fn shutdown_lets_requests_finish() {
 async fn a_listener_that_cannot_be_bound_is_tried_again() {
     let target = Target::named("x").await;
     let (world, _) = World::forwarding(&[target.at]);
-    // Without SO_REUSEPORT, so that nobody else can bind.
+    // Without SO_REUSEPORT, so that no other socket can bind.
     let taken = std::net::TcpListener::bind(world.at).unwrap();
     let (sender, snapshots) = tokio::sync::watch::channel(Arc::new(world.snapshot.clone()));
     let (_health, health) = tokio::sync::watch::channel(Arc::new(world.health.clone()));

@@ -28,7 +28,7 @@ fn share(group: &TargetGroupId, weight: u32) -> WeightedTargetGroup {
     }
 }
 
-/// A port where nobody listens.
+/// A port with no listener.
 fn nobody() -> SocketAddr {
     std::net::TcpListener::bind("127.0.0.1:0")
         .unwrap()

@@ -1,4 +1,4 @@
-//! What a user is told beside an object (`kubectl describe`), once for each reason and from time to time while it lasts.
+//! Events beside an object (`kubectl describe` shows them): one for each reason, repeated from time to time while the reason lasts.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -35,7 +35,7 @@ pub(super) struct Said {
     pub(super) message: String,
 }
 
-/// Events that were told.
+/// Events that were recorded.
 pub(super) struct Events {
     clock: Clock,
     recorded: BTreeMap<String, Instant>,

@@ -25,7 +25,7 @@ use crate::clusters::plane;
 /// Between two looks where there are policies, or pods with interfaces; and where there are none.
 const PERIOD: Duration = Duration::from_millis(500);
 const IDLE_PERIOD: Duration = Duration::from_secs(2);
-/// After this a pod is told that control has not made its interface.
+/// After this an event says that control has not made the pod's interface.
 const LATE: Duration = Duration::from_secs(10);
 /// The most groups of one interface.
 const MOST_GROUPS: usize = 5;
@@ -428,7 +428,7 @@ impl PodGroups {
                     Err(error) => {
                         // Its first boot makes the directory.
                         if error.kind() != std::io::ErrorKind::NotFound {
-                            tracing::warn!(instance.id = %id, %error, "a node cannot be told of its pods' interfaces");
+                            tracing::warn!(instance.id = %id, %error, "the interfaces of a node's pods cannot be written");
                         }
                         false
                     }
@@ -514,7 +514,7 @@ async fn rules<'a>(
     })
 }
 
-/// What a node's network plugin is told.
+/// What a node's network plugin reads.
 struct File<'a> {
     namespaces: &'a BTreeSet<String>,
     pods: BTreeMap<&'a str, std::net::Ipv4Addr>,
