@@ -14,6 +14,7 @@ mod rules;
 mod service;
 mod shape;
 pub(crate) mod shared;
+mod targets;
 mod verified;
 
 pub(crate) use self::auth::Guarded;
