@@ -160,7 +160,7 @@ impl Lab {
         for target in targets {
             lab.register(*target);
         }
-        lab.tell();
+        lab.apply();
         lab
     }
 
@@ -172,7 +172,7 @@ impl Lab {
         self.group.targets.insert(key(at), target);
     }
 
-    fn tell(&mut self) {
+    fn apply(&mut self) {
         self.version += 1;
         let groups = [(self.group.id.clone(), Arc::new(self.group.clone()))].into();
         let snapshot = Snapshot {
@@ -293,18 +293,18 @@ async fn an_answer_that_is_cut_off_endless_or_contradictory_is_not_healthy() {
 async fn grpc_server(status: u8) -> (SocketAddr, watch::Receiver<(String, Vec<u8>)>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let at = listener.local_addr().unwrap();
-    let (told, asked) = watch::channel(Default::default());
+    let (asked_tx, asked) = watch::channel(Default::default());
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
-            let told = told.clone();
+            let asked_tx = asked_tx.clone();
             let service = hyper::service::service_fn(move |request: http::Request<Incoming>| {
-                let told = told.clone();
+                let asked_tx = asked_tx.clone();
                 async move {
                     let (head, body) = request.into_parts();
                     let kind = head.headers["content-type"].to_str().unwrap();
                     let line = format!("{} {} {kind}", head.method, head.uri.path());
                     let body = body.collect().await.unwrap().to_bytes().to_vec();
-                    told.send_replace((line, body));
+                    asked_tx.send_replace((line, body));
                     let mut trailers = http::HeaderMap::new();
                     trailers.insert("grpc-status", http::HeaderValue::from_static("0"));
                     let answer = vec![0, 0, 0, 0, 2, 8, status];
@@ -389,15 +389,15 @@ async fn the_states_that_need_no_probe_follow_the_configuration() {
     lab.becomes(server.at, TargetHealth::Unavailable).await;
     lab.group.in_use = false;
     lab.group.health_check = Some(check());
-    lab.tell();
+    lab.apply();
     lab.becomes(server.at, TargetHealth::Unused).await;
     assert_eq!(server.connections.load(Ordering::Relaxed), 0);
     lab.group.in_use = true;
-    lab.tell();
+    lab.apply();
     lab.becomes(server.at, TargetHealth::Healthy).await;
     let target = lab.group.targets.get_mut(&key(server.at)).unwrap();
     target.draining_since = Some(Clock::system().now());
-    lab.tell();
+    lab.apply();
     lab.becomes(server.at, TargetHealth::Draining).await;
 }
 
@@ -416,14 +416,14 @@ async fn a_change_of_intervals_keeps_states_and_another_port_is_used() {
         ..check()
     };
     lab.group.health_check = Some(slower);
-    lab.tell();
+    lab.apply();
     lab.becomes(server.at, TargetHealth::Healthy).await;
     assert_eq!(since(&lab), first);
     lab.group.health_check = Some(HealthCheck {
         port: Some(other.at.port()),
         ..check()
     });
-    lab.tell();
+    lab.apply();
     lab.becomes(server.at, TargetHealth::Unhealthy).await;
     assert_eq!(since(&lab), first.plus(hour));
 }
@@ -589,7 +589,7 @@ async fn checks_verify_targets_and_show_them_what_the_group_says() {
         (silent, TargetHealth::Unhealthy),
     ] {
         lab.group.tls = Some(tls);
-        lab.tell();
+        lab.apply();
         lab.becomes(at, want).await;
     }
 }

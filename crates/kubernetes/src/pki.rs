@@ -314,12 +314,12 @@ mod tests {
         let ca = file("ca.crt", &keys.authority);
         for (leaf, purpose) in [(client, "sslclient"), (server, "sslserver")] {
             let leaf = file("leaf.crt", &leaf.certificate);
-            let told = std::process::Command::new("openssl")
+            let output = std::process::Command::new("openssl")
                 .args(["verify", "-x509_strict", "-purpose", purpose, "-CAfile"])
                 .args([&ca, &leaf])
                 .output()
                 .unwrap();
-            assert!(told.status.success(), "{told:?}");
+            assert!(output.status.success(), "{output:?}");
         }
     }
 
@@ -372,8 +372,8 @@ mod tests {
             if how != "0" {
                 openssl.arg(format!("-{how}"));
             }
-            let told = openssl.arg("-CAfile").args([&ca, &leaf]).output().unwrap();
-            assert!(told.status.success(), "{which}: {told:?}");
+            let output = openssl.arg("-CAfile").args([&ca, &leaf]).output().unwrap();
+            assert!(output.status.success(), "{which}: {output:?}");
         }
     }
 

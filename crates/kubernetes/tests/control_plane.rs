@@ -127,16 +127,16 @@ impl Running {
             let Some(ready) = &unit.ready else { continue };
             let end = Instant::now() + PATIENCE;
             loop {
-                let told = Command::new("chroot")
+                let output = Command::new("chroot")
                     .arg(&root)
                     .args(ready)
                     .output()
                     .unwrap();
-                if told.status.success() {
+                if output.status.success() {
                     break;
                 }
                 let log = running.log(&unit.name);
-                assert!(Instant::now() < end, "{}: {told:?}\n{log}", unit.name);
+                assert!(Instant::now() < end, "{}: {output:?}\n{log}", unit.name);
                 std::thread::sleep(Duration::from_millis(100));
             }
         }

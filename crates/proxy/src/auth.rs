@@ -158,8 +158,8 @@ impl<B> Call<'_, B> {
                 .any(|it| it.eq_ignore_ascii_case(name))
         };
         let hash = headers.get(CONTENT_SHA256);
-        let says = hash.is_some() && named(CONTENT_SHA256);
-        if !claim.presigned && !says {
+        let declares = hash.is_some() && named(CONTENT_SHA256);
+        if !claim.presigned && !declares {
             return Err(format!(
                 "IncompleteSignatureException: Missing the '{CONTENT_SHA256}' in canonical headers"
             ));

@@ -147,7 +147,7 @@ async fn every_condition_is_asked_of_the_request() {
         ),
     ] {
         world.service_network().auth = policy(json!([allow(condition)]));
-        lab.tell(&mut world).await;
+        lab.apply(&mut world).await;
         let got = request(
             world.at,
             HOST,
@@ -217,7 +217,7 @@ async fn network_and_service_must_both_allow_and_the_log_says_who_did_not() {
         ),
     ] {
         (world.service_network().auth, world.service().auth) = (network, service);
-        lab.tell(&mut world).await;
+        lab.apply(&mut world).await;
         lab.sink.logs.lock().unwrap().clear();
         let got = get(world.at, HOST, "/cart").await;
         eventually("a record", || lab.sink.logs.lock().unwrap().len() == 1).await;

@@ -94,7 +94,7 @@ impl Care {
         let mut events = Events::new(self.shared.parts.clock.clone());
         let mut removals = Removals::default();
         let mut looked_slowly: Option<Instant> = None;
-        let mut told = None;
+        let mut logged = None;
         loop {
             let snapshot = self.snapshot();
             let Some(wanted) = snapshot.control_planes.get(&self.id) else {
@@ -119,11 +119,11 @@ impl Care {
                 troubles.extend(trouble("services", done));
             }
             let trouble = troubles.into_iter().next();
-            if told != trouble {
+            if logged != trouble {
                 if let Some(reason) = &trouble {
                     tracing::warn!(cluster = wanted.name, reason, "a service of a cluster");
                 }
-                told = trouble;
+                logged = trouble;
             }
             tokio::time::sleep(PERIOD).await;
         }

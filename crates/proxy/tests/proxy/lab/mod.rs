@@ -102,7 +102,7 @@ impl Lab {
     }
 
     /// Tells a changed world (its version grows) and waits until it is obeyed.
-    pub(crate) async fn tell(&self, world: &mut World) {
+    pub(crate) async fn apply(&self, world: &mut World) {
         world.snapshot.version += 1;
         self.health.send_replace(Arc::new(world.health.clone()));
         let mut snapshot = world.snapshot.clone();
