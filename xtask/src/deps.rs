@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, ensure};
 
-/// Every crate, and whom of ours it imports: all of it, so that a new import is a decision that somebody reads here.
+/// Every crate, and which of Lath's crates it imports: all of it, so that a new import is a decision that a reviewer reads here.
 /// `bin/lath` may import everything.
 const IMPORTS: [(&str, &[&str]); 55] = [
     // Values and pure functions: no runtime, socket or file.

@@ -12,6 +12,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
+use lath_clock::Clock;
 use lath_drill::analysis::Criteria;
 use lath_drill::load::{FASTEST, Load};
 use lath_drill::objective::Objectives;
@@ -72,7 +73,13 @@ pub(crate) fn main(flags: &Drill) -> anyhow::Result<ExitCode> {
         target: plan.load.target.to_string(),
         rate: plan.load.rate,
     };
-    let report = Report::new(subject, plan.judge, objectives, seen);
+    let report = Report::new(
+        subject,
+        plan.judge,
+        objectives,
+        seen,
+        plan.orders.clock().now(),
+    );
     let saved = save(flags, &report)?;
     output::print(&match flags.output {
         Output::Text => format!("{}{saved}", report.text()),
@@ -148,7 +155,7 @@ fn plan(flags: &Drill, data_dir: &Path, status: &Status) -> anyhow::Result<Plan>
         fault: flags.fault,
         patience: flags.patience,
         repeat: flags.repeat,
-        orders: Orders::of(data_dir),
+        orders: Orders::of(data_dir, Clock::system()),
     })
 }
 

@@ -2,6 +2,7 @@
 
 use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand};
+use lath_clock::Clock;
 use lath_gateway::report::{self, Entry, Question};
 use lath_gateway::{AWS_CONTROLLER, OWN_CONTROLLER, Settings};
 
@@ -156,13 +157,13 @@ fn given(value: &Option<String>) -> Option<String> {
 pub(crate) fn main(flags: &K8s) -> anyhow::Result<()> {
     match &flags.command {
         K8sCommand::Controller(flags) => control(flags),
-        K8sCommand::Status(flags) => tell(&flags.asked, None),
-        K8sCommand::Explain(flags) => tell(&flags.asked, Some(flags.object.clone())),
+        K8sCommand::Status(flags) => print_report(&flags.asked, None),
+        K8sCommand::Explain(flags) => print_report(&flags.asked, Some(flags.object.clone())),
     }
 }
 
 /// Prints what became of all Gateways and routes, or of one.
-fn tell(flags: &Asked, object: Option<String>) -> anyhow::Result<()> {
+fn print_report(flags: &Asked, object: Option<String>) -> anyhow::Result<()> {
     let question = Question {
         context: given(&flags.at.context),
         namespace: given(&flags.namespace),
@@ -237,6 +238,7 @@ fn control(flags: &Controller) -> anyhow::Result<()> {
             .filter(|it: &String| *it != flags.at.region)
             .collect(),
         context: given(&flags.at.context),
+        clock: Clock::system(),
     };
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)

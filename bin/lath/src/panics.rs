@@ -5,10 +5,10 @@ use std::panic;
 
 /// Makes every panic end the process with a message, unless [`lath_store::contain`] catches it.
 pub(crate) fn abort_unless_contained() {
-    let say = panic::take_hook();
+    let default_hook = panic::take_hook();
     panic::set_hook(Box::new(move |about| {
         if !lath_store::is_contained() {
-            say(about);
+            default_hook(about);
             std::process::abort();
         }
     }));

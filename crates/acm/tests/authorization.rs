@@ -17,5 +17,5 @@ fn operations_need_what_the_reference_says() {
     let mut differences = lath_authz::compare(&lath_acm::service(&Arc::new(app)));
     differences.extend(lath_authz::compare(&lath_acm::pca_service(&Arc::new(pca))));
     let list = include_str!("authorization.txt");
-    lath_authz::judged(&differences, list).unwrap_or_else(|told| panic!("{told}"));
+    lath_authz::judged(&differences, list).unwrap_or_else(|error| panic!("{error}"));
 }

@@ -22,12 +22,12 @@ fn every_operation_is_as_its_model_says() {
     ];
     for service in &services {
         let differences = lath_oracle::compare(service, &models);
-        let told: Vec<String> = differences
+        let lines: Vec<String> = differences
             .iter()
             .filter(|it| !it.lax)
             .map(|it| format!("{}: {it}", service.info().model))
             .collect();
-        assert!(told.is_empty(), "{}", told.join("\n"));
+        assert!(lines.is_empty(), "{}", lines.join("\n"));
         let strange = lath_oracle::unknown_refusals(service, &models);
         assert!(strange.is_empty(), "{strange:?}");
     }

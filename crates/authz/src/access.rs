@@ -297,11 +297,11 @@ impl<Op> Need<Op> {
             let resource = match self.resource_type {
                 None => name,
                 Some(it) => {
-                    let (told, untold): (Facts, Facts) = (it.facts)(at, &name)
+                    let (known_facts, unknown): (Facts, Facts) = (it.facts)(at, &name)
                         .into_iter()
                         .partition(|(_, values)| !values.is_empty());
-                    keys.extend(told);
-                    known.retain(|key| !untold.iter().any(|(written, _)| written == key));
+                    keys.extend(known_facts);
+                    known.retain(|key| !unknown.iter().any(|(written, _)| written == key));
                     (it.arn)(at, &name)
                 }
             };
@@ -474,7 +474,7 @@ mod tests {
         keys: &[crate::RESOURCE_TAG, "ec2:Tenancy"],
         facts: |_, id| match id {
             "here" => vec![("aws:ResourceTag/env".into(), vec!["prod".into()])],
-            _ => ResourceType::untold(&[crate::RESOURCE_TAG]),
+            _ => ResourceType::unknown(&[crate::RESOURCE_TAG]),
         },
     };
 

@@ -149,9 +149,9 @@ mod tests {
     fn what_is_not_listed_and_what_is_stale_is_told() {
         let differences = ["ec2:A x is not stated".to_owned()];
         assert!(judged(&differences, "# why\nec2:A x is not stated").is_ok());
-        let told = judged(&differences, "ec2:B x is not stated").unwrap_err();
+        let error = judged(&differences, "ec2:B x is not stated").unwrap_err();
         assert_eq!(
-            told,
+            error,
             "new: ec2:A x is not stated\nstale: ec2:B x is not stated"
         );
     }

@@ -19,14 +19,14 @@ pub struct ResourceType {
     /// The condition keys that `facts` fills in, as the reference writes them; those of tags with `${TagKey}`.
     pub keys: &'static [&'static str],
     /// What the record of a named resource says of its keys. One of `keys` without values cannot be told of this
-    /// resource: see [`ResourceType::untold`].
+    /// resource: see [`ResourceType::unknown`].
     pub facts: fn(&Scope<'_>, &str) -> Facts,
 }
 
 impl ResourceType {
     /// The facts of a resource that is there and has no record here, such as another region's: no key can be told. A
     /// condition on one denies, whichever way it is put.
-    pub fn untold(keys: &[&'static str]) -> Facts {
+    pub fn unknown(keys: &[&'static str]) -> Facts {
         let keys = keys.iter();
         keys.map(|key| ((*key).to_owned(), Vec::new())).collect()
     }

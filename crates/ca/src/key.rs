@@ -229,9 +229,9 @@ mod tests {
     use std::process::Command;
 
     fn openssl(arguments: &[&str]) -> Vec<u8> {
-        let told = Command::new("openssl").args(arguments).output().unwrap();
-        assert!(told.status.success(), "{told:?}");
-        told.stdout
+        let output = Command::new("openssl").args(arguments).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        output.stdout
     }
 
     #[test]

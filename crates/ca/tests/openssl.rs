@@ -53,11 +53,11 @@ fn the_installations_authority_signs_what_openssl_believes() {
             "-verify_hostname",
         ];
         let name = names[0].replace('*', "shop");
-        let told = openssl(
+        let output = openssl(
             at,
             &[&strict[..], &[&name, "-CAfile", "root.pem", "leaf.pem"]].concat(),
         );
-        assert!(told.status.success(), "{told:?}");
+        assert!(output.status.success(), "{output:?}");
     }
     assert_ne!(
         Authority::random(now()).unwrap().root().subject,
@@ -156,7 +156,7 @@ fn authorities_of_every_kind_sign_chains() {
         assert!(!verify(&leaf, &[middle.clone(), root.clone()]));
         file(at, "root.pem", &root.pem());
         file(at, "middle.pem", &middle.pem());
-        let told = openssl(
+        let output = openssl(
             at,
             &[
                 "verify",
@@ -166,7 +166,7 @@ fn authorities_of_every_kind_sign_chains() {
                 "middle.pem",
             ],
         );
-        assert!(told.status.success(), "{told:?}");
+        assert!(output.status.success(), "{output:?}");
     }
 }
 
@@ -174,7 +174,7 @@ fn authorities_of_every_kind_sign_chains() {
 fn what_openssl_makes_is_read() {
     let directory = tempfile::tempdir().unwrap();
     let at = directory.path();
-    let told = openssl(
+    let output = openssl(
         at,
         &[
             "req",
@@ -196,7 +196,7 @@ fn what_openssl_makes_is_read() {
             "extendedKeyUsage=serverAuth",
         ],
     );
-    assert!(told.status.success(), "{told:?}");
+    assert!(output.status.success(), "{output:?}");
     let text = std::fs::read(at.join("c.pem")).unwrap();
     let read = Certificate::all_from_pem(&text).unwrap().remove(0);
     let key = PrivateKey::from_pem(&std::fs::read(at.join("key.pem")).unwrap()).unwrap();

@@ -10,5 +10,5 @@ fn operations_need_what_the_reference_says() {
     let service = lath_cloudformation::service(&Arc::new(nobody::app()));
     let differences = lath_authz::compare(&service);
     let list = include_str!("authorization.txt");
-    lath_authz::judged(&differences, list).unwrap_or_else(|told| panic!("{told}"));
+    lath_authz::judged(&differences, list).unwrap_or_else(|error| panic!("{error}"));
 }

@@ -26,7 +26,7 @@ pub struct Section {
     pub import: fn(&Cell, &mut Tx, region: &str, told: &Told) -> Result<(), ApiError>,
 }
 
-/// What another region told of a section.
+/// What another region exports of a section.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Told {
     /// Whether it is all of it. Otherwise it is what changed since what was imported last.
@@ -60,7 +60,7 @@ pub async fn exchange(cell: Cell, sections: Vec<Section>, mesh: Mesh) {
         changes.borrow_and_update();
         let view = cell.db.view();
         for export in &mut exports {
-            export.tell(&view, &mesh);
+            export.publish(&view, &mesh);
         }
         drop(view);
         let known = peers.borrow_and_update().clone();
@@ -79,7 +79,7 @@ pub async fn exchange(cell: Cell, sections: Vec<Section>, mesh: Mesh) {
 struct Export {
     name: &'static str,
     derived: Derived<Parts>,
-    told: Parts,
+    published: Parts,
 }
 
 impl Export {
@@ -87,13 +87,13 @@ impl Export {
         Self {
             name: section.name,
             derived: Derived::new(cell, section.export, Parts::new()),
-            told: Parts::new(),
+            published: Parts::new(),
         }
     }
 
-    fn tell(&mut self, view: &View, mesh: &Mesh) {
+    fn publish(&mut self, view: &View, mesh: &Mesh) {
         let now = self.derived.follow(view).clone();
-        let changes = self.told.diff(&now).map(|item| match item {
+        let changes = self.published.diff(&now).map(|item| match item {
             DiffItem::Add(part, bytes) => (topic(self.name, part), Some(bytes.clone())),
             DiffItem::Update { new, .. } => (topic(self.name, new.0), Some(new.1.clone())),
             DiffItem::Remove(part, _) => (topic(self.name, part), None),
@@ -102,7 +102,7 @@ impl Export {
         if !changes.is_empty() {
             mesh.update(changes);
         }
-        self.told = now;
+        self.published = now;
     }
 }
 

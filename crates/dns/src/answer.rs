@@ -4,7 +4,7 @@ use lath_feed::Snapshot;
 use lath_model::id::VpcId;
 
 use crate::Query;
-use crate::zones::{Place, What, locate};
+use crate::zones::{NameInZone, What, locate};
 
 /// Seconds that an answer may be kept: what a snapshot changes is seen everywhere a minute later.
 const TTL: u32 = 60;
@@ -41,7 +41,7 @@ pub fn answer(snapshot: &Snapshot, vpc: &VpcId, query: &Query) -> Answer {
         .map_or(Answer::Forward, |place| at(place, snapshot, query))
 }
 
-pub(crate) fn at(place: Place, snapshot: &Snapshot, query: &Query) -> Answer {
+pub(crate) fn at(place: NameInZone, snapshot: &Snapshot, query: &Query) -> Answer {
     let Some(soa) = soa(&place.zone, snapshot.version) else {
         return Answer::Refused; // a region that is no label of a name
     };

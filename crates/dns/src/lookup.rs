@@ -136,7 +136,7 @@ mod tests {
     use crate::testing::snapshot;
     use crate::{Dns, Upstreams};
 
-    /// A resolver that answers every question with 192.0.2.7 and counts them, as often as it is told to.
+    /// A resolver that answers every question with 192.0.2.7 and counts them, for so many questions.
     fn upstream(ttl: u32, times: usize) -> (SocketAddr, Arc<AtomicUsize>) {
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
         let (at, asked) = (socket.local_addr().unwrap(), Arc::<AtomicUsize>::default());

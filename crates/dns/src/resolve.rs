@@ -11,7 +11,7 @@ use lath_model::id::VpcId;
 use lath_zones::{Client, HealthView, Kind, Question, Random, Rcode, Scope, Zones};
 
 use crate::answer::{Answer, at};
-use crate::zones::{Place, locate, of_endpoint};
+use crate::zones::{NameInZone, locate, of_endpoint};
 use crate::{Query, zones};
 
 /// How many CNAMEs are followed from zone to zone.
@@ -162,13 +162,13 @@ impl Search<'_> {
     }
 
     /// A VPC endpoint's name, of this region or another.
-    fn endpoint(&mut self, name: &lath_zones::Name, text: &str) -> Option<Place> {
+    fn endpoint(&mut self, name: &lath_zones::Name, text: &str) -> Option<NameInZone> {
         let mut addresses = self.zones.external_addresses(name)?;
         addresses.sort();
         Some(of_endpoint(text, addresses))
     }
 
-    fn at_place(&mut self, place: Place, query: &Query) -> Next {
+    fn at_place(&mut self, place: NameInZone, query: &Query) -> Next {
         match at(place, self.snapshot, query) {
             Answer::Found(records) => self.found.answers.extend(records),
             Answer::Empty(soa) => self.found.authorities.push(*soa),
@@ -217,7 +217,7 @@ impl Search<'_> {
 
 /// Whether a name that Lath generates gives way to a private zone: to one that is at least as specific, and a public
 /// name to any.
-fn yields(place: &Place, zone: &lath_zones::Name) -> bool {
+fn yields(place: &NameInZone, zone: &lath_zones::Name) -> bool {
     let labels = |name: &str| name.split('.').filter(|label| !label.is_empty()).count();
     let is_public = !zones::is_autodefined(&place.zone);
     is_public || labels(&zone.without_dot()) >= labels(&place.zone)

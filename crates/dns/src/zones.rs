@@ -6,9 +6,9 @@ use lath_feed::{ControlPlane, Snapshot, Vpc};
 use lath_model::id::VpcId;
 use lath_model::{Partition, WorkloadId};
 
-/// A name in one of our zones.
+/// A name in one of Lath's zones.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Place {
+pub(crate) struct NameInZone {
     /// The zone, without a trailing dot.
     pub(crate) zone: String,
     /// What is there.
@@ -31,7 +31,7 @@ pub(crate) enum What {
 }
 
 /// Where a name (in lower case, without a trailing dot) is; `None` when it is not ours to answer.
-pub(crate) fn locate(snapshot: &Snapshot, vpc: &Vpc, name: &str) -> Option<Place> {
+pub(crate) fn locate(snapshot: &Snapshot, vpc: &Vpc, name: &str) -> Option<NameInZone> {
     lattice(snapshot, name)
         .or_else(|| private(snapshot, vpc, name))
         .or_else(|| public(snapshot, vpc, name))
@@ -40,8 +40,8 @@ pub(crate) fn locate(snapshot: &Snapshot, vpc: &Vpc, name: &str) -> Option<Place
 }
 
 /// A VPC endpoint's name, which is a zone by itself.
-pub(crate) fn of_endpoint(name: &str, addresses: Vec<Ipv4Addr>) -> Place {
-    Place {
+pub(crate) fn of_endpoint(name: &str, addresses: Vec<Ipv4Addr>) -> NameInZone {
+    NameInZone {
         zone: name.to_owned(),
         what: What::Addresses(addresses),
     }
@@ -54,14 +54,14 @@ pub(crate) fn is_autodefined(zone: &str) -> bool {
 
 /// Generated names of Lattice services and resources, also those at VPC endpoints: the same answer in every VPC, as they are
 /// public names in AWS. Custom names of services are their owners' to serve.
-fn lattice(snapshot: &Snapshot, name: &str) -> Option<Place> {
+fn lattice(snapshot: &Snapshot, name: &str) -> Option<NameInZone> {
     let zone = ["vpc-lattice-svcs", "vpc-lattice-rsc"]
         .map(|label| format!("{label}.{}.on.aws", snapshot.region))
         .into_iter()
         .find(|zone| is_within(name, zone));
     let found = generated(snapshot).find(|(known, _)| known.eq_ignore_ascii_case(name));
     match (found, zone) {
-        (Some((_, address)), zone) => Some(Place {
+        (Some((_, address)), zone) => Some(NameInZone {
             zone: zone.unwrap_or_else(|| name.to_owned()),
             what: What::Address(address),
         }),
@@ -71,7 +71,7 @@ fn lattice(snapshot: &Snapshot, name: &str) -> Option<Place> {
                 Some(addresses) => What::Addresses(addresses.iter().copied().collect()),
                 None => inner_or_missing(snapshot, name, &zone),
             };
-            Some(Place { zone, what })
+            Some(NameInZone { zone, what })
         }
         (None, None) => None,
     }
@@ -98,7 +98,7 @@ fn inner_or_missing(snapshot: &Snapshot, name: &str, zone: &str) -> What {
 
 /// The user's own name of a resource, in the VPCs that private DNS gives it to: at one of the VPC's endpoints, else by its
 /// association with a service network. It is a zone by itself, as specific as a private zone can be.
-pub(crate) fn private_resource(snapshot: &Snapshot, vpc: &Vpc, name: &str) -> Option<Place> {
+pub(crate) fn private_resource(snapshot: &Snapshot, vpc: &Vpc, name: &str) -> Option<NameInZone> {
     let mut at_endpoints = vpc.endpoints.values().flat_map(|it| it.resources.values());
     if let Some(at) = at_endpoints.find(|it| it.private_name.as_deref() == Some(name)) {
         return Some(of_endpoint(name, at.addresses.values().copied().collect()));
@@ -108,7 +108,7 @@ pub(crate) fn private_resource(snapshot: &Snapshot, vpc: &Vpc, name: &str) -> Op
         let private = it.private_name.as_ref();
         private.is_some_and(|it| it.name == name && it.vpcs.contains(&vpc.id))
     })?;
-    Some(Place {
+    Some(NameInZone {
         zone: name.to_owned(),
         what: What::Address(found.address),
     })
@@ -116,7 +116,7 @@ pub(crate) fn private_resource(snapshot: &Snapshot, vpc: &Vpc, name: &str) -> Op
 
 /// Names of instances and addresses inside the VPC. Such names of other regions exist nowhere and
 /// are not asked upstream.
-fn private(snapshot: &Snapshot, vpc: &Vpc, name: &str) -> Option<Place> {
+fn private(snapshot: &Snapshot, vpc: &Vpc, name: &str) -> Option<NameInZone> {
     let zone = ["ec2.internal", "compute.internal"]
         .into_iter()
         .find(|zone| is_within(name, zone))?;
@@ -131,7 +131,7 @@ fn private(snapshot: &Snapshot, vpc: &Vpc, name: &str) -> Option<Place> {
             .map_or(What::Missing, What::Address)
     };
     let zone = zone.to_owned();
-    Some(Place { zone, what })
+    Some(NameInZone { zone, what })
 }
 
 fn private_host(vpc: &Vpc, label: &str) -> Option<Ipv4Addr> {
@@ -158,7 +158,7 @@ fn named_instance(snapshot: &Snapshot, vpc: &Vpc, name: &str) -> Option<Ipv4Addr
 
 /// Public names of instances: inside their VPC, and in those that a Transit Gateway with DNS support joins to it, they
 /// lead to the private address, elsewhere to the public one. Those of addresses that are not Lath's are real names of real hosts, and not ours.
-fn public(snapshot: &Snapshot, vpc: &Vpc, name: &str) -> Option<Place> {
+fn public(snapshot: &Snapshot, vpc: &Vpc, name: &str) -> Option<NameInZone> {
     let zone = Partition::public_hosts(&snapshot.region);
     let label = name.strip_suffix(zone.as_str())?.strip_suffix('.')?;
     let address = dashed(label.strip_prefix("ec2-")?)?;
@@ -170,12 +170,12 @@ fn public(snapshot: &Snapshot, vpc: &Vpc, name: &str) -> Option<Place> {
     } else {
         What::Address(address)
     };
-    Some(Place { zone, what })
+    Some(NameInZone { zone, what })
 }
 
 /// The host of issuers of service account tokens, in VPCs where a cluster is: programs there verify its tokens with what is
 /// served at it. Elsewhere it is a real name of a real host.
-fn issuer(snapshot: &Snapshot, vpc: &Vpc, name: &str) -> Option<Place> {
+fn issuer(snapshot: &Snapshot, vpc: &Vpc, name: &str) -> Option<NameInZone> {
     let is_here = |plane: &ControlPlane| {
         let managed = snapshot.workloads.get(&plane.id);
         managed.is_some_and(|it| it.vpc == vpc.id)
@@ -184,7 +184,7 @@ fn issuer(snapshot: &Snapshot, vpc: &Vpc, name: &str) -> Option<Place> {
         |plane: &ControlPlane| plane.issuer_place().is_some_and(|(host, _)| host == name);
     let mut planes = snapshot.control_planes.values();
     planes.find(|plane| has_name(plane) && is_here(plane))?;
-    Some(Place {
+    Some(NameInZone {
         zone: name.to_owned(),
         what: What::Address(lath_net::API_ADDRESS),
     })
@@ -204,7 +204,7 @@ fn is_private_here(snapshot: &Snapshot, here: &Vpc, owner: &VpcId) -> bool {
 }
 
 /// The reverse of addresses. Private and link-local ranges are never asked for outside.
-fn reverse(snapshot: &Snapshot, vpc: &Vpc, name: &str) -> Option<Place> {
+fn reverse(snapshot: &Snapshot, vpc: &Vpc, name: &str) -> Option<NameInZone> {
     let octets = reverse_octets(name)?;
     let zone = match octets[..] {
         [10, ..] => "10.in-addr.arpa".to_owned(),
@@ -220,7 +220,7 @@ fn reverse(snapshot: &Snapshot, vpc: &Vpc, name: &str) -> Option<Place> {
         }
         [] => return None,
     };
-    Some(Place { zone, what })
+    Some(NameInZone { zone, what })
 }
 
 fn host_at(snapshot: &Snapshot, vpc: &Vpc, address: Ipv4Addr) -> Option<What> {

@@ -101,7 +101,7 @@ pub struct FrontDoor {
 const GLOBAL: &[&str] = &["iam", "sts", "route53"];
 
 impl FrontDoor {
-    /// A door that knows no region yet.
+    /// A door that knows no region yet, and goes by the machine's clock (see [`Self::with_clock`]).
     pub fn new(credentials: Arc<dyn Credentials<Owner = KeyOwner>>) -> Self {
         Self {
             credentials,

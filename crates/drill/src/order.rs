@@ -55,38 +55,42 @@ pub struct Done {
 
 /// The directory of orders.
 #[derive(Debug, Clone)]
-pub struct Orders(PathBuf);
-
-impl Order {
-    /// The remaining time of the fault, at most [`LONGEST`]; `None` after its deadline.
-    pub fn left(&self) -> Option<Duration> {
-        let now = Clock::system()
-            .system_time()
-            .duration_since(UNIX_EPOCH)
-            .ok()?;
-        let left = Duration::from_millis(self.until_ms).checked_sub(now)?;
-        (!left.is_zero()).then(|| left.min(LONGEST))
-    }
-}
-
-/// The time in `by` from now, in milliseconds since 1970.
-pub fn ahead(by: Duration) -> u64 {
-    let now = Clock::system()
-        .system_time()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    u64::try_from((now + by.min(LONGEST)).as_millis()).unwrap_or(u64::MAX)
+pub struct Orders {
+    directory: PathBuf,
+    clock: Clock,
 }
 
 impl Orders {
-    /// The orders of an installation: `faults` in its data directory.
-    pub fn of(data_dir: &Path) -> Self {
-        Self(data_dir.join("faults"))
+    /// The orders of an installation: `faults` in its data directory. Their deadlines are by `clock`.
+    pub fn of(data_dir: &Path, clock: Clock) -> Self {
+        Self {
+            directory: data_dir.join("faults"),
+            clock,
+        }
+    }
+
+    /// The clock that deadlines go by.
+    pub fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// The remaining time of an order's fault, at most [`LONGEST`]; `None` after its deadline.
+    pub fn left(&self, order: &Order) -> Option<Duration> {
+        let now = self.clock.system_time().duration_since(UNIX_EPOCH).ok()?;
+        let left = Duration::from_millis(order.until_ms).checked_sub(now)?;
+        (!left.is_zero()).then(|| left.min(LONGEST))
+    }
+
+    /// The time in `by` from now, in milliseconds since 1970.
+    pub fn ahead(&self, by: Duration) -> u64 {
+        let now = self.clock.system_time().duration_since(UNIX_EPOCH);
+        let end = now.unwrap_or_default() + by.min(LONGEST);
+        u64::try_from(end.as_millis()).unwrap_or(u64::MAX)
     }
 
     /// The directory of the files.
     pub fn directory(&self) -> &Path {
-        &self.0
+        &self.directory
     }
 
     /// Submits an order.
@@ -97,7 +101,7 @@ impl Orders {
         std::fs::DirBuilder::new()
             .recursive(true)
             .mode(0o700)
-            .create(&self.0)?;
+            .create(&self.directory)?;
         remove(&self.done(&order.name))?;
         write(&self.file(&order.name), &serde_json::to_vec(order)?)
     }
@@ -130,7 +134,7 @@ impl Orders {
 
     /// The orders before their deadline. Deletes expired orders and skips other files.
     pub fn active(&self) -> Vec<Order> {
-        let Ok(entries) = std::fs::read_dir(&self.0) else {
+        let Ok(entries) = std::fs::read_dir(&self.directory) else {
             return Vec::new();
         };
         let files = entries.flatten().map(|entry| entry.path());
@@ -149,7 +153,7 @@ impl Orders {
             self.refuse(name, path);
             return None;
         };
-        if order.left().is_none() {
+        if self.left(&order).is_none() {
             // If this fails, the next call tries again.
             let _ = self.withdraw(&order.name);
             return None;
@@ -171,11 +175,11 @@ impl Orders {
     }
 
     fn file(&self, name: &str) -> PathBuf {
-        self.0.join(format!("{name}.json"))
+        self.directory.join(format!("{name}.json"))
     }
 
     fn done(&self, name: &str) -> PathBuf {
-        self.0.join(format!("{name}.done"))
+        self.directory.join(format!("{name}.done"))
     }
 }
 
@@ -211,6 +215,8 @@ fn remove(path: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use lath_clock::ManualClock;
+    use lath_model::Timestamp;
 
     fn order(name: &str, until_ms: u64) -> Order {
         Order {
@@ -227,9 +233,10 @@ mod tests {
     #[test]
     fn an_order_is_active_until_it_is_withdrawn_or_expired() {
         let directory = tempfile::tempdir().unwrap();
-        let orders = Orders::of(directory.path());
+        let hands = ManualClock::at(Timestamp::from_millis(1_000_000));
+        let orders = Orders::of(directory.path(), hands.clock());
         assert!(orders.active().is_empty());
-        let one = order("one", ahead(Duration::from_secs(300)));
+        let one = order("one", orders.ahead(Duration::from_secs(300)));
         orders.submit(&one).unwrap();
         orders.submit(&order("old", 1)).unwrap();
         assert_eq!(orders.active(), std::slice::from_ref(&one));
@@ -242,14 +249,20 @@ mod tests {
         orders.withdraw("one").unwrap();
         orders.withdraw("one").unwrap();
         assert!(orders.active().is_empty());
+        orders.submit(&one).unwrap();
+        hands.advance(Duration::from_secs(299));
+        assert_eq!(orders.left(&one), Some(Duration::from_secs(1)));
+        assert_eq!(orders.active(), [one]);
+        hands.advance(Duration::from_secs(1));
+        assert!(orders.active().is_empty(), "its time is over");
     }
 
     #[test]
     fn no_fault_lasts_longer_than_allowed_and_nonsense_is_passed_over() {
         let directory = tempfile::tempdir().unwrap();
-        let orders = Orders::of(directory.path());
+        let orders = Orders::of(directory.path(), Clock::system());
         orders.submit(&order("long", u64::MAX)).unwrap();
-        assert_eq!(orders.active()[0].left(), Some(LONGEST));
+        assert_eq!(orders.left(&orders.active()[0]), Some(LONGEST));
         std::fs::write(orders.directory().join("a.json"), "{").unwrap();
         std::fs::write(orders.directory().join("b.json"), vec![b' '; 1 << 20]).unwrap();
         let text = serde_json::to_vec(&order("other", u64::MAX)).unwrap();

@@ -292,6 +292,7 @@ mod tests {
     use crate::load::Sample;
     use crate::objective::Objectives;
     use crate::report::Subject;
+    use lath_model::Timestamp;
 
     #[test]
     fn a_page_shows_every_failure_and_escapes_its_input() {
@@ -317,7 +318,13 @@ mod tests {
             late_ns: 1_000_000_000,
             answer_must_change: false,
         };
-        let report = Report::new(subject, judge, Objectives::default(), vec![seen]);
+        let report = Report::new(
+            subject,
+            judge,
+            Objectives::default(),
+            vec![seen],
+            Timestamp::from_millis(0),
+        );
         let html = page(&report);
         assert_eq!(html.matches("circle class=\"bad\"").count(), 10);
         assert!(!html.contains("<script>") && html.contains("&lt;script&gt;"));

@@ -2,7 +2,6 @@
 
 use std::fmt::Write as _;
 
-use lath_clock::Clock;
 use lath_model::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -55,16 +54,17 @@ pub struct Subject {
 }
 
 impl Report {
-    /// Computes the report.
+    /// Computes the report, as of `at`.
     pub fn new(
         subject: Subject,
         judge: Criteria,
         objectives: Objectives,
         seen: Vec<Observation>,
+        at: Timestamp,
     ) -> Self {
         let repetitions: Vec<Repetition> = seen.iter().map(|s| figures(s, &judge)).collect();
         Self {
-            at: Clock::system().now(),
+            at,
             scenario: subject.scenario,
             victim: subject.victim,
             target: subject.target,

@@ -7,7 +7,7 @@ use lath_model::{ManagedId, WorkloadId};
 
 use crate::analysis::{Criteria, Observation};
 use crate::load::{Load, Running, Sample};
-use crate::order::{LONGEST, Order, Orders, ahead};
+use crate::order::{LONGEST, Order, Orders};
 use crate::{Pods, Scenario, monotonic_ns};
 
 /// The plan of a drill.
@@ -150,7 +150,7 @@ impl Plan {
             victim: self.victim.clone(),
             cluster: self.cluster.clone(),
             pods: self.pods.clone(),
-            until_ms: ahead(self.fault.min(LONGEST) + INJECTION),
+            until_ms: self.orders.ahead(self.fault.min(LONGEST) + INJECTION),
         };
         let standing = ActiveOrder {
             orders: &self.orders,

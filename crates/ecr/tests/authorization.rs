@@ -47,5 +47,5 @@ fn operations_need_what_the_reference_says() {
     let app = Ecr::new(cell, images, Arc::new(Nobody), String::new());
     let differences = lath_authz::compare(&lath_ecr::service(&Arc::new(app)));
     let list = include_str!("authorization.txt");
-    lath_authz::judged(&differences, list).unwrap_or_else(|told| panic!("{told}"));
+    lath_authz::judged(&differences, list).unwrap_or_else(|error| panic!("{error}"));
 }

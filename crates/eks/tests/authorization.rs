@@ -14,5 +14,5 @@ fn operations_need_what_the_reference_says() {
     }))];
     let differences: Vec<String> = services.iter().flat_map(lath_authz::compare).collect();
     let list = include_str!("authorization.txt");
-    lath_authz::judged(&differences, list).unwrap_or_else(|told| panic!("{told}"));
+    lath_authz::judged(&differences, list).unwrap_or_else(|error| panic!("{error}"));
 }

@@ -15,7 +15,7 @@ use lath_model::id::{
 use crate::kernel::Kernel;
 use crate::nft;
 use crate::operation::{Operation, diff};
-use crate::plan::{HostPlan, Link, LinkKind, Namespace, Place, RouteTo, VpcPlan};
+use crate::plan::{HostPlan, Link, LinkKind, Namespace, NamespaceRef, RouteTo, VpcPlan};
 
 /// The result of an apply.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -78,7 +78,7 @@ pub fn apply_changes(kernel: &mut dyn Kernel, plan: &HostPlan, known: &Known) ->
             .collect(),
         handed_over: plan
             .handed_over()
-            .map(|id| Place::Named(id.as_str().to_owned()))
+            .map(|id| NamespaceRef::Named(id.as_str().to_owned()))
             .collect(),
         report: ApplyReport::default(),
         unguarded: None,
@@ -104,8 +104,8 @@ pub fn apply_changes(kernel: &mut dyn Kernel, plan: &HostPlan, known: &Known) ->
     for (name, space) in &plan.spaces {
         run.space(name, space, joined);
     }
-    run.tell_joints(plan);
-    run.tell_peerings(plan);
+    run.report_joints(plan);
+    run.report_peerings(plan);
     if host {
         run.settle_host(plan);
     }
@@ -118,7 +118,7 @@ struct Run<'a> {
     /// Workloads whose namespaces were not handed over yet.
     awaited: BTreeSet<&'a WorkloadId>,
     /// The namespaces of all workloads that are handed over.
-    handed_over: BTreeSet<Place>,
+    handed_over: BTreeSet<NamespaceRef>,
     report: ApplyReport,
     /// Why the host's firewall is missing. Then no VPC may have an uplink to the host.
     unguarded: Option<String>,
@@ -134,14 +134,17 @@ impl Run<'_> {
         if !self.kernel.reaches_host() {
             return;
         }
-        let outcome = self.kernel.observe(&Place::Host, &plan.host).map(|actual| {
-            let table = nft::widened(actual.table.as_ref(), plan.host.table.as_ref());
-            let guarded = Namespace {
-                table,
-                ..actual.clone()
-            };
-            self.perform(&Place::Host, diff(&actual, &guarded))
-        });
+        let outcome = self
+            .kernel
+            .observe(&NamespaceRef::Host, &plan.host)
+            .map(|actual| {
+                let table = nft::widened(actual.table.as_ref(), plan.host.table.as_ref());
+                let guarded = Namespace {
+                    table,
+                    ..actual.clone()
+                };
+                self.perform(&NamespaceRef::Host, diff(&actual, &guarded))
+            });
         self.unguarded = reason(outcome);
         self.report.host.clone_from(&self.unguarded);
     }
@@ -150,12 +153,15 @@ impl Run<'_> {
         if !self.kernel.reaches_host() || self.unguarded.is_some() {
             return;
         }
-        let outcome = self.kernel.observe(&Place::Host, &plan.host).map(|actual| {
-            let operations = diff(&actual, &plan.host).into_iter();
-            let (links, rest): (Vec<_>, Vec<_>) =
-                operations.partition(|operation| matches!(operation, Operation::DeleteLink(_)));
-            self.perform(&Place::Host, links.into_iter().chain(rest).collect())
-        });
+        let outcome = self
+            .kernel
+            .observe(&NamespaceRef::Host, &plan.host)
+            .map(|actual| {
+                let operations = diff(&actual, &plan.host).into_iter();
+                let (links, rest): (Vec<_>, Vec<_>) =
+                    operations.partition(|operation| matches!(operation, Operation::DeleteLink(_)));
+                self.perform(&NamespaceRef::Host, links.into_iter().chain(rest).collect())
+            });
         self.report.host = reason(outcome);
     }
 
@@ -263,15 +269,15 @@ impl Run<'_> {
             self.kernel.create_namespace(name)?;
             self.report.done.push(format!("create {name}"));
         }
-        let suspect = |place: &Place| match place {
-            Place::Host => true,
-            Place::Named(name) => {
+        let suspect = |place: &NamespaceRef| match place {
+            NamespaceRef::Host => true,
+            NamespaceRef::Named(name) => {
                 fresh.keys().any(|id| id.as_str() == name)
                     || !vpc.workloads.keys().any(|id| id.as_str() == name)
             }
         };
         self.cut_halves(id.as_str(), &vpc.router, &suspect)?;
-        let router = Place::Named(id.as_str().to_owned());
+        let router = NamespaceRef::Named(id.as_str().to_owned());
         let actual = self.kernel.observe(&router, &vpc.router)?;
         let failed = self.perform(&router, diff(&actual, &vpc.router));
         if let Some(reason) = failed.whole {
@@ -287,9 +293,9 @@ impl Run<'_> {
         &mut self,
         id: &str,
         wanted: &Namespace,
-        suspect: &dyn Fn(&Place) -> bool,
+        suspect: &dyn Fn(&NamespaceRef) -> bool,
     ) -> io::Result<()> {
-        let router = Place::Named(id.to_owned());
+        let router = NamespaceRef::Named(id.to_owned());
         let actual = self.kernel.observe(&router, &links_of(wanted))?;
         for (name, link) in wanted
             .links
@@ -328,7 +334,7 @@ impl Run<'_> {
         for (interface, link) in &vpc.interfaces {
             let kind = vpc.router.links.get(link).map(|link| &link.kind);
             let Some(LinkKind::Veth {
-                peer_place: Place::Named(name),
+                peer_place: NamespaceRef::Named(name),
                 ..
             }) = kind
             else {
@@ -350,7 +356,7 @@ impl Run<'_> {
         broken: &mut BTreeMap<String, String>,
     ) {
         for (id, wanted) in fresh {
-            let place = Place::Named(id.as_str().to_owned());
+            let place = NamespaceRef::Named(id.as_str().to_owned());
             let failed = self.kernel.observe(&place, wanted).map(|actual| {
                 let operations = diff(&actual, wanted);
                 self.perform(&place, operations)
@@ -367,7 +373,7 @@ impl Run<'_> {
     }
 
     /// Performs operations. After a failure of one link the others continue; any other failure ends the rest.
-    fn perform(&mut self, place: &Place, operations: Vec<Operation>) -> Failed {
+    fn perform(&mut self, place: &NamespaceRef, operations: Vec<Operation>) -> Failed {
         let mut failed = Failed::default();
         for operation in operations {
             if operation
@@ -408,7 +414,7 @@ fn without_uplink(router: &Namespace) -> Namespace {
         matches!(
             &link.kind,
             LinkKind::Veth {
-                peer_place: Place::Host,
+                peer_place: NamespaceRef::Host,
                 ..
             }
         )

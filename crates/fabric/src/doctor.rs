@@ -115,7 +115,7 @@ const PROBES: &[Probe] = &[
         fix: "load nf_tables (`modprobe nf_tables`): only drills need it",
     },
     Probe {
-        what: "nf_tables tables that nobody else can remove",
+        what: "nf_tables tables that no other process can remove",
         needed: false,
         run: owned_tables,
         fix: "use Linux 6.9 or newer: on an older one `nft flush ruleset` removes firewalls of VPCs, which \

@@ -17,7 +17,7 @@ use crate::apply::{ApplyReport, Known, apply_changes};
 use crate::kernel::{LinuxKernel, Remembered};
 use crate::netns::{Namespaces, Netns};
 use crate::network::FabricNetwork;
-use crate::plan::{HostPlan, Place};
+use crate::plan::{HostPlan, NamespaceRef};
 use crate::watch::Watch;
 
 /// Where a fabric keeps its pins, and in whose name it acts.
@@ -120,8 +120,8 @@ impl Fabric {
         let watch = watch.map_err(OpenError::Thread)?;
         let (owner, names) = (config.owner.clone(), namespaces.clone());
         let kernel = LinuxKernel::new(names, owner, table, former, watch);
-        let (told, repairs) = watch::channel(0);
-        let worker = Worker::new(kernel, namespaces.clone(), told, restoring);
+        let (repairs_tx, repairs) = watch::channel(0);
+        let worker = Worker::new(kernel, namespaces.clone(), repairs_tx, restoring);
         let worker = worker.start(requests).map_err(OpenError::Thread)?;
         Ok(Self {
             namespaces,
@@ -218,7 +218,7 @@ impl Fabric {
     /// `NotFound` until an `apply` has made it, or it was handed over.
     pub fn workload_netns(&self, id: &WorkloadId) -> io::Result<OwnedFd> {
         self.namespaces
-            .get(&Place::Named(id.as_str().to_owned()))?
+            .get(&NamespaceRef::Named(id.as_str().to_owned()))?
             .to_fd()
     }
 
@@ -227,7 +227,9 @@ impl Fabric {
     /// # Errors
     /// `NotFound` until an `apply` has made it.
     pub fn netns(&self, name: &str) -> io::Result<OwnedFd> {
-        self.namespaces.get(&Place::Named(name.to_owned()))?.to_fd()
+        self.namespaces
+            .get(&NamespaceRef::Named(name.to_owned()))?
+            .to_fd()
     }
 
     /// The network namespace of a VPC's router.
@@ -236,7 +238,7 @@ impl Fabric {
     /// `NotFound` until an `apply` has made it.
     pub fn router_netns(&self, id: &VpcId) -> io::Result<OwnedFd> {
         self.namespaces
-            .get(&Place::Named(id.as_str().to_owned()))?
+            .get(&NamespaceRef::Named(id.as_str().to_owned()))?
             .to_fd()
     }
 }
@@ -261,7 +263,7 @@ impl Drop for Fabric {
     fn drop(&mut self) {
         drop(self.requests.take());
         if let Some(worker) = self.worker.take() {
-            let _a_panic_was_told_already = worker.join();
+            let _a_panic_was_reported_already = worker.join();
         }
     }
 }
@@ -353,7 +355,7 @@ impl Worker {
         };
         let plan = plan.clone();
         if self.kernel.hand_over(name, netns)? {
-            self.known.doubt(&Place::Named(name.to_owned()));
+            self.known.doubt(&NamespaceRef::Named(name.to_owned()));
             self.make(plan);
             // The node learns what there is now.
             self.repairs.send_modify(|count| *count += 1);

@@ -13,7 +13,7 @@ use nix::sched::{CloneFlags, setns, unshare};
 
 use crate::netlink::Netlink;
 use crate::pins::Pins;
-use crate::plan::Place;
+use crate::plan::NamespaceRef;
 use crate::rtnetlink;
 
 /// A handle on a network namespace: while one exists, so does the namespace.
@@ -200,8 +200,8 @@ impl Namespaces {
         self.read().keys().cloned().collect()
     }
 
-    pub(crate) fn get(&self, place: &Place) -> io::Result<Netns> {
-        let Place::Named(name) = place else {
+    pub(crate) fn get(&self, place: &NamespaceRef) -> io::Result<Netns> {
+        let NamespaceRef::Named(name) = place else {
             return self.host.clone().ok_or_else(|| {
                 let words = "the host's network is out of reach";
                 io::Error::new(io::ErrorKind::PermissionDenied, words)
@@ -227,7 +227,7 @@ impl Namespaces {
     }
 
     pub(crate) fn create(&self, name: &str) -> io::Result<()> {
-        if self.get(&Place::Named(name.to_owned())).is_ok() {
+        if self.get(&NamespaceRef::Named(name.to_owned())).is_ok() {
             return Ok(());
         }
         let netns = on_thread(|| {

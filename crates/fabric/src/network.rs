@@ -10,7 +10,7 @@ use socket2::{Domain, Socket};
 use tokio::sync::oneshot;
 
 use crate::netns::Namespaces;
-use crate::plan::Place;
+use crate::plan::NamespaceRef;
 
 /// Makes sockets in VPCs and on the host. Clones share one thread.
 #[derive(Debug, Clone)]
@@ -22,7 +22,7 @@ pub struct FabricNetwork {
 
 #[derive(Debug)]
 struct Request {
-    place: Place,
+    place: NamespaceRef,
     domain: Domain,
     kind: Kind,
     answer: oneshot::Sender<io::Result<Socket>>,
@@ -64,10 +64,10 @@ impl Network for FabricNetwork {
             // The process itself never leaves the host's network.
             lath_net::Place::Host => return lath_net::new_socket(domain, kind),
             // Where there is an underlay it is what the fabric takes for the host's network.
-            lath_net::Place::Underlay if self.elsewhere => Place::Host,
+            lath_net::Place::Underlay if self.elsewhere => NamespaceRef::Host,
             lath_net::Place::Underlay => return Err(io::ErrorKind::NotFound.into()),
-            lath_net::Place::Vpc(id) => Place::Named(id.as_str().to_owned()),
-            lath_net::Place::Workload(id) => Place::Named(id.as_str().to_owned()),
+            lath_net::Place::Vpc(id) => NamespaceRef::Named(id.as_str().to_owned()),
+            lath_net::Place::Workload(id) => NamespaceRef::Named(id.as_str().to_owned()),
         };
         let stopped = || io::Error::other("the socket thread has stopped");
         let (answer, socket) = oneshot::channel();

@@ -104,7 +104,7 @@ pub enum LinkKind {
     /// A veth made here, with its peer in another namespace.
     Veth {
         /// Where the peer is.
-        peer_place: Place,
+        peer_place: NamespaceRef,
         /// What it is called there.
         peer: String,
     },
@@ -118,7 +118,7 @@ pub enum LinkKind {
 
 /// A namespace by name.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Place {
+pub enum NamespaceRef {
     /// The namespace that the host side is in.
     Host,
     /// One that Lath made and pinned under this name: a VPC's or a workload's id.
@@ -157,7 +157,7 @@ pub enum RouteTo {
         /// The address that the host's own packets get.
         source: Option<Ipv4Addr>,
     },
-    /// Dropped, and the sender is told.
+    /// Dropped, and the sender gets an ICMP error.
     Unreachable,
     /// Dropped.
     Blackhole,
@@ -370,7 +370,7 @@ impl fmt::Display for Link {
     }
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for NamespaceRef {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Host => "host",

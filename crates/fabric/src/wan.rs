@@ -37,7 +37,7 @@ use crate::TABLE;
 use crate::facts::{HostFacts, Uplink};
 use crate::name;
 use crate::nft::{Chain, ChainKind, CtState, Hook, Key, KeyType, Part, Rule, Set, Table, Verdict};
-use crate::plan::{HostPlan, Link, LinkKind, MAIN, MARKED, Namespace, Place, RouteTo};
+use crate::plan::{HostPlan, Link, LinkKind, MAIN, MARKED, Namespace, NamespaceRef, RouteTo};
 use crate::translate::firewall::not_public;
 use crate::translate::{GATEWAY_MTU, host};
 
@@ -124,7 +124,7 @@ fn underlay_space(facts: &HostFacts, region: &str, place: &RegionPlace) -> Names
     space.shared = true;
     quiet(&mut space);
     let kind = LinkKind::Veth {
-        peer_place: Place::Named(SPACE.into()),
+        peer_place: NamespaceRef::Named(SPACE.into()),
         peer: link(place),
     };
     space
@@ -208,7 +208,7 @@ fn pools<'a>(
 
 fn add_uplink(router: &mut Namespace, facts: &HostFacts) {
     let kind = LinkKind::Veth {
-        peer_place: Place::Host,
+        peer_place: NamespaceRef::Host,
         peer: host_link(facts),
     };
     router

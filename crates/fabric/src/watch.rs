@@ -22,7 +22,7 @@ use nix::sys::eventfd::EventFd;
 
 use crate::netlink::{Notifications, Received};
 use crate::nft;
-use crate::plan::Place;
+use crate::plan::NamespaceRef;
 use crate::rtnetlink;
 use pace::Pace;
 
@@ -30,7 +30,7 @@ use pace::Pace;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Disturbed {
     /// Namespaces to be compared with their plan.
-    pub(crate) places: BTreeSet<Place>,
+    pub(crate) places: BTreeSet<NamespaceRef>,
     /// Pins may be gone.
     pub(crate) pins: bool,
     /// The host's own addresses or default routes have changed.
@@ -68,7 +68,7 @@ struct Listeners {
 }
 
 struct Listener {
-    place: Place,
+    place: NamespaceRef,
     owner: String,
     table: String,
     about_tables: bool,
@@ -88,7 +88,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Watch {
     /// Starts the thread. It calls `tell` after it has noted something.
-    pub(crate) fn start(tell: impl Fn() + Send + 'static) -> io::Result<Self> {
+    pub(crate) fn start(notify: impl Fn() + Send + 'static) -> io::Result<Self> {
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
         let end = EventFd::new()?;
         epoll.add(&end, EpollEvent::new(EpollFlags::EPOLLIN, END))?;
@@ -110,13 +110,13 @@ impl Watch {
             .spawn(move || {
                 // As long as it is waited for.
                 let _mounts = mounts;
-                ear.run(&tell);
+                ear.run(&notify);
             })?;
         Ok(Self(shared))
     }
 
     /// Listens in the calling thread's namespace, which is `place`.
-    pub(crate) fn add(&self, place: &Place, owner: &str, table: &str) -> io::Result<()> {
+    pub(crate) fn add(&self, place: &NamespaceRef, owner: &str, table: &str) -> io::Result<()> {
         let kinds = [
             (false, Notifications::of_routes()?),
             (true, Notifications::of_tables()?),
@@ -135,7 +135,7 @@ impl Watch {
     }
 
     /// Stops listening there.
-    pub(crate) fn remove(&self, place: &Place) {
+    pub(crate) fn remove(&self, place: &NamespaceRef) {
         let mut listeners = lock(&self.0.listeners);
         let gone = listeners
             .by_token
@@ -173,7 +173,7 @@ impl Shared {
         Ok(())
     }
 
-    fn run(&self, tell: &dyn Fn()) {
+    fn run(&self, notify: &dyn Fn()) {
         let mut events = [EpollEvent::empty(); 64];
         let mut buffer = vec![0; BUFFER];
         let mut pins: Option<Instant> = None;
@@ -204,7 +204,7 @@ impl Shared {
             disturbed.pins = pins.take_if(|due| *due <= Instant::now()).is_some();
             if !disturbed.is_empty() {
                 lock(&self.disturbed).add(disturbed);
-                tell();
+                notify();
             }
         }
     }
@@ -242,7 +242,7 @@ impl Listener {
                 _ => Disturbed::default(),
             };
         }
-        if self.place != Place::Host {
+        if self.place != NamespaceRef::Host {
             return self.place_is_disturbed();
         }
         match rtnetlink::concern(received, &self.owner) {

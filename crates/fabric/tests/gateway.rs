@@ -114,7 +114,7 @@ fn public_addresses_go_out_and_come_in() {
         ),
     ] {
         let got = from.outcome(to);
-        // Beyond the host nobody knows that address.
+        // Beyond the host that address is unknown.
         let got = if name.starts_with("the host needs") {
             got.replace("HostUnreachable", "silence")
         } else {

@@ -164,7 +164,7 @@ fn a_branch_has_groups_of_its_own() {
         None,
         "the node is no member"
     );
-    // Without the branch its packets are nobody's.
+    // Without the branch its packets belong to no interface.
     draft.edit_interface(1, 10, |interface| interface.branches.clear());
     lab.apply(&draft);
     assert_eq!(asked("10.0.1.20:0", "10.0.1.11:53"), None);

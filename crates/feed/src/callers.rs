@@ -35,7 +35,7 @@ pub struct InstallationKeys {
 }
 
 /// The callers that signatures prove. Empty while nothing in the snapshot has the auth type `AWS_IAM`: a
-/// node is told secrets only when it needs them.
+/// node gets secrets only when it needs them.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CallerBook {
     /// The installation's own keys.

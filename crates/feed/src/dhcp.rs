@@ -58,7 +58,7 @@ impl Vpc {
         domains.map(str::to_owned).collect()
     }
 
-    /// What an instance with this private name is told to call itself. As at AWS, that has spaces where the domain name has.
+    /// The host name that DHCP gives an instance with this private name. As at AWS, that has spaces where the domain name has.
     pub fn local_hostname(&self, hostname: &str) -> String {
         let options = self.dhcp_options.as_ref();
         match options.and_then(|it| it.domain_name.as_ref()) {

@@ -229,7 +229,7 @@ pub struct ClusterObserved {
     /// The identity provider that its API server was seen to have taken over.
     #[serde(default)]
     pub identity_provider: Option<IdentityProvider>,
-    /// Whether it was seen which it has: without that, none is told of also where one may be in force.
+    /// Whether it was seen which it has: without that, none is reported although one may be in force.
     #[serde(default)]
     pub identity_provider_known: bool,
     /// Pods that its scheduler finds no node for, those alike together, and the first [`WaitingPods::MOST`] kinds of them.

@@ -73,7 +73,7 @@ impl Merged {
     }
 
     /// A node is there and says this.
-    pub fn say(&mut self, node: &NodeId, observed: Arc<Observed>) {
+    pub fn observe(&mut self, node: &NodeId, observed: Arc<Observed>) {
         let absent = None;
         self.nodes.insert(node.clone(), Said { observed, absent });
     }
@@ -253,9 +253,9 @@ mod tests {
         let mut merged = Merged::default();
         assert_eq!(*merged.observed(now), Observed::default());
         let one = said(7, &[(A, ready(7)), (B, ready(7)), (C, failed())]);
-        merged.say(&node("one"), Arc::clone(&one));
+        merged.observe(&node("one"), Arc::clone(&one));
         assert!(Arc::ptr_eq(&merged.observed(now), &one));
-        merged.say(&node("two"), said(5, &[(A, ready(4)), (C, ready(5))]));
+        merged.observe(&node("two"), said(5, &[(A, ready(4)), (C, ready(5))]));
         let all = merged.observed(now);
         assert_eq!((all.applied_version, all.dns_version), (5, 5));
         let of = |id: &str| all.vpcs[&id.parse::<VpcId>().unwrap()].clone();
@@ -266,8 +266,8 @@ mod tests {
     fn an_absent_node_counts_for_a_while_and_the_last_one_for_good() {
         let now = Instant::now();
         let mut merged = Merged::default();
-        merged.say(&node("one"), said(7, &[(A, ready(7))]));
-        merged.say(&node("two"), said(5, &[(B, ready(5))]));
+        merged.observe(&node("one"), said(7, &[(A, ready(7))]));
+        merged.observe(&node("two"), said(5, &[(B, ready(5))]));
         assert_eq!(merged.next(), None);
         merged.go(&node("two"), now);
         assert_eq!(merged.next(), Some(now + ABSENCE));
@@ -286,14 +286,14 @@ mod tests {
     fn nothing_is_obeyed_by_all_before_each_expected_node_has_said_something() {
         let now = Instant::now();
         let mut merged = Merged::default();
-        merged.say(&node("one"), said(7, &[(A, ready(7))]));
+        merged.observe(&node("one"), said(7, &[(A, ready(7))]));
         for name in ["one", "two"] {
             merged.expect(&node(name), now);
         }
         let all = merged.observed(now);
         assert_eq!((all.applied_version, all.vpcs.len()), (0, 1));
         assert_eq!(merged.next(), Some(now + ABSENCE));
-        merged.say(&node("two"), said(5, &[(B, ready(5))]));
+        merged.observe(&node("two"), said(5, &[(B, ready(5))]));
         assert_eq!(merged.observed(now).applied_version, 5);
         merged.expect(&node("three"), now);
         assert_eq!(merged.observed(now + ABSENCE).applied_version, 5);

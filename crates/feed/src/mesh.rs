@@ -26,7 +26,7 @@ pub fn section_of(topic: &str) -> &str {
 /// A cell's end of the exchange. What carries it is not known here.
 #[derive(Debug, Clone)]
 pub struct Mesh {
-    tell: Arc<watch::Sender<Values>>,
+    values_tx: Arc<watch::Sender<Values>>,
     peers: watch::Receiver<Arc<BTreeMap<String, PeerState>>>,
 }
 
@@ -53,24 +53,30 @@ pub struct Carrier {
 impl Mesh {
     /// A mesh and what must carry it.
     pub fn new() -> (Self, Carrier) {
-        let (tell, told) = watch::channel(Values::new());
-        let (say, peers) = watch::channel(Arc::default());
+        let (values_tx, told) = watch::channel(Values::new());
+        let (peers_tx, peers) = watch::channel(Arc::default());
         let mesh = Self {
-            tell: Arc::new(tell),
+            values_tx: Arc::new(values_tx),
             peers,
         };
-        (mesh, Carrier { told, peers: say })
+        (
+            mesh,
+            Carrier {
+                told,
+                peers: peers_tx,
+            },
+        )
     }
 
-    /// Tells every peer the newest value of a topic (at most [`LONGEST_VALUE`]), now and when it connects again. The
+    /// Sends every peer the newest value of a topic (at most [`LONGEST_VALUE`]), now and when it connects again. The
     /// same value again is nothing new.
-    pub fn tell(&self, topic: &str, value: Bytes) {
+    pub fn publish(&self, topic: &str, value: Bytes) {
         self.update([(topic.to_owned(), Some(value))]);
     }
 
     /// Tells several topics at once; `None` is a topic that is no more. Those of one section arrive together.
     pub fn update(&self, changes: impl IntoIterator<Item = (String, Option<Bytes>)>) {
-        self.tell.send_if_modified(|values| {
+        self.values_tx.send_if_modified(|values| {
             let mut differs = false;
             for (topic, value) in changes {
                 differs |= match value {

@@ -34,9 +34,9 @@ const GATHER: Duration = Duration::from_millis(200);
 const QUIET: Duration = Duration::from_millis(2);
 const LONGEST_QUIET: Duration = Duration::from_millis(100);
 
-/// What an environment tells its supervisor.
+/// What an environment reports to its supervisor.
 #[derive(Debug)]
-pub(crate) enum Told {
+pub(crate) enum LaneEvent {
     /// It may have another invocation.
     Free,
     /// Its invocation is over, and it takes no other.
@@ -45,8 +45,8 @@ pub(crate) enum Told {
     Gone(Option<Asked>),
 }
 
-/// Tells the supervisor.
-pub(crate) type Tell = Box<dyn Fn(Told) + Send + Sync>;
+/// Reports to the supervisor.
+pub(crate) type Notify = Box<dyn Fn(LaneEvent) + Send + Sync>;
 
 /// What an environment is made of.
 #[derive(Debug, Clone)]
@@ -63,7 +63,7 @@ pub(crate) async fn run(
     made: Made,
     first: Asked,
     mut jobs: mpsc::Receiver<Asked>,
-    tell: Tell,
+    notify: Notify,
     stop: CancellationToken,
 ) {
     let Made {
@@ -71,7 +71,7 @@ pub(crate) async fn run(
         begin,
         code,
     } = made;
-    let stream = stream_name(Clock::system().now());
+    let stream = stream_name(shared.clock.now());
     let opening = House::open(&shared, &function, &begin, &code, &stream);
     let opened = match stop.run_until_cancelled(opening).await {
         Some(opened) => opened,
@@ -85,14 +85,20 @@ pub(crate) async fn run(
                 reason,
                 "an environment was not made"
             );
-            tell(Told::Gone(None));
+            notify(LaneEvent::Gone(None));
             let _ = first.answer.send(not_ready(reason));
             return;
         }
     };
-    let log = Log::new(Arc::clone(&shared.sink), function.log_group.clone(), stream);
+    let log = Log::new(
+        Arc::clone(&shared.sink),
+        function.log_group.clone(),
+        stream,
+        shared.clock.clone(),
+    );
     let mut life = Life {
         begun: Instant::now(),
+        clock: shared.clock.clone(),
         function,
         house,
         log,
@@ -102,17 +108,17 @@ pub(crate) async fn run(
         current: None,
         has_begun: false,
         flush_at: None,
-        tell,
+        notify,
     };
     life.live(&mut jobs, &stop).await;
     let left = life.waiting.take().map(|(asked, _)| asked);
     life.log.flush();
-    let Life { house, tell, .. } = life;
+    let Life { house, notify, .. } = life;
     house.close().await;
     // One that came while it ended was not begun either.
     jobs.close();
     let left = left.or_else(|| jobs.try_recv().ok());
-    tell(Told::Gone(left));
+    notify(LaneEvent::Gone(left));
 }
 
 /// `2026/11/30/[$LATEST]` and 32 digits.
@@ -124,6 +130,7 @@ fn stream_name(now: Timestamp) -> String {
 
 struct Life {
     begun: Instant,
+    clock: Clock,
     function: Arc<Function>,
     house: House,
     log: Log,
@@ -137,7 +144,7 @@ struct Life {
     /// Whether it ever saw an invocation.
     has_begun: bool,
     flush_at: Option<Instant>,
-    tell: Tell,
+    notify: Notify,
 }
 
 /// The invocation that the program works on.
@@ -173,8 +180,8 @@ impl Life {
             let (deadline, flush_at) = (self.deadline(), self.flush_at);
             tokio::select! {
                 () = stop.cancelled() => return,
-                lines = self.house.out.more() => self.say_all(lines),
-                lines = self.house.err.more() => self.say_all(lines),
+                lines = self.house.out.more() => self.write_all(lines),
+                lines = self.house.err.more() => self.write_all(lines),
                 word = self.house.words.recv() => {
                     let Some(word) = word else { return };
                     if self.hear(word).await == Then::Ends {
@@ -198,8 +205,8 @@ impl Life {
         }
     }
 
-    fn say_all(&mut self, lines: Vec<String>) {
-        lines.into_iter().for_each(|line| self.log.say(line));
+    fn write_all(&mut self, lines: Vec<String>) {
+        lines.into_iter().for_each(|line| self.log.write(line));
     }
 
     /// When it is too late for what is waited for.
@@ -224,7 +231,7 @@ impl Life {
         let own = Duration::from_secs(self.function.timeout_seconds.into());
         let id = asked.invocation.request_id.clone();
         let event = Event {
-            headers: self.headers(&asked, Clock::system().now().plus(own)),
+            headers: self.headers(&asked, self.clock.now().plus(own)),
             body: std::mem::take(&mut asked.invocation.payload.0),
         };
         if let Err(event) = ready.send(event) {
@@ -235,7 +242,7 @@ impl Life {
         }
         self.log.begin();
         self.log
-            .say(format!("START RequestId: {id} Version: $LATEST"));
+            .write(format!("START RequestId: {id} Version: $LATEST"));
         self.current = Some(Current {
             asked,
             since: Instant::now(),
@@ -255,7 +262,7 @@ impl Life {
         let deadline = deadline.as_millis().to_string();
         put("lambda-runtime-deadline-ms", &deadline);
         put("lambda-runtime-invoked-function-arn", &self.function.arn);
-        put("lambda-runtime-trace-id", &trace());
+        put("lambda-runtime-trace-id", &trace(self.clock.unix_seconds()));
         let context = invocation.client_context.as_deref();
         let context = context.and_then(|it| STANDARD.decode(it).ok());
         if let Some(context) = context.and_then(|it| String::from_utf8(it).ok()) {
@@ -300,8 +307,8 @@ impl Life {
                 let is_current = self.is_current(&request);
                 let _ = known.send(is_current);
                 if is_current {
-                    let told = text(&body).map(Failure::told);
-                    let failure = told.unwrap_or_else(|| Failure::no_text(&request));
+                    let reported = text(&body).map(Failure::reported);
+                    let failure = reported.unwrap_or_else(|| Failure::no_text(&request));
                     self.finish(Err(failure)).await;
                 }
                 Then::GoesOn
@@ -312,7 +319,7 @@ impl Life {
                     return Then::Ends;
                 };
                 let failure = match text(&body).filter(|it| !it.is_empty()) {
-                    Some(told) => Failure::told(told),
+                    Some(reported) => Failure::reported(reported),
                     None => Failure::exit(&asked.invocation.request_id, None),
                 };
                 self.fail(asked, failure);
@@ -340,7 +347,7 @@ impl Life {
                 Err(failure) => failure.answer(log),
             };
             // Free before it is answered: who asks again at once finds it.
-            (self.tell)(Told::Free);
+            (self.notify)(LaneEvent::Free);
             let _ = current.asked.answer.send(invoked);
         }
     }
@@ -360,8 +367,8 @@ impl Life {
             Some(init) => format!("Init Duration: {:.2} ms\t", init.as_secs_f64() * 1000.0),
             None => String::new(),
         };
-        self.log.say(format!("END RequestId: {id}"));
-        self.log.say(format!(
+        self.log.write(format!("END RequestId: {id}"));
+        self.log.write(format!(
             "REPORT RequestId: {id}\tDuration: {milliseconds:.2} ms\tBilled Duration: {:.0} ms\tMemory Size: {memory} MB\t{init}",
             milliseconds.ceil(),
         ));
@@ -379,7 +386,7 @@ impl Life {
                 }
             };
             match timeout_at(Instant::now() + QUIET, more).await {
-                Ok(lines) => self.say_all(lines),
+                Ok(lines) => self.write_all(lines),
                 Err(_) => break,
             }
         }
@@ -390,7 +397,7 @@ impl Life {
         self.quiet().await;
         if let Some(current) = self.current.take() {
             let failure = Failure::exit(current.id(), status);
-            self.say_failure(&failure);
+            self.log_failure(&failure);
             self.report(&current);
             self.answer(current.asked, failure);
         } else if !self.has_begun
@@ -406,12 +413,12 @@ impl Life {
         self.quiet().await;
         let seconds = self.function.timeout_seconds;
         if let Some(current) = self.current.take() {
-            let failure = Failure::timeout(current.id(), seconds);
-            self.say_failure(&failure);
+            let failure = Failure::timeout(current.id(), seconds, self.clock.now());
+            self.log_failure(&failure);
             self.report(&current);
             self.answer(current.asked, failure);
         } else if let Some((asked, _)) = self.waiting.take() {
-            let failure = Failure::timeout(&asked.invocation.request_id, seconds);
+            let failure = Failure::timeout(&asked.invocation.request_id, seconds, self.clock.now());
             self.fail(asked, failure);
         }
     }
@@ -420,22 +427,22 @@ impl Life {
     fn fail(&mut self, asked: Asked, failure: Failure) {
         let id = &asked.invocation.request_id;
         self.log
-            .say(format!("START RequestId: {id} Version: $LATEST"));
-        self.say_failure(&failure);
-        self.log.say(format!("END RequestId: {id}"));
+            .write(format!("START RequestId: {id} Version: $LATEST"));
+        self.log_failure(&failure);
+        self.log.write(format!("END RequestId: {id}"));
         self.answer(asked, failure);
     }
 
-    fn say_failure(&mut self, failure: &Failure) {
+    fn log_failure(&mut self, failure: &Failure) {
         if let Some(said) = &failure.said {
-            self.log.say(said.clone());
+            self.log.write(said.clone());
         }
     }
 
     fn answer(&mut self, asked: Asked, failure: Failure) {
         let log = self.tail_for(&asked);
         // Before it is answered: who asks again at once is not refused because of this one.
-        (self.tell)(Told::Spent);
+        (self.notify)(LaneEvent::Spent);
         let _ = asked.answer.send(failure.answer(log));
     }
 }
@@ -452,9 +459,8 @@ fn text(body: &Bytes) -> Option<String> {
 }
 
 /// Of no trace: nothing is sampled (<https://docs.aws.amazon.com/xray/latest/devguide/xray-concepts.html>).
-fn trace() -> String {
+fn trace(seconds: i64) -> String {
     let mut random = rand::rng();
-    let seconds = Clock::system().now().as_millis() / 1000;
     let (one, two): (u32, u64) = (random.random(), random.random());
     format!("Root=1-{seconds:08x}-{one:08x}{two:016x};Sampled=0")
 }

@@ -1,7 +1,7 @@
 //! How functions fail, in Lambda's words.
 
-use lath_clock::Clock;
 use lath_feed::Invoked;
+use lath_model::Timestamp;
 use serde_json::json;
 
 /// A failure that Lambda tells of.
@@ -23,13 +23,10 @@ impl Failure {
     }
 
     /// The function took longer than it may.
-    pub(crate) fn timeout(request: &str, seconds: u32) -> Self {
+    pub(crate) fn timeout(request: &str, seconds: u32, now: Timestamp) -> Self {
         let text = format!("Task timed out after {seconds}.00 seconds");
         Self {
-            said: Some(format!(
-                "{} {request} {text}",
-                Clock::system().now().iso8601_millis()
-            )),
+            said: Some(format!("{} {request} {text}", now.iso8601_millis())),
             ..Self::of("Sandbox.Timedout", request, &text)
         }
     }
@@ -70,7 +67,7 @@ impl Failure {
     }
 
     /// What the program itself said of its failure.
-    pub(crate) fn told(payload: String) -> Self {
+    pub(crate) fn reported(payload: String) -> Self {
         Self {
             payload,
             said: None,
@@ -120,7 +117,9 @@ mod tests {
             );
             assert_eq!(failure.payload, want);
         }
-        let late = Failure::timeout("r", 3);
+        let late = Failure::timeout("r", 3, Timestamp::from_millis(0));
+        let said = "1970-01-01T00:00:00.000Z r Task timed out after 3.00 seconds";
+        assert_eq!(late.said.as_deref(), Some(said));
         assert!(late.payload.contains("Task timed out after 3.00 seconds"));
     }
 }

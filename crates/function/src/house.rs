@@ -9,6 +9,7 @@ use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use lath_clock::Clock;
 use lath_feed::telemetry::Sink;
 use lath_feed::{Function, RootSource};
 use lath_instance::{
@@ -42,17 +43,24 @@ pub(crate) struct Shared {
     pub(crate) instances: Instances,
     pub(crate) sink: Arc<dyn Sink>,
     pub(crate) region: String,
+    pub(crate) clock: Clock,
     acceptor: Acceptor,
     starts: Semaphore,
     next_user: AtomicU32,
 }
 
 impl Shared {
-    pub(crate) fn new(instances: Instances, sink: Arc<dyn Sink>, region: String) -> Self {
+    pub(crate) fn new(
+        instances: Instances,
+        sink: Arc<dyn Sink>,
+        region: String,
+        clock: Clock,
+    ) -> Self {
         Self {
             instances,
             sink,
             region,
+            clock,
             acceptor: runtime_api::acceptor(),
             starts: Semaphore::new(AT_ONCE),
             next_user: AtomicU32::new(0),
@@ -118,8 +126,8 @@ impl House {
         let spec = spec(id, function, begin, code, Arc::new(netns));
         let running = shared.instances.ensure_running(&spec).await;
         running.map_err(|error| error.to_string())?;
-        let (say, words) = mpsc::channel(runtime_api::QUEUE);
-        let door = runtime_api::serve(listener, id.clone(), shared.acceptor.clone(), say);
+        let (words_tx, words) = mpsc::channel(runtime_api::QUEUE);
+        let door = runtime_api::serve(listener, id.clone(), shared.acceptor.clone(), words_tx);
         let request = ExecRequest {
             argv: begin.argv.clone(),
             env: environment(function, &shared.region, stream),

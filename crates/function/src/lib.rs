@@ -22,6 +22,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use async_trait::async_trait;
+use lath_clock::Clock;
 use lath_code::Archives;
 use lath_feed::{FUNCTION_ARCHIVES, FunctionObserved, Invocation, Invoke, Invoked};
 use lath_instance::{Instances, InstancesConfig};
@@ -39,6 +40,8 @@ pub struct FunctionsConfig {
     pub data_dir: PathBuf,
     /// What is lost with the machine's memory.
     pub run_dir: PathBuf,
+    /// The wall clock, of events' deadlines and of logs.
+    pub clock: Clock,
 }
 
 /// Invocations that wait to be looked at.
@@ -65,6 +68,7 @@ impl Functions {
         let mut own = InstancesConfig::new(&data, config.run_dir.join("functions"));
         // Nothing in them is worth finding again.
         own.lifeline = true;
+        own.clock = config.clock.clone();
         own.stop_grace = std::time::Duration::from_millis(500);
         let instances = Instances::open(own)
             .await
@@ -85,7 +89,7 @@ impl Functions {
         }
         let (asked, queue) = mpsc::channel(QUEUE);
         let archives = Archives::at(config.data_dir.join(FUNCTION_ARCHIVES));
-        let supervisor = Supervisor::new(instances, archives, unpacked, queue);
+        let supervisor = Supervisor::new(instances, archives, (unpacked, config.clock), queue);
         Ok((Self(asked), supervisor))
     }
 }

@@ -21,17 +21,19 @@ pub(crate) struct Log {
     sink: Arc<dyn Sink>,
     group: String,
     stream: String,
+    clock: Clock,
     lines: Vec<String>,
     bytes: usize,
     tail: VecDeque<u8>,
 }
 
 impl Log {
-    pub(crate) fn new(sink: Arc<dyn Sink>, group: String, stream: String) -> Self {
+    pub(crate) fn new(sink: Arc<dyn Sink>, group: String, stream: String, clock: Clock) -> Self {
         Self {
             sink,
             group,
             stream,
+            clock,
             lines: Vec::new(),
             bytes: 0,
             tail: VecDeque::new(),
@@ -43,7 +45,7 @@ impl Log {
         self.tail.clear();
     }
 
-    pub(crate) fn say(&mut self, line: impl Into<String>) {
+    pub(crate) fn write(&mut self, line: impl Into<String>) {
         let line = line.into();
         let from = line.len().saturating_sub(TAIL);
         self.tail.extend(&line.as_bytes()[from..]);
@@ -75,7 +77,7 @@ impl Log {
         self.sink.log_lines(LogLines {
             group: self.group.clone(),
             stream: self.stream.clone(),
-            at: Clock::system().now(),
+            at: self.clock.now(),
             lines: std::mem::take(&mut self.lines),
         });
     }
@@ -189,9 +191,9 @@ mod tests {
     fn long_lines_do_not_gather() {
         let heard = Arc::new(Heard::default());
         let sink = Arc::clone(&heard);
-        let mut log = Log::new(sink, "g".into(), "s".into());
+        let mut log = Log::new(sink, "g".into(), "s".into(), Clock::system());
         for _ in 0..10 {
-            log.say("x".repeat(BYTES / 4));
+            log.write("x".repeat(BYTES / 4));
         }
         assert_eq!(*heard.0.lock().unwrap(), [BYTES, BYTES]);
         log.flush();
@@ -200,9 +202,9 @@ mod tests {
 
     #[test]
     fn the_end_of_a_log_is_short() {
-        let mut log = Log::new(Arc::new(Discard), "g".into(), "s".into());
-        log.say("x".repeat(5000));
-        log.say("end");
+        let mut log = Log::new(Arc::new(Discard), "g".into(), "s".into(), Clock::system());
+        log.write("x".repeat(5000));
+        log.write("end");
         let tail = log.tail();
         assert_eq!(tail.len(), TAIL);
         assert!(tail.ends_with(b"xx\nend\n"));

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use lath_clock::Clock;
 use lath_code::{Archives, Digest};
 use lath_feed::telemetry::Sink;
 use lath_feed::{
@@ -17,7 +18,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::environment::{self, Made, Told};
+use crate::environment::{self, LaneEvent, Made};
 use crate::house::Shared;
 use crate::runtime;
 use crate::{Asked, FunctionsObserved, not_ready};
@@ -40,8 +41,9 @@ pub struct Supervisor {
     instances: Instances,
     archives: Archives,
     unpacked: PathBuf,
+    clock: Clock,
     queue: mpsc::Receiver<Asked>,
-    say: watch::Sender<FunctionsObserved>,
+    observed_tx: watch::Sender<FunctionsObserved>,
 }
 
 impl std::fmt::Debug for Supervisor {
@@ -54,22 +56,23 @@ impl Supervisor {
     pub(crate) fn new(
         instances: Instances,
         archives: Archives,
-        unpacked: PathBuf,
+        (unpacked, clock): (PathBuf, Clock),
         queue: mpsc::Receiver<Asked>,
     ) -> Self {
-        let (say, _) = crate::observed();
+        let (observed_tx, _) = crate::observed();
         Self {
             instances,
             archives,
             unpacked,
+            clock,
             queue,
-            say,
+            observed_tx,
         }
     }
 
     /// What was observed, by function.
     pub fn observed(&self) -> watch::Receiver<FunctionsObserved> {
-        self.say.subscribe()
+        self.observed_tx.subscribe()
     }
 
     /// Keeps functions until `stop`; then every environment ends.
@@ -80,16 +83,16 @@ impl Supervisor {
         stop: CancellationToken,
     ) {
         let region = snapshots.borrow().region.clone();
-        let (tell, mut told) = mpsc::unbounded_channel();
+        let (events_tx, mut events_rx) = mpsc::unbounded_channel();
         let mut queue = self.queue;
         let mut state = State {
-            shared: Arc::new(Shared::new(self.instances, sink, region)),
+            shared: Arc::new(Shared::new(self.instances, sink, region, self.clock)),
             archives: self.archives,
             unpacked: self.unpacked,
             functions: BTreeMap::new(),
             lanes: HashMap::new(),
             next: 0,
-            tell,
+            events_tx,
             preparing: JoinSet::new(),
             environments: JoinSet::new(),
             stop: stop.clone(),
@@ -100,12 +103,12 @@ impl Supervisor {
         let first = Arc::clone(&snapshots.borrow_and_update());
         state.follow(&first);
         loop {
-            state.observe(&self.say);
+            state.observe(&self.observed_tx);
             tokio::select! {
                 // What environments say comes before what callers ask: who is answered and asks again finds it done.
                 biased;
                 () = stop.cancelled() => break,
-                Some((lane, word)) = told.recv() => state.hear(lane, word),
+                Some((lane, word)) = events_rx.recv() => state.hear(lane, word),
                 Some(prepared) = state.preparing.join_next() => {
                     if let Ok(prepared) = prepared {
                         state.prepared(prepared);
@@ -143,7 +146,7 @@ fn key(function: &Function) -> Key {
     (function.unique_id.clone(), function.revision)
 }
 
-struct Kept {
+struct FunctionState {
     /// As the snapshot has it.
     wanted: Arc<Function>,
     /// What new invocations use: the newest revision that could be made ready.
@@ -169,10 +172,10 @@ struct State {
     shared: Arc<Shared>,
     archives: Archives,
     unpacked: PathBuf,
-    functions: BTreeMap<String, Kept>,
+    functions: BTreeMap<String, FunctionState>,
     lanes: HashMap<u64, Lane>,
     next: u64,
-    tell: mpsc::UnboundedSender<(u64, Told)>,
+    events_tx: mpsc::UnboundedSender<(u64, LaneEvent)>,
     preparing: JoinSet<(Arc<Function>, Result<Made, String>)>,
     environments: JoinSet<()>,
     stop: CancellationToken,
@@ -184,7 +187,7 @@ impl State {
             .retain(|name, _| snapshot.functions.contains_key(name));
         for (name, function) in &snapshot.functions {
             let Some(kept) = self.functions.get_mut(name) else {
-                let kept = Kept {
+                let kept = FunctionState {
                     wanted: Arc::clone(function),
                     ready: None,
                     outcome: None,
@@ -267,7 +270,7 @@ impl State {
         self.retire();
     }
 
-    fn observe(&self, say: &watch::Sender<FunctionsObserved>) {
+    fn observe(&self, observed_tx: &watch::Sender<FunctionsObserved>) {
         let mut now = BTreeMap::new();
         for (name, kept) in &self.functions {
             let Some(outcome) = &kept.outcome else {
@@ -287,7 +290,7 @@ impl State {
             };
             now.insert(name.clone(), observed);
         }
-        say.send_if_modified(|known| {
+        observed_tx.send_if_modified(|known| {
             let differs = **known != now;
             if differs {
                 *known = Arc::new(now);
@@ -342,7 +345,7 @@ impl State {
     }
 
     /// Whether one more is too many, and whether by the function's own limit.
-    fn is_throttled(&self, kept: &Kept) -> Option<bool> {
+    fn is_throttled(&self, kept: &FunctionState) -> Option<bool> {
         // Those of functions that are deleted count too, and those that take long to end.
         let all_busy = self.lanes.values().filter(|it| it.busy).count();
         if all_busy >= MOST || self.lanes.len() >= 2 * MOST {
@@ -396,30 +399,31 @@ impl State {
             born: now,
         };
         self.lanes.insert(number, lane);
-        let tell = self.tell.clone();
-        let tell = Box::new(move |word| drop(tell.send((number, word))));
+        let events_tx = self.events_tx.clone();
+        let events_tx = Box::new(move |word| drop(events_tx.send((number, word))));
         let (shared, stop) = (Arc::clone(&self.shared), self.stop.clone());
-        self.environments
-            .spawn(environment::run(shared, made, first, queue, tell, stop));
+        self.environments.spawn(environment::run(
+            shared, made, first, queue, events_tx, stop,
+        ));
     }
 
-    fn hear(&mut self, number: u64, word: Told) {
+    fn hear(&mut self, number: u64, word: LaneEvent) {
         let Some(lane) = self.lanes.get_mut(&number) else {
             return;
         };
         match word {
-            Told::Free => {
+            LaneEvent::Free => {
                 lane.busy = false;
                 lane.since = Instant::now();
                 if lane.born.elapsed() >= LIFE {
                     lane.jobs = None;
                 }
             }
-            Told::Spent => {
+            LaneEvent::Spent => {
                 lane.busy = false;
                 lane.jobs = None;
             }
-            Told::Gone(left) => {
+            LaneEvent::Gone(left) => {
                 self.lanes.remove(&number);
                 if let Some(asked) = left {
                     self.ask(asked);
@@ -514,111 +518,4 @@ fn prepare(
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use lath_feed::telemetry::Discard;
-    use lath_instance::InstancesConfig;
-
-    async fn state(directory: &std::path::Path) -> State {
-        let config = InstancesConfig::new(directory.join("data"), directory.join("run"));
-        let instances = Instances::open(config).await.unwrap();
-        let (tell, _) = mpsc::unbounded_channel();
-        State {
-            shared: Arc::new(Shared::new(instances, Arc::new(Discard), String::new())),
-            archives: Archives::at(directory.join("archives")),
-            unpacked: directory.join("unpacked"),
-            functions: BTreeMap::new(),
-            lanes: HashMap::new(),
-            next: 0,
-            tell,
-            preparing: JoinSet::new(),
-            environments: JoinSet::new(),
-            stop: CancellationToken::new(),
-        }
-    }
-
-    fn function(name: &str) -> Arc<Function> {
-        Arc::new(Function {
-            name: name.to_owned(),
-            arn: String::new(),
-            unique_id: name.to_owned(),
-            revision: 1,
-            runtime: "provided.al2023".to_owned(),
-            handler: String::new(),
-            code: "c".repeat(64),
-            memory_mib: 128,
-            timeout_seconds: 3,
-            environment: BTreeMap::new(),
-            log_group: String::new(),
-            reserved_concurrency: None,
-            keys: None,
-        })
-    }
-
-    fn kept(name: &str) -> Kept {
-        Kept {
-            wanted: function(name),
-            ready: None,
-            outcome: None,
-            preparing: false,
-        }
-    }
-
-    /// Environments of a function; where they are idle, the first one for longest.
-    fn add_lanes(state: &mut State, name: &str, count: usize, busy: bool) {
-        let now = Instant::now();
-        for _ in 0..count {
-            state.next += 1;
-            let lane = Lane {
-                function: name.to_owned(),
-                key: (name.to_owned(), 1),
-                code: String::new(),
-                jobs: Some(mpsc::channel(1).0),
-                busy,
-                since: now + Duration::from_secs(state.next),
-                born: now,
-            };
-            state.lanes.insert(state.next, lane);
-        }
-    }
-
-    #[tokio::test]
-    async fn what_deleted_functions_still_do_counts() {
-        let directory = tempfile::tempdir().unwrap();
-        let mut state = state(directory.path()).await;
-        add_lanes(&mut state, "deleted", MOST - 1, true);
-        assert_eq!(state.is_throttled(&kept("new")), None);
-        add_lanes(&mut state, "deleted", 1, true);
-        assert_eq!(state.is_throttled(&kept("new")), Some(false));
-    }
-
-    #[tokio::test]
-    async fn idle_environments_make_room() {
-        let directory = tempfile::tempdir().unwrap();
-        let mut state = state(directory.path()).await;
-        add_lanes(&mut state, "one", MOST - 1, false);
-        state.make_room();
-        assert!(state.lanes.values().all(|it| it.jobs.is_some()));
-        add_lanes(&mut state, "other", 1, false);
-        state.make_room();
-        let ended = state.lanes.iter().filter(|(_, it)| it.jobs.is_none());
-        let ended: Vec<u64> = ended.map(|(number, _)| *number).collect();
-        assert_eq!(ended, [1], "the one that waited longest");
-    }
-
-    #[tokio::test]
-    async fn code_that_nothing_uses_goes_and_what_is_being_unpacked_stays() {
-        let directory = tempfile::tempdir().unwrap();
-        let mut state = state(directory.path()).await;
-        state.functions.insert("one".to_owned(), kept("one"));
-        let used = "c".repeat(64);
-        let unpacking = format!("{used}.1.2.new");
-        for name in [used.as_str(), &unpacking, "unused", "unused.1.3.new"] {
-            std::fs::create_dir_all(state.unpacked.join(name)).unwrap();
-        }
-        state.sweep();
-        let there = |name: &str| state.unpacked.join(name).exists();
-        assert!(there(&used) && there(&unpacking));
-        assert!(!there("unused") && !there("unused.1.3.new"));
-    }
-}
+mod tests;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::Deserialize as _;
 
-use crate::condition::Verdict;
+use crate::condition::ConditionState;
 use crate::desired::Protocol;
 use crate::kinds::{
     self, AllowedNamespaces, Condition, GATEWAY_GROUP, Gateway, Listener, ParentRef, ParentStatus,
@@ -20,7 +20,7 @@ pub(crate) struct Parent {
     pub(crate) controller: String,
     pub(crate) name: Name,
     pub(crate) gateway: Arc<Gateway>,
-    pub(crate) accepted: Verdict,
+    pub(crate) accepted: ConditionState,
     /// The Gateway's listeners that the route is attached to.
     pub(crate) listeners: Vec<Section>,
 }
@@ -230,7 +230,7 @@ pub(crate) fn attach(
     (reference, sections): (&ParentRef, &[Section]),
     (kind, name, route): (RouteKind, &Name, &Route),
     entrance: bool,
-) -> (Verdict, Vec<Section>) {
+) -> (ConditionState, Vec<Section>) {
     let parent = match listener_set_of(reference, name) {
         Some(set) => format!("ListenerSet {set}"),
         None => {
@@ -243,7 +243,7 @@ pub(crate) fn attach(
     let mut all = all.peekable();
     if of.is_some() && all.peek().is_none() {
         let message = format!("{parent} is not attached to its Gateway");
-        return (Verdict::bad("NoMatchingParent", message), Vec::new());
+        return (ConditionState::bad("NoMatchingParent", message), Vec::new());
     }
     let mut left: Vec<_> = all
         .filter(|it| {
@@ -254,7 +254,7 @@ pub(crate) fn attach(
         .collect();
     if left.is_empty() {
         let message = format!("{parent} has no such listener");
-        return (Verdict::bad("NoMatchingParent", message), Vec::new());
+        return (ConditionState::bad("NoMatchingParent", message), Vec::new());
     }
     left.retain(|it| {
         kinds_of(it.listener(), entrance).contains(&kind) && takes_namespace(world, it, name)
@@ -264,18 +264,21 @@ pub(crate) fn attach(
         if kind == RouteKind::Grpc && !entrance {
             message += "; VPC Lattice has gRPC on HTTPS listeners only";
         }
-        return (Verdict::bad("NotAllowedByListeners", message), Vec::new());
+        return (
+            ConditionState::bad("NotAllowedByListeners", message),
+            Vec::new(),
+        );
     }
     left.retain(|it| hostname_meets(it.listener(), route));
     if left.is_empty() {
         let message = format!("no listener of {parent} has such a hostname");
         return (
-            Verdict::bad("NoMatchingListenerHostname", message),
+            ConditionState::bad("NoMatchingListenerHostname", message),
             Vec::new(),
         );
     }
     (
-        Verdict::good("Accepted"),
+        ConditionState::good("Accepted"),
         left.into_iter().cloned().collect(),
     )
 }

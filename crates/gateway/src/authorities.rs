@@ -3,7 +3,7 @@
 use k8s_openapi::api::core::v1 as core;
 use serde_json::{Value, json};
 
-use crate::condition::Verdict;
+use crate::condition::ConditionState;
 use crate::kinds::{ClientValidation, Gateway};
 use crate::long_tags;
 use crate::secrets::{ObjectRef, blocks};
@@ -59,9 +59,9 @@ fn authority(pem: &str) -> Option<String> {
 pub(crate) enum Asked {
     Nothing,
     /// The text of the listener's tag, and what is wrong with some of the references.
-    Certificates(String, Option<Verdict>),
+    Certificates(String, Option<ConditionState>),
     /// Nothing can be trusted: why.
-    Unknown(Verdict),
+    Unknown(ConditionState),
 }
 
 /// What a Gateway says of clients' certificates at a port.
@@ -87,19 +87,20 @@ pub(crate) fn is_insecure(gateway: &Gateway) -> bool {
 fn certificates<'a>(
     world: &'a World,
     (name, reference): (&Name, &ObjectRef),
-) -> Result<&'a [String], Verdict> {
+) -> Result<&'a [String], ConditionState> {
     let words = format!("caCertificateRef {}", reference.name);
     if !reference.is_to("", "ConfigMap") {
         let message = format!("{words} is not to a ConfigMap");
-        return Err(Verdict::bad("InvalidCACertificateKind", message));
+        return Err(ConditionState::bad("InvalidCACertificateKind", message));
     }
     let at = reference.at(&name.namespace);
     if !world.is_granted(("Gateway", &name.namespace), ("", "ConfigMap"), &at) {
         let message = format!("no ReferenceGrant lets this Gateway refer to ConfigMap {at}");
-        return Err(Verdict::bad("RefNotPermitted", message));
+        return Err(ConditionState::bad("RefNotPermitted", message));
     }
-    let invalid =
-        |why: &str| Verdict::bad("InvalidCACertificateRef", format!("ConfigMap {at}: {why}"));
+    let invalid = |why: &str| {
+        ConditionState::bad("InvalidCACertificateRef", format!("ConfigMap {at}: {why}"))
+    };
     let found = world.authorities.get(&at);
     let found = found.ok_or_else(|| invalid("it is not there, or has no ca.crt"))?;
     found.certificates().map_err(invalid)
@@ -124,7 +125,7 @@ pub(crate) fn asked(world: &World, (name, gateway): (&Name, &Gateway), port: i32
         }
     }
     if all.is_empty() {
-        let none = || Verdict::bad("InvalidCACertificateRef", "no caCertificateRefs");
+        let none = || ConditionState::bad("InvalidCACertificateRef", "no caCertificateRefs");
         return Asked::Unknown(wrong.unwrap_or_else(none));
     }
     if validation.is_insecure() {
@@ -138,7 +139,7 @@ pub(crate) fn asked(world: &World, (name, gateway): (&Name, &Gateway), port: i32
             "the certificates are too many: a listener trusts {MOST} of them at most, in {} characters of base64",
             long_tags::FEW_PARTS * long_tags::PART
         );
-        return Asked::Unknown(Verdict::bad("InvalidCACertificateRef", message));
+        return Asked::Unknown(ConditionState::bad("InvalidCACertificateRef", message));
     }
     Asked::Certificates(text, wrong)
 }

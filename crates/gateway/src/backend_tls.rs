@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::attach::controller_of;
 use crate::authorities::Authorities;
-use crate::condition::{Verdict, merged};
+use crate::condition::{ConditionState, merged};
 use crate::controller::{App, Undone};
 use crate::kinds::{
     self, AncestorStatus, BackendTls, GATEWAY_GROUP, ParentRef, Route, RouteKind, Rule, SectionRef,
@@ -33,10 +33,10 @@ const OWN: [&str; 2] = ["Accepted", "ResolvedRefs"];
 
 /// What a policy says of its targets.
 pub(crate) struct Judged {
-    accepted: Verdict,
-    resolved: Verdict,
+    accepted: ConditionState,
+    resolved: ConditionState,
     /// What a group learns; `None` where nothing can be trusted.
-    told: Option<Value>,
+    verification: Option<Value>,
 }
 
 /// A Service of the policy's namespace, and the name of its port, if the policy is for one.
@@ -186,10 +186,10 @@ fn authorities<'a>(
     world: &'a World,
     namespace: &str,
     reference: &ObjectRef,
-) -> Result<&'a [String], Verdict> {
+) -> Result<&'a [String], ConditionState> {
     // There are no references into other namespaces.
     let at = Name::new(namespace, &reference.name);
-    let invalid = |why: String| Verdict::bad("InvalidCACertificateRef", why);
+    let invalid = |why: String| ConditionState::bad("InvalidCACertificateRef", why);
     let found: Option<&Authorities> = if reference.is_to("", "ConfigMap") {
         world.authorities.get(&at).map(|it| &**it)
     } else if reference.is_to_secret() {
@@ -200,7 +200,7 @@ fn authorities<'a>(
             "caCertificateRef {} is neither to a ConfigMap nor to a Secret",
             reference.name
         );
-        return Err(Verdict::bad("InvalidKind", message));
+        return Err(ConditionState::bad("InvalidKind", message));
     };
     let found = found.ok_or_else(|| {
         invalid(match reference.is_to_secret() {
@@ -216,27 +216,30 @@ fn authorities<'a>(
 pub(crate) fn judge(world: &World, name: &Name, policy: &BackendTls) -> Judged {
     let spec = &policy.spec;
     let validation = &spec.validation;
-    let good = Verdict::good("ResolvedRefs");
-    let lost = |accepted: Verdict, resolved: Verdict| Judged {
+    let good = ConditionState::good("ResolvedRefs");
+    let lost = |accepted: ConditionState, resolved: ConditionState| Judged {
         accepted,
         resolved,
-        told: None,
+        verification: None,
     };
     if let Some(field) = spec.unread.first() {
-        return lost(Verdict::bad("Invalid", format!("spec.{field}")), good);
+        return lost(
+            ConditionState::bad("Invalid", format!("spec.{field}")),
+            good,
+        );
     }
     let well_known = validation.well_known.as_deref().filter(|it| !it.is_empty());
     if let Some(other) = well_known.filter(|it| *it != "System") {
         let why = format!("spec.validation.wellKnownCACertificates: {other} is not System");
-        return lost(Verdict::bad("Invalid", why), good);
+        return lost(ConditionState::bad("Invalid", why), good);
     }
-    let mut told = json!({"hostname": validation.hostname});
+    let mut verification = json!({"hostname": validation.hostname});
     if !validation.subject_alt_names.is_empty() {
-        told["subjectAltNames"] = json!(validation.subject_alt_names);
+        verification["subjectAltNames"] = json!(validation.subject_alt_names);
     }
     let mut resolved = good;
     if well_known.is_some() {
-        told["wellKnownCACertificates"] = json!("System");
+        verification["wellKnownCACertificates"] = json!("System");
     } else {
         let mut anchors = Vec::<&String>::new();
         for reference in &validation.ca_certificate_refs {
@@ -250,16 +253,16 @@ pub(crate) fn judge(world: &World, name: &Name, policy: &BackendTls) -> Judged {
                 Err(_) => {}
             }
         }
-        told["trustAnchorCertificates"] = json!(anchors);
+        verification["trustAnchorCertificates"] = json!(anchors);
         // What health checks show comes besides.
-        let length = told.to_string().chars().count() + 160;
+        let length = verification.to_string().chars().count() + 160;
         if anchors.len() > MOST_ANCHORS || length > PARTS * long_tags::PART {
             // What is left out would shut targets out without a word.
             let why = format!(
                 "the certificates are too many: a group trusts {MOST_ANCHORS} of them at most, in {} characters of base64",
                 PARTS * long_tags::PART
             );
-            resolved = Verdict::bad("InvalidCACertificateRef", why);
+            resolved = ConditionState::bad("InvalidCACertificateRef", why);
             anchors.clear();
         }
         if anchors.is_empty() {
@@ -267,17 +270,17 @@ pub(crate) fn judge(world: &World, name: &Name, policy: &BackendTls) -> Judged {
                 "" => "there are no caCertificateRefs".to_owned(),
                 why => why.to_owned(),
             };
-            return lost(Verdict::bad(UNTRUSTED, why), resolved);
+            return lost(ConditionState::bad(UNTRUSTED, why), resolved);
         }
     }
-    let mut accepted = Verdict::good("Accepted");
+    let mut accepted = ConditionState::good("Accepted");
     if spec.has_options {
-        accepted = accepted.saying("spec.options are not read");
+        accepted = accepted.with_message("spec.options are not read");
     }
     Judged {
         accepted,
         resolved,
-        told: Some(told),
+        verification: Some(verification),
     }
 }
 
@@ -285,60 +288,60 @@ pub(crate) fn judge(world: &World, name: &Name, policy: &BackendTls) -> Judged {
 ///
 /// # Errors
 /// Nothing can be trusted: what goes there is lost.
-pub(crate) fn told(
+pub(crate) fn group_tls(
     world: &World,
     service: &Name,
     port: &ServicePort,
     shown: Option<&String>,
-) -> Result<Option<String>, Verdict> {
+) -> Result<Option<String>, ConditionState> {
     let Some((name, policy)) = world.tls_policy(service, port) else {
         return Ok(None);
     };
     let judged = judge(world, name, policy);
-    let mut told = judged.told.ok_or_else(|| {
+    let mut verification = judged.verification.ok_or_else(|| {
         let why = format!(
             "Dropped backend {service}: BackendTLSPolicy {name}: {}; its requests are answered 500",
             judged.accepted.message
         );
-        Verdict::bad(UNTRUSTED, why)
+        ConditionState::bad(UNTRUSTED, why)
     })?;
     if let Some(arn) = shown {
-        told["healthCheckCertificateArn"] = json!(arn);
+        verification["healthCheckCertificateArn"] = json!(arn);
     }
-    Ok(Some(told.to_string()))
+    Ok(Some(verification.to_string()))
 }
 
 /// Why a policy does not count for a target.
-fn against(world: &World, name: &Name, target: &SectionRef) -> Option<Verdict> {
+fn against(world: &World, name: &Name, target: &SectionRef) -> Option<ConditionState> {
     let Some((service, section)) = service_of(name, target) else {
         let why = format!(
             "spec.targetRefs: {} {} is no Service",
             target.kind, target.name
         );
-        return Some(Verdict::bad("Invalid", why));
+        return Some(ConditionState::bad("Invalid", why));
     };
     let Some(found) = world.services.get(&service) else {
         let why = format!("there is no Service {service}");
-        return Some(Verdict::bad("TargetNotFound", why));
+        return Some(ConditionState::bad("TargetNotFound", why));
     };
     let has = |section: &str| found.ports.iter().any(|it| it.name == section);
     if let Some(section) = section.filter(|it| !has(it)) {
         let why = format!("Service {service} has no port of the name {section}");
-        return Some(Verdict::bad("TargetNotFound", why));
+        return Some(ConditionState::bad("TargetNotFound", why));
     }
     let counts = world.tls_policy_for(&service, section);
     let (other, _) = counts.filter(|(it, _)| *it != name)?;
     let why = format!("{other} is for Service {service} too, and comes first");
-    Some(Verdict::bad("Conflicted", why))
+    Some(ConditionState::bad("Conflicted", why))
 }
 
 /// Whether a policy counts for its targets: it is accepted when it does for one of them, and says what is wrong with the others.
-fn counting(world: &World, name: &Name, policy: &BackendTls, judged: &Judged) -> Verdict {
+fn counting(world: &World, name: &Name, policy: &BackendTls, judged: &Judged) -> ConditionState {
     let targets = &policy.spec.target_refs;
     let wrong = targets.iter().filter_map(|it| against(world, name, it));
     let mut wrong: Vec<_> = wrong.collect();
     if targets.is_empty() {
-        return Verdict::bad("Invalid", "spec.targetRefs: there is no target");
+        return ConditionState::bad("Invalid", "spec.targetRefs: there is no target");
     }
     if wrong.len() == targets.len() {
         return wrong.swap_remove(0);
@@ -365,6 +368,7 @@ fn entries(world: &World, settings: &Settings, name: &Name, policy: &BackendTls)
     let own: Vec<_> = own
         .filter_map(|it| AncestorStatus::deserialize(it).ok())
         .collect();
+    let now = settings.now();
     let mut entries: Vec<Value> = others.into_iter().cloned().collect();
     let judged = judge(world, name, policy);
     let accepted = counting(world, name, policy, &judged);
@@ -383,7 +387,7 @@ fn entries(world: &World, settings: &Settings, name: &Name, policy: &BackendTls)
             ],
             false => {
                 let why = "VPC Lattice verifies no target: only Gateways with an address do";
-                vec![Verdict::bad("Invalid", why).condition("Accepted", generation)]
+                vec![ConditionState::bad("Invalid", why).condition("Accepted", generation)]
             }
         };
         let ancestor_ref = ParentRef {
@@ -399,7 +403,7 @@ fn entries(world: &World, settings: &Settings, name: &Name, policy: &BackendTls)
             .find(|it| it.ancestor_ref == ancestor_ref && it.controller_name == controller);
         let before = before.map_or(&[][..], |it| &it.conditions);
         let entry = AncestorStatus {
-            conditions: merged(before, new, &OWN),
+            conditions: merged(&now, before, new, &OWN),
             ancestor_ref,
             controller_name: controller,
         };

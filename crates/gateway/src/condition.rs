@@ -4,13 +4,13 @@ use crate::kinds::Condition;
 
 /// What a condition says.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Verdict {
+pub(crate) struct ConditionState {
     pub(crate) good: bool,
     pub(crate) reason: &'static str,
     pub(crate) message: String,
 }
 
-impl Verdict {
+impl ConditionState {
     /// All is well, for the reason that says so.
     pub(crate) fn good(reason: &'static str) -> Self {
         Self {
@@ -29,7 +29,7 @@ impl Verdict {
     }
 
     /// The same with a message.
-    pub(crate) fn saying(mut self, message: impl Into<String>) -> Self {
+    pub(crate) fn with_message(mut self, message: impl Into<String>) -> Self {
         self.message = message.into();
         self
     }
@@ -47,17 +47,21 @@ impl Verdict {
     }
 }
 
-/// Gives new conditions their times: that of the known condition of the type while the status is the same, else now.
+/// Gives new conditions their times: that of the known condition of the type while the status is the same, else `now`.
 /// Known conditions of types that the new ones lack are another controller's, and stay.
-pub(crate) fn merged(known: &[Condition], mut new: Vec<Condition>, own: &[&str]) -> Vec<Condition> {
-    let now = lath_clock::Clock::system().now().iso8601_seconds();
+pub(crate) fn merged(
+    now: &str,
+    known: &[Condition],
+    mut new: Vec<Condition>,
+    own: &[&str],
+) -> Vec<Condition> {
     for condition in &mut new {
         let before = known.iter().find(|it| it.kind == condition.kind);
         condition.last_transition_time = match before {
             Some(it) if it.status == condition.status && !it.last_transition_time.is_empty() => {
                 it.last_transition_time.clone()
             }
-            _ => now.clone(),
+            _ => now.to_owned(),
         };
     }
     let foreign = known
@@ -72,28 +76,31 @@ pub(crate) fn merged(known: &[Condition], mut new: Vec<Condition>, own: &[&str])
 mod tests {
     use super::*;
 
+    const NOW: &str = "2026-01-01T00:00:00Z";
+
     #[test]
     fn a_condition_keeps_its_time_while_its_status_stays() {
-        let first = Verdict::good("Accepted").condition("Accepted", 1);
-        let mut known = merged(&[], vec![first], &["Accepted"]);
-        known[0].last_transition_time = "2026-01-01T00:00:00Z".into();
-        let again = Verdict::good("Accepted")
-            .saying("more")
+        let first = ConditionState::good("Accepted").condition("Accepted", 1);
+        let known = merged(NOW, &[], vec![first], &["Accepted"]);
+        let later = "2026-01-01T00:01:00Z";
+        let again = ConditionState::good("Accepted")
+            .with_message("more")
             .condition("Accepted", 2);
-        let again = merged(&known, vec![again], &["Accepted"]);
+        let again = merged(later, &known, vec![again], &["Accepted"]);
         assert_eq!(again[0].last_transition_time, known[0].last_transition_time);
         assert_eq!(again[0].observed_generation, 2);
-        let bad = Verdict::bad("NoMatchingParent", "").condition("Accepted", 3);
-        let bad = merged(&known, vec![bad], &["Accepted"]);
-        assert_ne!(bad[0].last_transition_time, known[0].last_transition_time);
+        let bad = ConditionState::bad("NoMatchingParent", "").condition("Accepted", 3);
+        let bad = merged(later, &known, vec![bad], &["Accepted"]);
+        assert_eq!(bad[0].last_transition_time, later);
     }
 
     #[test]
     fn conditions_of_others_stay() {
-        let theirs = Verdict::good("Fine").condition("Theirs", 1);
-        let gone = Verdict::good("Fine").condition("PartiallyInvalid", 1);
-        let mine = Verdict::good("Accepted").condition("Accepted", 1);
+        let theirs = ConditionState::good("Fine").condition("Theirs", 1);
+        let gone = ConditionState::good("Fine").condition("PartiallyInvalid", 1);
+        let mine = ConditionState::good("Accepted").condition("Accepted", 1);
         let all = merged(
+            NOW,
             &[theirs, gone],
             vec![mine],
             &["Accepted", "PartiallyInvalid"],

@@ -13,7 +13,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use crate::attach;
-use crate::condition::{Verdict, merged};
+use crate::condition::{ConditionState, merged};
 use crate::desired::key;
 use crate::entrance::Entered;
 use crate::expose::Records;
@@ -355,8 +355,10 @@ impl App {
             return Ok(());
         }
         let verdict = match &class.spec.parameters_ref {
-            None => Verdict::good("Accepted"),
-            Some(_) => Verdict::bad("InvalidParameters", "this controller takes no parameters"),
+            None => ConditionState::good("Accepted"),
+            Some(_) => {
+                ConditionState::bad("InvalidParameters", "this controller takes no parameters")
+            }
         };
         let status = class.status.clone().unwrap_or_default();
         let known = status.conditions;
@@ -368,6 +370,7 @@ impl App {
         };
         let generation = class.metadata.generation.unwrap_or_default();
         let conditions = merged(
+            &self.settings.now(),
             &known,
             vec![verdict.condition("Accepted", generation)],
             &["Accepted"],

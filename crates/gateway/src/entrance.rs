@@ -79,13 +79,13 @@ pub(crate) struct Attachment {
 
 /// A route's place behind entrances.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Place {
+pub(crate) struct RouteBinding {
     pub(crate) attachments: BTreeSet<Attachment>,
     /// Of rules that are equal otherwise, those of the route that is the first by this count.
     pub(crate) order: String,
 }
 
-impl Place {
+impl RouteBinding {
     /// The text of the tag of the route's service, and a Gateway that lacks a listener still. The error is a Gateway of which nothing is
     /// known yet: what the tag says of it has to stay until then.
     pub(crate) fn text(
@@ -224,7 +224,7 @@ pub(crate) fn place(
     settings: &Settings,
     (name, route): (&Name, &Route),
     parents: &[Parent],
-) -> Place {
+) -> RouteBinding {
     let mut attachments = BTreeSet::new();
     let accepted = parents.iter().filter(|it| it.accepted.good);
     for parent in accepted.filter(|it| settings.has_entrances(&it.controller)) {
@@ -255,7 +255,7 @@ pub(crate) fn place(
     let created = route.creation_timestamp();
     let created = created.map(|it| it.0.strftime("%Y-%m-%dT%H:%M:%SZ").to_string());
     let created = created.unwrap_or_default();
-    Place {
+    RouteBinding {
         attachments,
         order: format!("{created}/{}/{}", name.namespace, name.name),
     }

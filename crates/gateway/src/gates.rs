@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::attach::said;
-use crate::condition::Verdict;
+use crate::condition::ConditionState;
 use crate::controller::{App, Undone};
 use crate::desired::{Action, Group, GroupRef, Service};
 use crate::expose;
@@ -181,7 +181,7 @@ impl World {
 }
 
 /// A group that a pod is in.
-struct Place {
+struct PodGroup {
     group: Group,
     /// Whether what serves changes to it, so that a pod waits for it although it is not there or used yet.
     comes: bool,
@@ -189,7 +189,7 @@ struct Place {
     forwarded: bool,
 }
 
-/// A pod that waits: its addresses, and what it is to be told.
+/// A pod that waits: its addresses, and what its condition is to say.
 struct Waiting {
     pod: Arc<Pod>,
     addresses: BTreeSet<String>,
@@ -242,7 +242,7 @@ fn forwarded(service: &Service) -> BTreeSet<String> {
 }
 
 /// All groups that these pods are in, also by other Services than the one that is looked at.
-fn places(world: &World, settings: &Settings, pods: &BTreeMap<Name, Waiting>) -> Vec<Place> {
+fn places(world: &World, settings: &Settings, pods: &BTreeMap<Name, Waiting>) -> Vec<PodGroup> {
     let mut keys = BTreeSet::new();
     let namespaces: BTreeSet<_> = pods.keys().map(|it| &it.namespace).collect();
     for namespace in namespaces {
@@ -274,7 +274,7 @@ fn places(world: &World, settings: &Settings, pods: &BTreeMap<Name, Waiting>) ->
                 };
                 let comes = !refused(settings, route);
                 let forwarded = forwarded(&service);
-                places.extend(service.groups.into_iter().map(|group| Place {
+                places.extend(service.groups.into_iter().map(|group| PodGroup {
                     comes,
                     forwarded: forwarded.contains(&group.name),
                     group,
@@ -283,7 +283,7 @@ fn places(world: &World, settings: &Settings, pods: &BTreeMap<Name, Waiting>) ->
             Key::Export(name) => {
                 let groups = mcs::export_groups(world, settings, &name).into_iter();
                 // Another cluster's route may use it one day, or none, and none uses one that is not there.
-                places.extend(groups.map(|group| Place {
+                places.extend(groups.map(|group| PodGroup {
                     group,
                     comes: false,
                     forwarded: false,
@@ -294,7 +294,7 @@ fn places(world: &World, settings: &Settings, pods: &BTreeMap<Name, Waiting>) ->
                     continue;
                 };
                 // All of its groups are forwarded to.
-                places.extend(exposed.service.groups.into_iter().map(|group| Place {
+                places.extend(exposed.service.groups.into_iter().map(|group| PodGroup {
                     group,
                     comes: true,
                     forwarded: true,
@@ -310,8 +310,8 @@ fn places(world: &World, settings: &Settings, pods: &BTreeMap<Name, Waiting>) ->
 type Health = BTreeMap<(String, i32), TargetStatus>;
 
 /// What a pod's gate says: open when Lattice sends requests to all of its targets. `None` for a pod that is in no group.
-fn verdict(of: &Waiting, places: &[(Place, Option<Health>)]) -> Option<Verdict> {
-    let bad = |reason, message: String| Some(Verdict::bad(reason, message));
+fn verdict(of: &Waiting, places: &[(PodGroup, Option<Health>)]) -> Option<ConditionState> {
+    let bad = |reason, message: String| Some(ConditionState::bad(reason, message));
     let mut good: Option<(u8, &'static str)> = None;
     for (place, health) in places {
         let name = &place.group.name;
@@ -339,7 +339,7 @@ fn verdict(of: &Waiting, places: &[(Place, Option<Health>)]) -> Option<Verdict> 
             good = good.max(Some(reason));
         }
     }
-    good.map(|(_, reason)| Verdict::good(reason))
+    good.map(|(_, reason)| ConditionState::good(reason))
 }
 
 impl App {
@@ -388,7 +388,7 @@ impl App {
                 seen.push((place, health));
             }
         }
-        let (mut waits, mut untold) = (None, None);
+        let (mut waits, mut failed) = (None, None);
         for (name, waiting) in &pods {
             // A pod of another controller's routes, or of none, is not this one's to speak of.
             let Some(verdict) = verdict(waiting, &seen) else {
@@ -397,15 +397,15 @@ impl App {
             if !verdict.good {
                 waits = Some(format!("pod {name}: {}", verdict.message));
             }
-            // A pod that cannot be told keeps no other's gate shut.
-            if let Err(error) = self.tell(name, &waiting.pod, &verdict).await {
-                untold = untold.or(Some(error));
+            // A pod whose condition cannot be written keeps no other's gate shut.
+            if let Err(error) = self.write_condition(name, &waiting.pod, &verdict).await {
+                failed = failed.or(Some(error));
             }
         }
-        match (untold, waits) {
+        match (failed, waits) {
             // The next look must not be so far away as after an error alone.
             (Some(error), Some(message)) => {
-                tracing::warn!(%service, %error, "a pod cannot be told what its gate waits for");
+                tracing::warn!(%service, %error, "the condition of a pod's gate cannot be written");
                 Err(Fault::Waits(message).into())
             }
             (Some(error), None) => Err(error),
@@ -415,7 +415,12 @@ impl App {
     }
 
     /// Writes the gate's condition into a pod, if it says something else.
-    async fn tell(&self, name: &Name, pod: &Pod, verdict: &Verdict) -> Result<(), Undone> {
+    async fn write_condition(
+        &self,
+        name: &Name,
+        pod: &Pod,
+        verdict: &ConditionState,
+    ) -> Result<(), Undone> {
         let status = if verdict.good { "True" } else { "False" };
         let said = pod.said.as_ref();
         let same = said.is_some_and(|it| {
@@ -433,32 +438,31 @@ impl App {
             "message": verdict.message,
         });
         if said.is_none_or(|it| it.status != status) {
-            let now = lath_clock::Clock::system().now();
-            condition["lastTransitionTime"] = json!(now.iso8601_seconds());
+            condition["lastTransitionTime"] = json!(self.settings.now());
         }
-        // The uid keeps the next pod of this name from being told what is true of this one.
+        // The uid keeps the next pod of this name from getting this one's condition.
         let patch = json!({
             "metadata": {"uid": pod.uid},
             "status": {"conditions": [condition]},
         });
         let api: Api<Gated> = Api::namespaced_with(self.client.clone(), &name.namespace, &pods());
         // Strategic: conditions of others stay.
-        let told = api
+        let patched = api
             .patch_status(
                 &name.name,
                 &PatchParams::default(),
                 &Patch::Strategic(&patch),
             )
             .await;
-        match told {
-            Ok(told) => {
-                tracing::debug!(%name, reason = verdict.reason, uid = told.uid(), "a pod is told");
+        match patched {
+            Ok(patched) => {
+                tracing::debug!(%name, reason = verdict.reason, uid = patched.uid(), "the condition of a pod's gate is written");
                 // Known at once: a look before the watch brings it must not shut the gate again.
                 let mut world = self.world();
-                if let (Some(told), Some(known)) = (Pod::of(told), world.pods.get_mut(name))
-                    && known.uid == told.uid
+                if let (Some(patched), Some(known)) = (Pod::of(patched), world.pods.get_mut(name))
+                    && known.uid == patched.uid
                 {
-                    Arc::make_mut(known).said = told.said;
+                    Arc::make_mut(known).said = patched.said;
                 }
                 Ok(())
             }

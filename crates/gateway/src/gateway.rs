@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::attach::{attach, controller_of, has_class, kinds_of};
 use crate::authorities;
-use crate::condition::{Verdict, merged};
+use crate::condition::{ConditionState, merged};
 use crate::controller::{App, Undone};
 use crate::entrance::{self, Entered};
 use crate::guards::Target;
@@ -16,7 +16,7 @@ use crate::kinds::{
     self, Address, Condition, GATEWAY_GROUP, Gateway, GatewayStatus, GroupKind, ListenerStatus,
 };
 use crate::lattice::{self, Fault};
-use crate::listener_sets::{self, Standing, Told};
+use crate::listener_sets::{self, SetStatus, Standing};
 use crate::listeners::{self, Certificate, Judged, Section};
 use crate::routes::DOMAIN_NAME;
 use crate::settings::{AWS_CONTROLLER, OWN_CONTROLLER};
@@ -88,19 +88,23 @@ pub(crate) struct Found {
     pub(crate) judged: Vec<Judged>,
     /// Where it has an address: what is in Lattice for it, or why it is not.
     pub(crate) entered: Option<Result<Entered, String>>,
+    /// When this was found: the time of conditions that change by it.
+    pub(crate) now: String,
 }
 
 /// The conditions of a listener.
 fn conditions(judged: &Judged, programmed: &Result<(), String>, generation: i64) -> Vec<Condition> {
     let conflict = judged.conflicted.as_ref().filter(|it| it.good);
     let programmed = match (&judged.accepted, programmed) {
-        (Verdict { good: false, .. }, _) => {
+        (ConditionState { good: false, .. }, _) => {
             let reason = conflict.map_or("Invalid", |it| it.reason);
-            Verdict::bad(reason, judged.accepted.message.clone())
+            ConditionState::bad(reason, judged.accepted.message.clone())
         }
-        _ if !judged.resolved.good => Verdict::bad("Invalid", judged.resolved.message.clone()),
-        (_, Ok(_)) => Verdict::good("Programmed"),
-        (_, Err(why)) => Verdict::bad("Pending", why.clone()),
+        _ if !judged.resolved.good => {
+            ConditionState::bad("Invalid", judged.resolved.message.clone())
+        }
+        (_, Ok(_)) => ConditionState::good("Programmed"),
+        (_, Err(why)) => ConditionState::bad("Pending", why.clone()),
     };
     let all = [
         (Some(&judged.accepted), "Accepted"),
@@ -115,12 +119,12 @@ fn conditions(judged: &Judged, programmed: &Result<(), String>, generation: i64)
 }
 
 /// Why a Gateway cannot be had as it is.
-fn refused(gateway: &Gateway, entrance: bool) -> Option<Verdict> {
+fn refused(gateway: &Gateway, entrance: bool) -> Option<ConditionState> {
     let infrastructure = gateway.spec.infrastructure.as_ref();
     let parameters = infrastructure.and_then(|it| it.get("parametersRef"));
     if entrance && parameters.is_some_and(|it| !it.is_null()) {
         let message = "this controller takes no parameters";
-        return Some(Verdict::bad("InvalidParameters", message));
+        return Some(ConditionState::bad("InvalidParameters", message));
     }
     // One without a value asks for what every Gateway gets.
     let given = |it: &Value| {
@@ -129,7 +133,7 @@ fn refused(gateway: &Gateway, entrance: bool) -> Option<Verdict> {
     };
     gateway.spec.addresses.iter().any(given).then(|| {
         let message = "VPC Lattice gives every service addresses of its own";
-        Verdict::bad("UnsupportedAddress", message)
+        ConditionState::bad("UnsupportedAddress", message)
     })
 }
 
@@ -157,7 +161,12 @@ pub(crate) fn entries(
                 })
                 .collect(),
             attached_routes: *attached_routes,
-            conditions: merged(before, conditions(judged, there, generation), &OF_LISTENERS),
+            conditions: merged(
+                &found.now,
+                before,
+                conditions(judged, there, generation),
+                &OF_LISTENERS,
+            ),
         }
     })
     .collect()
@@ -169,7 +178,7 @@ pub(crate) fn statuses(
     name: &Name,
     gateway: &Gateway,
     found: &Found,
-) -> (GatewayStatus, Vec<Told>) {
+) -> (GatewayStatus, Vec<SetStatus>) {
     let generation = gateway.metadata.generation.unwrap_or_default();
     let known = gateway.status.clone().unwrap_or_default();
     let entrance = found.entered.is_some();
@@ -184,16 +193,19 @@ pub(crate) fn statuses(
     let accepted = if let Some(verdict) = refused(gateway, entrance) {
         verdict
     } else if found.judged.iter().all(|it| !it.is_good()) {
-        Verdict::bad("ListenersNotValid", "no listener can be had in VPC Lattice")
+        ConditionState::bad("ListenersNotValid", "no listener can be had in VPC Lattice")
     } else if own.any(|(_, it)| !it.is_good()) {
-        Verdict::good("ListenersNotValid").saying("some listeners cannot be had in VPC Lattice")
+        ConditionState::good("ListenersNotValid")
+            .with_message("some listeners cannot be had in VPC Lattice")
     } else {
-        Verdict::good("Accepted")
+        ConditionState::good("Accepted")
     };
     let programmed = match &there {
-        _ if !accepted.good => Verdict::bad("Invalid", accepted.message.clone()),
-        Ok(arn) => Verdict::good("Programmed").saying(format!("service network: {arn}")),
-        Err(why) => Verdict::bad("Pending", why.clone()),
+        _ if !accepted.good => ConditionState::bad("Invalid", accepted.message.clone()),
+        Ok(arn) => {
+            ConditionState::good("Programmed").with_message(format!("service network: {arn}"))
+        }
+        Err(why) => ConditionState::bad("Pending", why.clone()),
     };
     let standing = match &there {
         _ if refused(gateway, entrance).is_some() => {
@@ -211,8 +223,8 @@ pub(crate) fn statuses(
         new.push(resolved.condition("ResolvedRefs", generation));
     }
     if entrance && authorities::is_insecure(gateway) {
-        let verdict = Verdict::good("ConfigurationChanged");
-        let verdict = verdict.saying("clients get in whose certificates were not verified");
+        let verdict = ConditionState::good("ConfigurationChanged");
+        let verdict = verdict.with_message("clients get in whose certificates were not verified");
         new.push(verdict.condition("InsecureFrontendValidationMode", generation));
     }
     // Where the kind is not there, neither is the field.
@@ -226,6 +238,7 @@ pub(crate) fn statuses(
             Some(Err(_)) => known.addresses,
         },
         conditions: merged(
+            &found.now,
             &known.conditions,
             new,
             &[
@@ -365,6 +378,7 @@ impl App {
                     sections,
                     judged,
                     entered: Some(entered),
+                    now: self.settings.now(),
                 }
             }
             _ => {
@@ -374,6 +388,7 @@ impl App {
                     judged: listeners::judge(&self.look(), (name, &gateway), &sections, entrance),
                     sections,
                     entered: entrance.then(|| Err("its service network is not there".to_owned())),
+                    now: self.settings.now(),
                 }
             }
         };
@@ -387,7 +402,7 @@ impl App {
         let address = names.next().map(|it| it.value.clone());
         self.annotate(&form, &*gateway, &[(DOMAIN_NAME, address.as_deref())])
             .await?;
-        self.tell_sets(sets).await?;
+        self.write_set_statuses(sets).await?;
         undone.map_or(Ok(()), |fault| Err(fault.into()))
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use kube::ResourceExt as _;
 use serde_json::json;
 
-use crate::condition::{Verdict, merged};
+use crate::condition::{ConditionState, merged};
 use crate::controller::{App, Undone};
 use crate::kinds::{self, AWS_GROUP, Policy};
 use crate::world::{Key, Name, World};
@@ -27,8 +27,8 @@ impl Of {
 }
 
 /// What a policy is for, whether that is there or not.
-fn target(name: &Name, policy: &Policy) -> Result<(Of, Name), Verdict> {
-    let invalid = |why: String| Err(Verdict::bad("Invalid", why));
+fn target(name: &Name, policy: &Policy) -> Result<(Of, Name), ConditionState> {
+    let invalid = |why: String| Err(ConditionState::bad("Invalid", why));
     let reference = &policy.spec.target_ref;
     let of = match (reference.group.as_str(), reference.kind.as_str()) {
         ("", "Service") => Of::Service,
@@ -106,13 +106,13 @@ impl World {
 }
 
 /// What is to be said of a policy.
-fn verdict(world: &World, name: &Name, policy: &Policy) -> Verdict {
+fn verdict(world: &World, name: &Name, policy: &Policy) -> ConditionState {
     let (of, at) = match target(name, policy) {
         Ok(target) => target,
         Err(verdict) => return verdict,
     };
     if let Some(field) = policy.spec.unread.first() {
-        return Verdict::bad("Invalid", format!("spec.{field}"));
+        return ConditionState::bad("Invalid", format!("spec.{field}"));
     }
     for (field, value, known) in [
         ("protocol", &policy.spec.protocol, ["HTTP", "HTTPS", "TCP"]),
@@ -127,7 +127,7 @@ fn verdict(world: &World, name: &Name, policy: &Policy) -> Verdict {
         {
             let known = known.join(", ");
             let why = format!("spec.{field}: {value} is none of {known}");
-            return Verdict::bad("Invalid", why);
+            return ConditionState::bad("Invalid", why);
         }
     }
     let there = match of {
@@ -136,14 +136,14 @@ fn verdict(world: &World, name: &Name, policy: &Policy) -> Verdict {
     };
     if !there {
         let why = format!("there is no {} {at}", of.kind());
-        return Verdict::bad("TargetNotFound", why);
+        return ConditionState::bad("TargetNotFound", why);
     }
     match world.group_policy(of, &at) {
-        Some((other, _)) if other != name => Verdict::bad(
+        Some((other, _)) if other != name => ConditionState::bad(
             "Conflicted",
             format!("{other} is for {} {at} too, and older", of.kind()),
         ),
-        _ => Verdict::good("Accepted"),
+        _ => ConditionState::good("Accepted"),
     }
 }
 
@@ -164,7 +164,7 @@ impl App {
         let generation = policy.metadata.generation.unwrap_or_default();
         let known = policy.status.clone().unwrap_or_default().conditions;
         let new = vec![verdict.condition("Accepted", generation)];
-        let conditions = merged(&known, new, &["Accepted"]);
+        let conditions = merged(&self.settings.now(), &known, new, &["Accepted"]);
         if conditions != known {
             let form = self.form(kinds::target_group_policy());
             self.set_status(&form, &*policy, json!({"conditions": conditions}))

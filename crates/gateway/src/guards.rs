@@ -5,7 +5,7 @@ use std::sync::Arc;
 use kube::ResourceExt as _;
 
 use crate::attach::{controller_of, has_class};
-use crate::condition::Verdict;
+use crate::condition::ConditionState;
 use crate::kinds::{self, GATEWAY_GROUP, Policy, PolicyKind, RouteKind};
 use crate::settings::Settings;
 use crate::world::{Name, World};
@@ -39,8 +39,8 @@ pub(crate) fn target(
     world: &World,
     settings: &Settings,
     (kind, name, policy): (PolicyKind, &Name, &Policy),
-) -> Result<Target, Verdict> {
-    let invalid = |why: String| Err(Verdict::bad("Invalid", why));
+) -> Result<Target, ConditionState> {
+    let invalid = |why: String| Err(ConditionState::bad("Invalid", why));
     let reference = &policy.spec.target_ref;
     if !["", GATEWAY_GROUP].contains(&reference.group.as_str()) {
         return invalid(format!(
@@ -54,7 +54,7 @@ pub(crate) fn target(
     }
     let at = Name::new(&name.namespace, &reference.name);
     let missing = || {
-        Verdict::bad(
+        ConditionState::bad(
             "TargetNotFound",
             format!("there is no {} {at} of this controller", reference.kind),
         )

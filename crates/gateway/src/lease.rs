@@ -8,6 +8,7 @@ use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use kube::api::{Api, ObjectMeta, PostParams};
 use kube::{Client, Error};
+use lath_clock::Clock;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -72,21 +73,23 @@ const TIMES: Times = Times {
 pub(crate) struct Election {
     api: Api<Lease>,
     identity: String,
+    clock: Clock,
     times: Times,
     /// The version of another's Lease, and since when it is that one: clocks of others are not trusted.
     seen: Option<(String, Instant)>,
 }
 
 impl Election {
-    pub(crate) fn new(client: Client, namespace: &str) -> Self {
+    pub(crate) fn new(client: Client, namespace: &str, clock: Clock) -> Self {
         let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-        let since = lath_clock::Clock::system().system_time();
+        let since = clock.system_time();
         let since = since.duration_since(std::time::UNIX_EPOCH);
         let since = since.unwrap_or_default().as_nanos();
         let pid = std::process::id();
         Self {
             api: Api::namespaced(client, namespace),
             identity: format!("{}_{pid}_{since}", host.trim()),
+            clock,
             times: TIMES,
             seen: None,
         }
@@ -140,7 +143,7 @@ impl Election {
     }
 
     fn held(&self, transitions: i32) -> LeaseSpec {
-        let now = lath_clock::Clock::system().system_time();
+        let now = self.clock.system_time();
         let now = MicroTime(now.try_into().unwrap_or_default());
         LeaseSpec {
             holder_identity: Some(self.identity.clone()),
@@ -226,12 +229,14 @@ mod tests {
 
     use super::*;
     use crate::tests::fake::{Answer, Server};
+    use lath_clock::ManualClock;
+    use std::time::UNIX_EPOCH;
 
     /// Far more than a busy machine stops for: so much later another may begin.
     const DURATION: Duration = Duration::from_secs(600);
 
-    fn election(server: &Server) -> Election {
-        let mut election = Election::new(server.kubernetes(), "default");
+    fn election(server: &Server, clock: &Clock) -> Election {
+        let mut election = Election::new(server.kubernetes(), "default", clock.clone());
         election.times = Times {
             duration: DURATION,
             renew: Duration::from_millis(500),
@@ -261,7 +266,7 @@ mod tests {
         assert!(!term.lasts());
         let (leads, mut leading) = watch::channel(false);
         let (_stop, mut stopped) = watch::channel(false);
-        let run = election(&server).run(&term, &leads, &mut stopped);
+        let run = election(&server, &Clock::system()).run(&term, &leads, &mut stopped);
         let watched = async {
             leading.wait_for(|leads| *leads).await.unwrap();
             hangs.store(true, Ordering::Release);
@@ -291,7 +296,8 @@ mod tests {
         let term = Term::over();
         let (leads, mut leading) = watch::channel(false);
         let (stop, mut stopped) = watch::channel(false);
-        let run = election(&server).run(&term, &leads, &mut stopped);
+        let hands = ManualClock::at((UNIX_EPOCH + Duration::from_secs(1_767_225_600)).into());
+        let run = election(&server, &hands.clock()).run(&term, &leads, &mut stopped);
         let stops = async {
             leading.wait_for(|leads| *leads).await.unwrap();
             stop.send_replace(true);
@@ -300,6 +306,9 @@ mod tests {
         assert!(!term.lasts());
         let lease = lease.lock().unwrap().clone().unwrap();
         assert_eq!(lease["spec"].get("holderIdentity"), None, "{lease}");
-        assert_ne!(lease["spec"]["renewTime"], json!(null));
+        assert_eq!(
+            lease["spec"]["renewTime"],
+            json!("2026-01-01T00:00:00.000000Z")
+        );
     }
 }

@@ -115,9 +115,13 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
         false => Term::endless(),
     });
     let lattice = Lattice::new(&settings, Arc::clone(&term)).await;
-    let election = settings
-        .leader_elect
-        .then(|| Election::new(client.clone(), &settings.lease_namespace));
+    let election = settings.leader_elect.then(|| {
+        Election::new(
+            client.clone(),
+            &settings.lease_namespace,
+            settings.clock.clone(),
+        )
+    });
     tokio::spawn(unserved::report(client.clone()));
     let app = Arc::new(App::new(client, settings, lattice));
     if !app.settings.discover_zones.is_empty() {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::condition::{Verdict, merged};
+use crate::condition::{ConditionState, merged};
 use crate::controller::{App, Undone};
 use crate::gateway::{Found, entries};
 use crate::kinds::{self, Gateway, ListenerSet, ListenerSetStatus};
@@ -13,12 +13,12 @@ use crate::world::{Name, World};
 const OF_SETS: [&str; 2] = ["Accepted", "Programmed"];
 
 /// A ListenerSet and what its status should be.
-pub(crate) struct Told {
+pub(crate) struct SetStatus {
     set: Arc<ListenerSet>,
     pub(crate) status: ListenerSetStatus,
 }
 
-impl Told {
+impl SetStatus {
     /// Whether the Gateway has it.
     pub(crate) fn is_attached(&self) -> bool {
         let conditions = &self.status.conditions;
@@ -29,17 +29,22 @@ impl Told {
 }
 
 /// A status of these conditions.
-fn told(set: &Arc<ListenerSet>, accepted: Verdict, programmed: Verdict) -> Told {
+fn status_of(
+    set: &Arc<ListenerSet>,
+    accepted: ConditionState,
+    programmed: ConditionState,
+    now: &str,
+) -> SetStatus {
     let generation = set.metadata.generation.unwrap_or_default();
     let known = set.status.clone().unwrap_or_default();
     let new = vec![
         accepted.condition("Accepted", generation),
         programmed.condition("Programmed", generation),
     ];
-    Told {
+    SetStatus {
         set: Arc::clone(set),
         status: ListenerSetStatus {
-            conditions: merged(&known.conditions, new, &OF_SETS),
+            conditions: merged(now, &known.conditions, new, &OF_SETS),
             listeners: Vec::new(),
         },
     }
@@ -52,13 +57,13 @@ pub(crate) enum Standing {
     There,
 }
 
-/// What the ListenerSets for a Gateway are to be told; `counts` are the routes of its listeners.
+/// The statuses that the ListenerSets for a Gateway should have; `counts` are the routes of its listeners.
 pub(crate) fn statuses(
     world: &World,
     (name, gateway): (&Name, &Gateway),
     (found, counts): (&Found, &[i32]),
     standing: &Standing,
-) -> Vec<Told> {
+) -> Vec<SetStatus> {
     let attached = attached_sets(world, (name, gateway));
     let mut all = Vec::new();
     for (set_name, set) in world.sets_for(name) {
@@ -66,8 +71,8 @@ pub(crate) fn statuses(
             continue;
         }
         let bad = |reason: &'static str, message: String| {
-            let verdict = Verdict::bad(reason, message);
-            told(set, verdict.clone(), verdict)
+            let verdict = ConditionState::bad(reason, message);
+            status_of(set, verdict.clone(), verdict, &found.now)
         };
         if found.entered.is_none() {
             let message =
@@ -87,22 +92,23 @@ pub(crate) fn statuses(
         let sections = found.sections.iter().zip(&found.judged);
         let own = sections.filter(|(it, _)| it.set() == Some(set_name));
         let (good, wrong): (Vec<_>, Vec<_>) = own.partition(|(_, it)| it.is_good());
-        let mut told = if good.is_empty() {
+        let mut entry = if good.is_empty() {
             bad("ListenersNotValid", "no listener can be had".to_owned())
         } else {
             let accepted = match wrong.is_empty() {
-                true => Verdict::good("Accepted"),
-                false => Verdict::good("ListenersNotValid").saying("some listeners cannot be had"),
+                true => ConditionState::good("Accepted"),
+                false => ConditionState::good("ListenersNotValid")
+                    .with_message("some listeners cannot be had"),
             };
             // What a Gateway waits for may be its owner's alone to know.
             let programmed = match standing {
-                Standing::There => Verdict::good("Programmed"),
-                _ => Verdict::bad(
+                Standing::There => ConditionState::good("Programmed"),
+                _ => ConditionState::bad(
                     "ParentNotProgrammed",
                     format!("Gateway {name} is not there yet"),
                 ),
             };
-            told(set, accepted, programmed)
+            status_of(set, accepted, programmed, &found.now)
         };
         let there = match standing {
             Standing::There => Ok(()),
@@ -110,28 +116,28 @@ pub(crate) fn statuses(
         };
         let generation = set.metadata.generation.unwrap_or_default();
         let known = set.status.clone().unwrap_or_default().listeners;
-        told.status.listeners = entries(
+        entry.status.listeners = entries(
             (found, counts),
             Some(set_name),
             (&known, generation),
             &there,
         );
-        all.push(told);
+        all.push(entry);
     }
     all
 }
 
 impl App {
     /// Writes statuses of ListenerSets, as far as they say something else. One that cannot be written keeps no other from it.
-    pub(crate) async fn tell_sets(&self, all: Vec<Told>) -> Result<(), Undone> {
+    pub(crate) async fn write_set_statuses(&self, all: Vec<SetStatus>) -> Result<(), Undone> {
         let form = self.form(kinds::listener_set());
         let mut first = Ok(());
-        for told in all {
-            if told.set.status.as_ref() == Some(&told.status) {
+        for entry in all {
+            if entry.set.status.as_ref() == Some(&entry.status) {
                 continue;
             }
-            let status = serde_json::to_value(&told.status).unwrap_or_default();
-            match self.set_status(&form, &*told.set, status).await {
+            let status = serde_json::to_value(&entry.status).unwrap_or_default();
+            match self.set_status(&form, &*entry.set, status).await {
                 Ok(()) => {}
                 // It went.
                 Err(kube::Error::Api(status)) if status.code == 404 => {}
@@ -141,15 +147,18 @@ impl App {
         first
     }
 
-    /// Tells the ListenerSets for a Gateway that it goes.
+    /// Writes into the ListenerSets for a Gateway that it goes.
     pub(crate) async fn release_sets(&self, gateway: &Name) -> Result<(), Undone> {
         let all = {
             let world = self.look();
             let sets = world.sets_for(gateway);
-            let goes = || Verdict::bad("ParentNotAccepted", format!("Gateway {gateway} goes"));
-            sets.map(|(_, set)| told(set, goes(), goes())).collect()
+            let now = self.settings.now();
+            let goes =
+                || ConditionState::bad("ParentNotAccepted", format!("Gateway {gateway} goes"));
+            sets.map(|(_, set)| status_of(set, goes(), goes(), &now))
+                .collect()
         };
-        self.tell_sets(all).await
+        self.write_set_statuses(all).await
     }
 
     /// Whether there may be ListenerSets that are not known.

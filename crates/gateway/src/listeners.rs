@@ -9,7 +9,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::attach::{is_allowed, kinds_of, meet, protocol};
 use crate::authorities::{self, Asked};
-use crate::condition::Verdict;
+use crate::condition::ConditionState;
 use crate::desired::{Protocol, key};
 use crate::kinds::{Gateway, Listener, ListenerSet};
 use crate::long_tags;
@@ -158,12 +158,12 @@ pub(crate) enum Certificate {
 /// What becomes of a listener.
 #[derive(Clone, Debug)]
 pub(crate) struct Judged {
-    pub(crate) accepted: Verdict,
-    pub(crate) resolved: Verdict,
+    pub(crate) accepted: ConditionState,
+    pub(crate) resolved: ConditionState,
     /// Where Gateways have an address: whether it has what another one has already.
-    pub(crate) conflicted: Option<Verdict>,
+    pub(crate) conflicted: Option<ConditionState>,
     /// Whether clients could take it for another one that they have a connection to.
-    pub(crate) overlapping: Option<Verdict>,
+    pub(crate) overlapping: Option<ConditionState>,
     pub(crate) certificates: Vec<Certificate>,
     /// What clients are asked for at its port: the text of a tag.
     pub(crate) asks: Option<String>,
@@ -184,7 +184,7 @@ impl Judged {
 }
 
 /// Whether Lattice has such listeners.
-fn known(listener: &Listener, entrance: bool) -> Result<Protocol, Verdict> {
+fn known(listener: &Listener, entrance: bool) -> Result<Protocol, ConditionState> {
     if let Some(protocol) = protocol(listener).filter(|it| entrance || *it != Protocol::Tcp) {
         return Ok(protocol);
     }
@@ -195,11 +195,11 @@ fn known(listener: &Listener, entrance: bool) -> Result<Protocol, Verdict> {
         true => "UnsupportedValue",
         false => "UnsupportedProtocol",
     };
-    Err(Verdict::bad(reason, message))
+    Err(ConditionState::bad(reason, message))
 }
 
 /// Without an address of its own, a Gateway's listeners may share a port with one protocol.
-fn accepted(listeners: &[Section], at: usize) -> Verdict {
+fn accepted(listeners: &[Section], at: usize) -> ConditionState {
     let listener = listeners[at].listener();
     let protocol = match known(listener, false) {
         Ok(protocol) => protocol,
@@ -210,9 +210,9 @@ fn accepted(listeners: &[Section], at: usize) -> Verdict {
     match earlier.and_then(self::protocol) {
         Some(other) if other != protocol => {
             let message = format!("port {} speaks {} already", listener.port, other.as_str());
-            Verdict::bad("PortUnavailable", message)
+            ConditionState::bad("PortUnavailable", message)
         }
-        _ => Verdict::good("Accepted"),
+        _ => ConditionState::good("Accepted"),
     }
 }
 
@@ -232,7 +232,7 @@ struct Ports<'a> {
 impl<'a> Ports<'a> {
     /// Listeners of a Gateway are told apart by port, and by hostname where they have one protocol. Of those that are not, the first
     /// one counts that can be had otherwise.
-    fn conflict(&self, section: &Section) -> Option<Verdict> {
+    fn conflict(&self, section: &Section) -> Option<ConditionState> {
         let listener = section.listener();
         if listener.protocol == "UDP" {
             return None;
@@ -245,7 +245,7 @@ impl<'a> Ports<'a> {
                 known.as_str(),
                 first.words()
             );
-            return Some(Verdict::good("ProtocolConflict").saying(message));
+            return Some(ConditionState::good("ProtocolConflict").with_message(message));
         }
         let twin = self.hostnames.get(&(listener.port, hostname(listener)))?;
         let message = format!(
@@ -253,7 +253,7 @@ impl<'a> Ports<'a> {
             twin.words(),
             listener.port
         );
-        Some(Verdict::good("HostnameConflict").saying(message))
+        Some(ConditionState::good("HostnameConflict").with_message(message))
     }
 
     /// Gives a listener its port and hostname, where there is room for it.
@@ -263,7 +263,7 @@ impl<'a> Ports<'a> {
         protocol: Protocol,
         certificates: &[Certificate],
         asks: Option<&String>,
-    ) -> Option<Verdict> {
+    ) -> Option<ConditionState> {
         let taken = asks.map_or(0, |it| it.chars().count().div_ceil(long_tags::PART) + 1);
         let most = (MOST_TAGS - taken).min(long_tags::MANY_PARTS) * long_tags::PART;
         let listener = section.listener();
@@ -277,7 +277,7 @@ impl<'a> Ports<'a> {
         let room = self.room.entry(listener.port).or_insert((0, self.base));
         if room.0 == MOST_LISTENERS || room.1 + letters > most {
             let message = format!("port {} has no room for more listeners", listener.port);
-            return Some(Verdict::bad("TooManyListeners", message));
+            return Some(ConditionState::bad("TooManyListeners", message));
         }
         *room = (room.0 + 1, room.1 + letters);
         let entry = (protocol, section);
@@ -288,7 +288,7 @@ impl<'a> Ports<'a> {
 
     /// Whether another listener of HTTPS on the port has hostnames in common with this one: a client with a connection for one could
     /// send requests for the other there, which are answered 421.
-    fn overlapping(&self, section: &Section) -> Option<Verdict> {
+    fn overlapping(&self, section: &Section) -> Option<ConditionState> {
         let listener = section.listener();
         if protocol(listener) != Some(Protocol::Https) {
             return None;
@@ -304,7 +304,7 @@ impl<'a> Ports<'a> {
         let covers = |other: &str| own.is_empty() || other.is_empty() || meet(&own, other);
         let (_, other) = others.find(|((_, other), _)| covers(other))?;
         let message = format!("{} has hostnames of this one", other.words());
-        Some(Verdict::good("OverlappingHostnames").saying(message))
+        Some(ConditionState::good("OverlappingHostnames").with_message(message))
     }
 }
 
@@ -323,8 +323,8 @@ fn certificate(
     world: &World,
     section: &Section,
     reference: &ObjectRef,
-) -> (Option<Certificate>, Option<Verdict>) {
-    let invalid = |message: String| Some(Verdict::bad("InvalidCertificateRef", message));
+) -> (Option<Certificate>, Option<ConditionState>) {
+    let invalid = |message: String| Some(ConditionState::bad("InvalidCertificateRef", message));
     if !reference.is_to_secret() {
         let message = format!("certificateRef {} is not to a Secret", reference.name);
         return (None, invalid(message));
@@ -334,7 +334,7 @@ fn certificate(
     let name = Name::new(namespace, &reference.name);
     if !world.is_granted((kind, own), ("", "Secret"), &name) {
         let message = format!("no ReferenceGrant lets this {kind} refer to Secret {name}");
-        return (None, Some(Verdict::bad("RefNotPermitted", message)));
+        return (None, Some(ConditionState::bad("RefNotPermitted", message)));
     }
     let Some(secret) = world.secrets.get(&name) else {
         let message = format!("there is no Secret {name} of type kubernetes.io/tls");
@@ -359,11 +359,11 @@ fn resolved(
     gateway: &Name,
     section: &Section,
     entrance: bool,
-) -> (Verdict, Vec<Certificate>) {
+) -> (ConditionState, Vec<Certificate>) {
     let listener = section.listener();
     let option = key("certificate-arn");
     let mut certificates = Vec::new();
-    let mut verdict = Verdict::good("ResolvedRefs");
+    let mut verdict = ConditionState::good("ResolvedRefs");
     let tls = listener.tls.as_ref();
     let references = tls.map_or(&[][..], |it| &it.certificate_refs);
     if let Some(arn) = tls.and_then(|it| it.options.get(&option)) {
@@ -372,11 +372,11 @@ fn resolved(
             // A writer of ListenerSets has no say in the account's certificates.
             false if section.set().is_some() => {
                 let message = format!("a ListenerSet has no option {option}");
-                verdict = Verdict::bad("RefNotPermitted", message);
+                verdict = ConditionState::bad("RefNotPermitted", message);
             }
             false => {
                 let message = format!("no ReferenceGrant lets this Gateway present {arn}");
-                verdict = Verdict::bad("RefNotPermitted", message);
+                verdict = ConditionState::bad("RefNotPermitted", message);
             }
         }
     }
@@ -391,14 +391,14 @@ fn resolved(
         if certificates.len() > MOST_CERTIFICATES {
             certificates.truncate(MOST_CERTIFICATES);
             let message = format!("a listener has at most {MOST_CERTIFICATES} certificates");
-            verdict = Verdict::bad("InvalidCertificateRef", message);
+            verdict = ConditionState::bad("InvalidCertificateRef", message);
         }
         if certificates.is_empty() && verdict.good {
             let message = format!("neither certificateRefs nor the option {option}");
-            verdict = Verdict::bad("InvalidCertificateRef", message);
+            verdict = ConditionState::bad("InvalidCertificateRef", message);
         }
     } else if !references.is_empty() && !entrance && verdict.good {
-        verdict = verdict.saying(format!(
+        verdict = verdict.with_message(format!(
             "certificateRefs are not read: the option {option} names a certificate of ACM"
         ));
     }
@@ -407,7 +407,7 @@ fn resolved(
         .as_ref()
         .map_or(0, |it| it.kinds.len());
     if kinds > kinds_of(listener, entrance).len() {
-        verdict = Verdict::bad(
+        verdict = ConditionState::bad(
             "InvalidRouteKinds",
             "VPC Lattice does not have all of these routes on such a listener",
         );
@@ -459,18 +459,18 @@ pub(crate) fn judge(
         }
         let conflict = ports.conflict(section);
         let mut accepted = match (&conflict, known(section.listener(), true)) {
-            (Some(it), _) => Verdict::bad(it.reason, it.message.clone()),
+            (Some(it), _) => ConditionState::bad(it.reason, it.message.clone()),
             (None, Err(verdict)) => verdict,
             (None, Ok(protocol)) => ports
                 .take(section, protocol, &certificates, asks.as_ref())
-                .unwrap_or_else(|| Verdict::good("Accepted")),
+                .unwrap_or_else(|| ConditionState::good("Accepted")),
         };
         if unknown && accepted.good {
             // Where no authority is trusted, no client gets in, rather than each.
             let message = "clients are asked for certificates, and no authority is known";
-            accepted = Verdict::bad("NoValidCACertificate", message);
+            accepted = ConditionState::bad("NoValidCACertificate", message);
         }
-        let none = || Verdict::bad("NoConflicts", "");
+        let none = || ConditionState::bad("NoConflicts", "");
         judged.push(Judged {
             accepted,
             resolved,

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use kube::ResourceExt as _;
 use serde_json::json;
 
-use crate::condition::{Verdict, merged};
+use crate::condition::{ConditionState, merged};
 use crate::controller::{App, Undone};
 use crate::desired::{MANAGED_BY, Tags, key, tags};
 use crate::guards::{self, Target};
@@ -15,8 +15,8 @@ use crate::world::Name;
 
 impl App {
     /// The id of what a target is in Lattice, or why it is not there.
-    async fn resource_of(&self, target: &Target) -> Result<Result<String, Verdict>, Fault> {
-        let missing = |why: String| Verdict::bad("TargetNotFound", why);
+    async fn resource_of(&self, target: &Target) -> Result<Result<String, ConditionState>, Fault> {
+        let missing = |why: String| ConditionState::bad("TargetNotFound", why);
         Ok(match target {
             Target::Network(network) => self
                 .lattice
@@ -43,13 +43,19 @@ impl App {
     }
 
     /// What a policy is for, or why it is for nothing.
-    fn target_of(&self, kind: PolicyKind, name: &Name, policy: &Policy) -> Result<Target, Verdict> {
+    fn target_of(
+        &self,
+        kind: PolicyKind,
+        name: &Name,
+        policy: &Policy,
+    ) -> Result<Target, ConditionState> {
         let world = self.look();
         let target = guards::target(&world, &self.settings, (kind, name, policy))?;
         match guards::counting(&world, &self.settings, kind, &target) {
-            Some((other, _)) if other != name => {
-                Err(Verdict::bad("Conflicted", format!("{other} is older")))
-            }
+            Some((other, _)) if other != name => Err(ConditionState::bad(
+                "Conflicted",
+                format!("{other} is older"),
+            )),
             _ => Ok(target),
         }
     }
@@ -98,28 +104,31 @@ impl App {
                         .bring_about(kind, (name, &policy), &target, (&resource, recorded))
                         .await;
                     match result {
-                        Ok(()) => (Verdict::good("Accepted"), None),
+                        Ok(()) => (ConditionState::good("Accepted"), None),
                         Err(Undone::Lattice(fault @ Fault::Waits(_))) => {
-                            (Verdict::good("Accepted"), Some(fault))
+                            (ConditionState::good("Accepted"), Some(fault))
                         }
-                        Err(Undone::Lattice(fault @ Fault::Conflict(_))) => {
-                            (Verdict::bad("Conflicted", fault.to_string()), Some(fault))
-                        }
-                        Err(Undone::Lattice(fault)) => {
-                            (Verdict::bad("Invalid", fault.to_string()), Some(fault))
-                        }
+                        Err(Undone::Lattice(fault @ Fault::Conflict(_))) => (
+                            ConditionState::bad("Conflicted", fault.to_string()),
+                            Some(fault),
+                        ),
+                        Err(Undone::Lattice(fault)) => (
+                            ConditionState::bad("Invalid", fault.to_string()),
+                            Some(fault),
+                        ),
                         Err(undone) => return Err(undone),
                     }
                 }
             },
         };
         let verdict = match policy.spec.unread.first() {
-            Some(field) if verdict.good => Verdict::bad("Invalid", format!("spec.{field}")),
+            Some(field) if verdict.good => ConditionState::bad("Invalid", format!("spec.{field}")),
             _ => verdict,
         };
         let generation = policy.metadata.generation.unwrap_or_default();
         let known = policy.status.clone().unwrap_or_default().conditions;
         let conditions = merged(
+            &self.settings.now(),
             &known,
             vec![verdict.condition("Accepted", generation)],
             &["Accepted"],

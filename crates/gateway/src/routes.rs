@@ -8,7 +8,7 @@ use kube::runtime::events::EventType;
 use serde_json::{Value, json};
 
 use crate::attach::uncertain;
-use crate::condition::{Verdict, merged};
+use crate::condition::{ConditionState, merged};
 use crate::controller::{App, Undone};
 use crate::desired::{
     MANAGED_BY, Protocol, ROUTE_NAME, ROUTE_NAMESPACE, SOURCE_TYPE, Tags, key, tags,
@@ -91,7 +91,7 @@ impl App {
                         // Refused it stays refused, until somebody reads why.
                         if plan.service.is_some() && matches!(fault, Fault::Failed(_)) {
                             let why = format!("ServiceImport {}: {fault}", import.name);
-                            plan.resolved = Verdict::bad("BackendNotFound", why);
+                            plan.resolved = ConditionState::bad("BackendNotFound", why);
                             let result = Err(fault.clone());
                             self.report(&form, &route, &plan, Some(&result)).await?;
                         }
@@ -295,6 +295,7 @@ impl App {
             let key = Key::Route(kind, Name::of(&route.metadata));
             self.metrics.programmed(kind.kind(), &key, generation);
         }
+        let now = self.settings.now();
         let mut next = Vec::new();
         for parent in &plan.parents {
             let mut new = vec![
@@ -302,12 +303,12 @@ impl App {
                 plan.resolved.clone().condition("ResolvedRefs", generation),
             ];
             if let Some(what) = plan.left_out.as_ref().filter(|_| parent.accepted.good) {
-                let verdict = Verdict::good("UnsupportedValue").saying(what);
+                let verdict = ConditionState::good("UnsupportedValue").with_message(what);
                 new.push(verdict.condition("PartiallyInvalid", generation));
             }
             let verdict = match parent.accepted.good {
                 true => programmed.clone(),
-                false => Verdict::bad("Invalid", parent.accepted.message.clone()),
+                false => ConditionState::bad("Invalid", parent.accepted.message.clone()),
             };
             new.push(verdict.condition("Programmed", generation));
             let before = ours.iter().find(|it| it.parent_ref == parent.reference);
@@ -315,7 +316,7 @@ impl App {
             next.push(ParentStatus {
                 parent_ref: parent.reference.clone(),
                 controller_name: parent.controller.clone(),
-                conditions: merged(before, new, &OF_ROUTES),
+                conditions: merged(&now, before, new, &OF_ROUTES),
             });
         }
         if ours == next {
@@ -390,17 +391,16 @@ pub(crate) fn service_of(route: &Route) -> (Option<String>, Option<String>) {
     words.unzip()
 }
 
-fn programmed(result: Option<&Result<Deployed, Fault>>) -> Verdict {
+fn programmed(result: Option<&Result<Deployed, Fault>>) -> ConditionState {
     match result {
-        None => Verdict::bad("Invalid", "no parent takes the route"),
-        Some(Ok(deployed)) => {
-            Verdict::good("Programmed").saying(deployed.remark.clone().unwrap_or_default())
-        }
+        None => ConditionState::bad("Invalid", "no parent takes the route"),
+        Some(Ok(deployed)) => ConditionState::good("Programmed")
+            .with_message(deployed.remark.clone().unwrap_or_default()),
         Some(Err(Fault::Waits(message) | Fault::Unanswered(message))) => {
-            Verdict::bad("Pending", message.clone())
+            ConditionState::bad("Pending", message.clone())
         }
-        Some(Err(Fault::Conflict(message))) => Verdict::bad("Conflicted", message.clone()),
-        Some(Err(fault)) => Verdict::bad("Invalid", fault.to_string()),
+        Some(Err(Fault::Conflict(message))) => ConditionState::bad("Conflicted", message.clone()),
+        Some(Err(fault)) => ConditionState::bad("Invalid", fault.to_string()),
     }
 }
 

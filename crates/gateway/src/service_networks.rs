@@ -4,7 +4,7 @@ use kube::ResourceExt as _;
 use serde_json::json;
 
 use crate::attach::{controller_of, has_class};
-use crate::condition::{Verdict, merged};
+use crate::condition::{ConditionState, merged};
 use crate::controller::{App, Undone};
 use crate::guards::Target;
 use crate::kinds::{self, ServiceNetwork, ServiceNetworkStatus};
@@ -61,8 +61,8 @@ impl App {
             }
             if let Some(gateway) = self.gateway_for(network) {
                 let why = format!("Gateway {gateway} stands for this service network");
-                let verdict = Verdict::bad("Pending", why.clone());
-                self.tell_network(&object, verdict, None).await?;
+                let verdict = ConditionState::bad("Pending", why.clone());
+                self.write_network_status(&object, verdict, None).await?;
                 return Err(Fault::Waits(why).into());
             }
             if self.settings.default_service_network.as_deref() != Some(network) {
@@ -87,15 +87,15 @@ impl App {
             Err(fault) => Err(fault),
         };
         let verdict = match &made {
-            Ok(_) => Verdict::good("Programmed"),
+            Ok(_) => ConditionState::good("Programmed"),
             Err(fault @ (Fault::Waits(_) | Fault::Unanswered(_))) => {
-                Verdict::bad("Pending", fault.to_string())
+                ConditionState::bad("Pending", fault.to_string())
             }
-            Err(fault) => Verdict::bad("Invalid", fault.to_string()),
+            Err(fault) => ConditionState::bad("Invalid", fault.to_string()),
         };
         let at = made.as_ref().ok();
         let at = at.map(|it| (it.arn.as_str(), it.id.as_str()));
-        if self.tell_network(&object, verdict, at).await? {
+        if self.write_network_status(&object, verdict, at).await? {
             // Gateways may wait for it.
             let keys = self.look().touched_by_network(name);
             let gateways = keys.into_iter().filter(|it| matches!(it, Key::Gateway(_)));
@@ -106,10 +106,10 @@ impl App {
     }
 
     /// Writes the status; whether it is news.
-    async fn tell_network(
+    async fn write_network_status(
         &self,
         object: &ServiceNetwork,
-        verdict: Verdict,
+        verdict: ConditionState,
         at: Option<(&str, &str)>,
     ) -> Result<bool, Undone> {
         let known = object.status.clone().unwrap_or_default();
@@ -122,7 +122,12 @@ impl App {
         let next = ServiceNetworkStatus {
             arn,
             id,
-            conditions: merged(&known.conditions, new, &["Programmed"]),
+            conditions: merged(
+                &self.settings.now(),
+                &known.conditions,
+                new,
+                &["Programmed"],
+            ),
         };
         if next == known {
             return Ok(false);

@@ -1,11 +1,13 @@
-//! What a controller is told.
+//! A controller's settings.
+
+use lath_clock::Clock;
 
 /// The name under which this controller knows classes of its own.
 pub const OWN_CONTROLLER: &str = "lath.dev/gateway-api-controller";
 /// The name of AWS's controller, whose classes this one serves as well.
 pub const AWS_CONTROLLER: &str = "application-networking.k8s.aws/gateway-api-controller";
 
-/// What a controller is told. The environment variables of AWS's controller have the same meanings.
+/// A controller's settings. The environment variables of AWS's controller have the same meanings.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// The controller names whose GatewayClasses are served.
@@ -55,12 +57,19 @@ pub struct Settings {
     pub cluster_set_regions: Vec<String>,
     /// The kubeconfig's context; its default where there is none.
     pub context: Option<String>,
+    /// The wall clock: the times of conditions and of the Lease, and what certificates are valid from.
+    pub clock: Clock,
 }
 
 impl Settings {
     /// The value of the tag `ManagedBy`, by which a controller knows what is its own.
     pub(crate) fn managed_by(&self) -> String {
         format!("{}/{}/{}", self.account_id, self.cluster_name, self.vpc_id)
+    }
+
+    /// The time now, as conditions have it (RFC 3339).
+    pub(crate) fn now(&self) -> String {
+        self.clock.now().iso8601_seconds()
     }
 
     /// Whether a controller name is one that this controller answers to.

@@ -1,6 +1,6 @@
 //! What Gateways show targets that ask who calls: the certificate of a Secret.
 
-use crate::condition::Verdict;
+use crate::condition::ConditionState;
 use crate::kinds::Gateway;
 use crate::secrets::ObjectRef;
 use crate::world::{Name, World};
@@ -23,9 +23,9 @@ pub(crate) fn resolved(
     world: &World,
     (at, gateway): (&Name, &Gateway),
     entrance: bool,
-) -> Option<(Verdict, Option<Name>)> {
+) -> Option<(ConditionState, Option<Name>)> {
     let reference = reference(gateway)?;
-    let invalid = |message: String| Verdict::bad("InvalidClientCertificateRef", message);
+    let invalid = |message: String| ConditionState::bad("InvalidClientCertificateRef", message);
     if !entrance {
         let message = "VPC Lattice shows targets no certificate: only Gateways with an address do";
         return Some((invalid(message.to_owned()), None));
@@ -37,7 +37,7 @@ pub(crate) fn resolved(
     let name = reference.at(&at.namespace);
     if !world.is_granted(("Gateway", &at.namespace), ("", "Secret"), &name) {
         let message = format!("no ReferenceGrant lets this Gateway refer to Secret {name}");
-        return Some((Verdict::bad("RefNotPermitted", message), None));
+        return Some((ConditionState::bad("RefNotPermitted", message), None));
     }
     let Some(secret) = world.secrets.get(&name) else {
         let message = format!("there is no Secret {name} of type kubernetes.io/tls");
@@ -49,7 +49,7 @@ pub(crate) fn resolved(
         .fault
         .or_else(|| refused.map(|(_, why)| why.as_str()));
     let Some(why) = why else {
-        return Some((Verdict::good("ResolvedRefs"), Some(name)));
+        return Some((ConditionState::good("ResolvedRefs"), Some(name)));
     };
     let verdict = invalid(format!("Secret {name}: {why}"));
     let former = world.is_imported(&name).then_some(name);

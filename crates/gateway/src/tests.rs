@@ -57,6 +57,7 @@ fn settings() -> Settings {
         cluster_set: None,
         cluster_set_regions: Vec::new(),
         context: None,
+        clock: lath_clock::Clock::system(),
     }
 }
 
@@ -434,6 +435,7 @@ fn a_gateway_counts_its_routes_and_says_where_they_are() {
         judged: listeners::judge(&world, (&name, &gateway), &sections, false),
         sections,
         entered: None,
+        now: settings().now(),
     };
     let (status, _) = statuses(&world, &name, &gateway, &found);
     assert_eq!(status.addresses[0].value, "r.on.aws");

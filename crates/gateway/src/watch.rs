@@ -75,7 +75,7 @@ impl Ticket {
 }
 
 /// How a kind is kept.
-struct Kept<K, T> {
+struct TableSpec<K, T> {
     /// `None` for what is not kept.
     convert: fn(K) -> Option<T>,
     table: fn(&mut World) -> &mut Table<T>,
@@ -85,7 +85,7 @@ struct Kept<K, T> {
     differ: fn(&World, &Name, &T, &T) -> bool,
 }
 
-impl<K, T> Kept<K, T> {
+impl<K, T> TableSpec<K, T> {
     fn put(&self, app: &App, name: Name, object: T) {
         let mut world = app.world();
         let object = Arc::new(object);
@@ -142,7 +142,7 @@ pub(crate) fn readable<K: Resource>(
 /// kind from being read, nor count as deleted.
 fn keep<K: Resource, T>(
     app: &App,
-    kept: &Kept<K, T>,
+    kept: &TableSpec<K, T>,
     plural: &str,
     object: DeserializeGuard<K>,
 ) -> Name {
@@ -168,7 +168,7 @@ type Opened<F, K> = fn(F) -> DeserializeGuard<K>;
 async fn follow<F, K, T>(
     app: Arc<App>,
     (api, opened, config): (Api<F>, Opened<F, K>, watcher::Config),
-    kept: Kept<K, T>,
+    kept: TableSpec<K, T>,
     (plural, mut ticket): (String, Ticket),
 ) where
     F: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
@@ -231,7 +231,7 @@ async fn follow<F, K, T>(
                 }
                 if plural == kinds::backend_tls_policy().plural && forbidden(&error) {
                     if app.settings.has_addresses() {
-                        // Taken for none, they would let requests go to whom nobody verified.
+                        // Taken for none, they would let requests go to targets that were not verified.
                         tracing::error!(
                             "nothing is changed in VPC Lattice until the role allows to get, list and watch backendtlspolicies"
                         );
@@ -307,7 +307,7 @@ fn custom<P, U>(
     P: Clone + DeserializeOwned + Debug + Send + Sync + 'static,
     U: Clone + Default + DeserializeOwned + Debug + Send + Sync + 'static,
 {
-    let kept = Kept {
+    let kept = TableSpec {
         convert: Some,
         table,
         touched,
@@ -321,7 +321,7 @@ fn resource<P, U>(
     app: &Arc<App>,
     unread: &Arc<Unread>,
     forms: Vec<ApiResource>,
-    kept: Kept<Object<P, U>, Object<P, U>>,
+    kept: TableSpec<Object<P, U>, Object<P, U>>,
 ) where
     P: Clone + DeserializeOwned + Debug + Send + Sync + 'static,
     U: Clone + Default + DeserializeOwned + Debug + Send + Sync + 'static,
@@ -340,7 +340,7 @@ fn resource<P, U>(
 }
 
 /// A kind that every API server has.
-fn plain<K, T>(app: &Arc<App>, unread: &Arc<Unread>, api: Api<K>, kept: Kept<K, T>)
+fn plain<K, T>(app: &Arc<App>, unread: &Arc<Unread>, api: Api<K>, kept: TableSpec<K, T>)
 where
     K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
     K::DynamicType: Default,
@@ -354,7 +354,7 @@ fn some<K, T>(
     app: &Arc<App>,
     unread: &Arc<Unread>,
     (api, config): (Api<K>, watcher::Config),
-    kept: Kept<K, T>,
+    kept: TableSpec<K, T>,
 ) where
     K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
     K::DynamicType: Default,
@@ -373,7 +373,7 @@ fn some<K, T>(
 
 /// Pods: of each only what readiness gates need is read, and of those without the gate nothing is kept.
 fn pods(app: &Arc<App>, unread: &Arc<Unread>) {
-    let kept = Kept {
+    let kept = TableSpec {
         convert: Pod::of,
         table: |it| &mut it.pods,
         touched: |world, name, _| world.touched_by_pod(name),
@@ -408,7 +408,7 @@ fn touched_by_route<const KIND: usize>(
 
 /// Routes of one kind. When their status has the name of their service, that is news to their Gateways.
 fn follow_routes<const KIND: usize>(app: &Arc<App>, unread: &Arc<Unread>, forms: Vec<ApiResource>) {
-    let kept = Kept {
+    let kept = TableSpec {
         convert: Some,
         table: routes::<KIND>,
         touched: touched_by_route::<KIND>,
@@ -565,14 +565,14 @@ pub(crate) fn begin(app: &Arc<App>) -> Arc<Unread> {
         self::policies::<2>,
         touched_by_policy::<2>,
     );
-    let services = Kept {
+    let services = TableSpec {
         convert: |it: core::Service| Some(Service::from(it)),
         table: |it| &mut it.services,
         touched: |world, name, _| world.touched_by_service(name),
         differ: |_, _, a, b| a != b,
     };
     plain(app, unread, all(&app.client), services);
-    let slices = Kept {
+    let slices = TableSpec {
         convert: |it: discovery::EndpointSlice| Some(Slice::from(it)),
         table: |it| &mut it.slices,
         touched: |world, name, slice| {
@@ -582,7 +582,7 @@ pub(crate) fn begin(app: &Arc<App>) -> Arc<Unread> {
     };
     plain(app, unread, all(&app.client), slices);
     pods(app, unread);
-    let namespaces = Kept {
+    let namespaces = TableSpec {
         convert: |it: PartialObjectMeta<core::Namespace>| {
             Some(it.metadata.labels.unwrap_or_default())
         },
@@ -592,7 +592,7 @@ pub(crate) fn begin(app: &Arc<App>) -> Arc<Unread> {
     };
     plain(app, unread, Api::all(app.client.clone()), namespaces);
     if app.settings.has_addresses() {
-        let kept = Kept {
+        let kept = TableSpec {
             convert: |it: core::Secret| Some(Secret::from(it)),
             table: |it| &mut it.secrets,
             touched: |world, name, _| world.touched_by_secret(name),
@@ -600,7 +600,7 @@ pub(crate) fn begin(app: &Arc<App>) -> Arc<Unread> {
         };
         let config = watcher::Config::default().fields(secrets::TLS);
         some(app, unread, (all(&app.client), config), kept);
-        let kept = Kept {
+        let kept = TableSpec {
             convert: Authorities::of,
             table: |it| &mut it.authorities,
             touched: |world, name, _| world.touched_by_authorities(name),

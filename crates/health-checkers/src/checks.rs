@@ -43,7 +43,7 @@ pub struct ChecksConfig {
     pub state: Option<PathBuf>,
     /// The receiver of metrics. Only the home region reports them.
     pub sink: Arc<dyn Sink>,
-    /// When reports and verdicts are of.
+    /// When reports and verdicts are of. The default is the machine's.
     pub clock: Clock,
     /// Concurrent probes at most; others wait.
     pub most_running: usize,
@@ -232,7 +232,8 @@ impl Node {
         self.zones = Arc::new(self.zones.renewed(&snapshot));
         self.snapshot = snapshot;
         self.own_reports.retain(&self.snapshot.health_checks);
-        self.mesh.tell(NAMES_TOPIC, write(&names(&self.snapshot)));
+        self.mesh
+            .publish(NAMES_TOPIC, write(&names(&self.snapshot)));
         self.rebuild_directory();
         self.engine.set_checks(&self.snapshot.health_checks);
         self.settle();
@@ -278,7 +279,7 @@ impl Node {
         );
         if self.topology.witness.is_some() {
             let to_probe = to_probe(&self.snapshot, &directory);
-            self.mesh.tell(CHECKS_TOPIC, write(&to_probe));
+            self.mesh.publish(CHECKS_TOPIC, write(&to_probe));
         }
         self.engine.follow(Arc::new(directory));
     }
@@ -358,7 +359,7 @@ impl Node {
     fn send(&mut self) {
         self.flush = None;
         let health = health_message(&self.own_reports, &self.quorum);
-        self.mesh.tell(HEALTH_TOPIC, write(&health));
+        self.mesh.publish(HEALTH_TOPIC, write(&health));
         self.publish_observed();
     }
 

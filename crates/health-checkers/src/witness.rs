@@ -46,11 +46,12 @@ impl Witness {
         topology: Arc<Topology>,
         mesh: Mesh,
         most_running: usize,
+        clock: Clock,
     ) -> io::Result<WitnessHandle> {
         let tls = Tls::new().map_err(io::Error::other)?;
         let begin = move |stopped| async move {
             let tools = Tools { network, tls };
-            Observer::new(tools, topology, mesh, most_running)
+            Observer::new(tools, topology, mesh, (most_running, clock))
                 .run(stopped)
                 .await;
         };
@@ -67,6 +68,7 @@ struct Observer {
     engine: Engine,
     finished: mpsc::UnboundedReceiver<Finished>,
     own_reports: OwnReports,
+    clock: Clock,
     /// The newest messages by region.
     received: BTreeMap<String, Received>,
     flush: Option<Instant>,
@@ -80,7 +82,12 @@ struct Received {
 }
 
 impl Observer {
-    fn new(tools: Tools, topology: Arc<Topology>, mesh: Mesh, most: usize) -> Self {
+    fn new(
+        tools: Tools,
+        topology: Arc<Topology>,
+        mesh: Mesh,
+        (most, clock): (usize, Clock),
+    ) -> Self {
         let directory =
             Directory::for_witness(Arc::clone(&topology), BTreeMap::new(), BTreeMap::new());
         let (engine, finished) = Engine::new(tools, directory, most);
@@ -92,6 +99,7 @@ impl Observer {
             engine,
             finished,
             own_reports: OwnReports::default(),
+            clock,
             received: BTreeMap::new(),
             flush: None,
         }
@@ -174,7 +182,7 @@ impl Observer {
         } = finished;
         match self
             .own_reports
-            .record(&check, threshold, outcome, Clock::system().now())
+            .record(&check, threshold, outcome, self.clock.now())
         {
             Change::Time => {
                 self.flush.get_or_insert_with(|| Instant::now() + COARSE);
@@ -186,7 +194,7 @@ impl Observer {
     fn send(&mut self) {
         self.flush = None;
         let health = health_message(&self.own_reports, &Quorum::default());
-        self.mesh.tell(HEALTH_TOPIC, write(&health));
+        self.mesh.publish(HEALTH_TOPIC, write(&health));
     }
 }
 

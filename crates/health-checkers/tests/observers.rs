@@ -410,7 +410,14 @@ impl World {
         ];
         let mesh = wan.join(WITNESS, &mut tasks);
         let network: Arc<dyn Network> = eyes[2].clone();
-        let witness = Witness::start(network, topology(WITNESS, &regions, true), mesh, 16).unwrap();
+        let witness = Witness::start(
+            network,
+            topology(WITNESS, &regions, true),
+            mesh,
+            16,
+            Clock::system(),
+        )
+        .unwrap();
         let world = Self {
             wan,
             eyes,

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use lath_clock::Clock;
 use lath_feed::{HealthCheck, Snapshot, SnapshotReceiver, TargetGroup, TargetHealth, TargetKey};
+use lath_model::Timestamp;
 use lath_model::id::TargetGroupId;
 use lath_net::Network;
 use rand::Rng;
@@ -36,6 +37,8 @@ pub struct HealthConfig {
     pub first_within: Duration,
     /// The other regions, if there are any.
     pub regions: Option<Regions>,
+    /// The wall clock: since when a target is in its state. The default is the machine's.
+    pub clock: Clock,
 }
 
 impl Default for HealthConfig {
@@ -45,6 +48,7 @@ impl Default for HealthConfig {
             max_running: 1024,
             first_within: Duration::from_secs(1),
             regions: None,
+            clock: Clock::system(),
         }
     }
 }
@@ -101,7 +105,7 @@ impl HealthEngine {
         snapshots: SnapshotReceiver,
         config: HealthConfig,
     ) -> io::Result<HealthHandle> {
-        let (say, view) = watch::channel(Arc::new(HealthView::default()));
+        let (view_tx, view) = watch::channel(Arc::new(HealthView::default()));
         let (stop, stopped) = oneshot::channel();
         let runtime = tokio::runtime::Builder::new_current_thread();
         let (started, start) = std::sync::mpsc::channel();
@@ -115,7 +119,9 @@ impl HealthEngine {
                 {
                     Ok(runtime) => {
                         let _ = started.send(Ok(()));
-                        runtime.block_on(Engine::new(network, snapshots, config, say).run(stopped));
+                        runtime.block_on(
+                            Engine::new(network, snapshots, config, view_tx).run(stopped),
+                        );
                     }
                     Err(error) => {
                         let _ = started.send(Err(error));
@@ -141,7 +147,7 @@ struct Engine {
     lost: BTreeSet<String>,
     snapshots: SnapshotReceiver,
     config: HealthConfig,
-    say: watch::Sender<Arc<HealthView>>,
+    view_tx: watch::Sender<Arc<HealthView>>,
     snapshot: Arc<Snapshot>,
     groups: BTreeMap<TargetGroupId, Known>,
     /// The schedule of probes. An entry whose turn is not the target's current one is outdated and skipped.
@@ -186,7 +192,7 @@ impl Engine {
         network: Arc<dyn Network>,
         snapshots: SnapshotReceiver,
         config: HealthConfig,
-        say: watch::Sender<Arc<HealthView>>,
+        view_tx: watch::Sender<Arc<HealthView>>,
     ) -> Self {
         let mut config = config;
         let regions = config.regions.take();
@@ -201,7 +207,7 @@ impl Engine {
             lost: BTreeSet::new(),
             snapshots,
             config,
-            say,
+            view_tx,
             snapshot: Arc::default(),
             groups: BTreeMap::new(),
             due: BinaryHeap::new(),
@@ -291,7 +297,7 @@ impl Engine {
             }
             tracked.machine = Machine::default();
             if is_lost {
-                tracked.mark_link_down(&known.group);
+                tracked.mark_link_down(&known.group, self.config.clock.now());
             } else {
                 let soon = Instant::now() + jittered(SOON);
                 self.schedule(tracked, (id.clone(), key.clone()), soon);
@@ -351,7 +357,7 @@ impl Engine {
         let mut tracked = before.filter(same_place).unwrap_or_else(|| Tracked {
             machine: Machine::default(),
             address,
-            state: TargetState::new(rest),
+            state: TargetState::new(rest, self.config.clock.now()),
             turn: 0,
             counted: 0,
             next: now,
@@ -362,13 +368,14 @@ impl Engine {
             .as_ref()
             .filter(|_| rest == TargetHealth::Initial)
         else {
-            tracked.stop_probing(rest);
+            tracked.stop_probing(rest, self.config.clock.now());
             return tracked;
         };
         if self.is_lost(group) {
-            tracked.mark_link_down(group);
+            tracked.mark_link_down(group, self.config.clock.now());
         } else {
-            tracked.state.become_(tracked.machine.health(), None);
+            let now = self.config.clock.now();
+            tracked.state.become_(tracked.machine.health(), None, now);
         }
         let within = if tracked.turn == 0 {
             self.config.first_within
@@ -470,7 +477,9 @@ impl Engine {
                 reason = detail.as_deref().unwrap_or(""),
                 "a target's health changed"
             );
-            tracked.state.become_(health, detail);
+            tracked
+                .state
+                .become_(health, detail, self.config.clock.now());
             known.show();
             self.changed = true;
         }
@@ -489,7 +498,7 @@ impl Engine {
             version: self.snapshot.version,
             groups,
         };
-        self.say.send_replace(Arc::new(view));
+        self.view_tx.send_replace(Arc::new(view));
     }
 }
 
@@ -508,38 +517,39 @@ impl Known {
 
 impl Tracked {
     /// Marks the target unhealthy because the link to its region is down.
-    fn mark_link_down(&mut self, group: &TargetGroup) {
+    fn mark_link_down(&mut self, group: &TargetGroup, now: Timestamp) {
         let region = group.region.as_deref().unwrap_or_default();
         let detail = format!("the link to region {region} is down");
         self.machine = Machine::default();
-        self.state.become_(TargetHealth::Unhealthy, Some(detail));
+        self.state
+            .become_(TargetHealth::Unhealthy, Some(detail), now);
     }
 
     /// Stops probing. The machine starts over when probing resumes.
-    fn stop_probing(&mut self, health: TargetHealth) {
+    fn stop_probing(&mut self, health: TargetHealth, now: Timestamp) {
         self.machine = Machine::default();
         self.turn = 0;
-        self.state.become_(health, None);
+        self.state.become_(health, None, now);
     }
 }
 
 impl TargetState {
-    fn new(health: TargetHealth) -> Self {
+    fn new(health: TargetHealth, since: Timestamp) -> Self {
         Self {
             health,
             reason: None,
             detail: None,
-            since: Clock::system().now(),
+            since,
         }
     }
 
-    fn become_(&mut self, health: TargetHealth, detail: Option<String>) {
+    fn become_(&mut self, health: TargetHealth, detail: Option<String>, now: Timestamp) {
         if self.health != health {
             let reason = (health == TargetHealth::Unhealthy).then_some("HealthCheckFailed");
             *self = Self {
                 reason,
                 detail,
-                ..Self::new(health)
+                ..Self::new(health, now)
             };
         }
     }

@@ -18,7 +18,7 @@ use webpki::EndEntityCert;
 
 use crate::tls;
 
-/// How targets are spoken to that are verified. Nothing here fails: what cannot be read trusts nobody, so that connections fail.
+/// How targets are spoken to that are verified. Nothing here fails: what cannot be read trusts no authority, so that connections fail.
 pub struct Verified {
     source: TargetTls,
     /// Whether all was read that the operating system trusts, where that counts.

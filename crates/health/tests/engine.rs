@@ -10,9 +10,10 @@ use std::time::Duration;
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use lath_clock::Clock;
+use lath_clock::{Clock, ManualClock};
 use lath_feed::*;
 use lath_health::{HealthConfig, HealthEngine, HealthHandle};
+use lath_model::Timestamp;
 use lath_model::id::*;
 use lath_model::lattice::*;
 use lath_net::HostNetwork;
@@ -88,6 +89,7 @@ impl Server {
 
 struct Lab {
     handle: HealthHandle,
+    hands: ManualClock,
     snapshots: watch::Sender<Arc<Snapshot>>,
     group: TargetGroup,
     version: u64,
@@ -140,7 +142,9 @@ impl Lab {
             region: regions.is_some().then(|| "us-west-2".to_owned()),
         };
         let (snapshots, receiver) = watch::channel(Arc::default());
+        let hands = ManualClock::at(Timestamp::from_millis(1_000_000));
         let config = HealthConfig {
+            clock: hands.clock(),
             first_within: Duration::from_millis(20),
             regions,
             ..HealthConfig::default()
@@ -148,6 +152,7 @@ impl Lab {
         let handle = HealthEngine::start(Arc::new(HostNetwork), receiver, config).unwrap();
         let mut lab = Self {
             handle,
+            hands,
             snapshots,
             group,
             version: 0,
@@ -155,7 +160,7 @@ impl Lab {
         for target in targets {
             lab.register(*target);
         }
-        lab.tell();
+        lab.apply();
         lab
     }
 
@@ -167,7 +172,7 @@ impl Lab {
         self.group.targets.insert(key(at), target);
     }
 
-    fn tell(&mut self) {
+    fn apply(&mut self) {
         self.version += 1;
         let groups = [(self.group.id.clone(), Arc::new(self.group.clone()))].into();
         let snapshot = Snapshot {
@@ -288,18 +293,18 @@ async fn an_answer_that_is_cut_off_endless_or_contradictory_is_not_healthy() {
 async fn grpc_server(status: u8) -> (SocketAddr, watch::Receiver<(String, Vec<u8>)>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let at = listener.local_addr().unwrap();
-    let (told, asked) = watch::channel(Default::default());
+    let (asked_tx, asked) = watch::channel(Default::default());
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
-            let told = told.clone();
+            let asked_tx = asked_tx.clone();
             let service = hyper::service::service_fn(move |request: http::Request<Incoming>| {
-                let told = told.clone();
+                let asked_tx = asked_tx.clone();
                 async move {
                     let (head, body) = request.into_parts();
                     let kind = head.headers["content-type"].to_str().unwrap();
                     let line = format!("{} {} {kind}", head.method, head.uri.path());
                     let body = body.collect().await.unwrap().to_bytes().to_vec();
-                    told.send_replace((line, body));
+                    asked_tx.send_replace((line, body));
                     let mut trailers = http::HeaderMap::new();
                     trailers.insert("grpc-status", http::HeaderValue::from_static("0"));
                     let answer = vec![0, 0, 0, 0, 2, 8, status];
@@ -384,15 +389,15 @@ async fn the_states_that_need_no_probe_follow_the_configuration() {
     lab.becomes(server.at, TargetHealth::Unavailable).await;
     lab.group.in_use = false;
     lab.group.health_check = Some(check());
-    lab.tell();
+    lab.apply();
     lab.becomes(server.at, TargetHealth::Unused).await;
     assert_eq!(server.connections.load(Ordering::Relaxed), 0);
     lab.group.in_use = true;
-    lab.tell();
+    lab.apply();
     lab.becomes(server.at, TargetHealth::Healthy).await;
     let target = lab.group.targets.get_mut(&key(server.at)).unwrap();
     target.draining_since = Some(Clock::system().now());
-    lab.tell();
+    lab.apply();
     lab.becomes(server.at, TargetHealth::Draining).await;
 }
 
@@ -401,22 +406,26 @@ async fn a_change_of_intervals_keeps_states_and_another_port_is_used() {
     let (server, other) = (Server::start(200).await, Server::start(503).await);
     let mut lab = Lab::start(&[server.at], Some(check()));
     lab.becomes(server.at, TargetHealth::Healthy).await;
-    let since = lab.handle.view().borrow().groups[&lab.group.id][&key(server.at)].since;
+    let since = |lab: &Lab| lab.handle.view().borrow().groups[&lab.group.id][&key(server.at)].since;
+    let first = lab.hands.now();
+    assert_eq!(since(&lab), first);
+    let hour = Duration::from_secs(3600);
+    lab.hands.advance(hour);
     let slower = HealthCheck {
         interval: Duration::from_secs(300),
         ..check()
     };
     lab.group.health_check = Some(slower);
-    lab.tell();
+    lab.apply();
     lab.becomes(server.at, TargetHealth::Healthy).await;
-    let now = lab.handle.view().borrow().groups[&lab.group.id][&key(server.at)].since;
-    assert_eq!(since, now);
+    assert_eq!(since(&lab), first);
     lab.group.health_check = Some(HealthCheck {
         port: Some(other.at.port()),
         ..check()
     });
-    lab.tell();
+    lab.apply();
     lab.becomes(server.at, TargetHealth::Unhealthy).await;
+    assert_eq!(since(&lab), first.plus(hour));
 }
 
 #[tokio::test]
@@ -580,7 +589,7 @@ async fn checks_verify_targets_and_show_them_what_the_group_says() {
         (silent, TargetHealth::Unhealthy),
     ] {
         lab.group.tls = Some(tls);
-        lab.tell();
+        lab.apply();
         lab.becomes(at, want).await;
     }
 }

@@ -424,7 +424,7 @@ mod tests {
         assert_eq!(checked_thumbprints(&[print("A")]).unwrap(), [print("a")]);
         assert!(checked_thumbprints(&[print("a"), "a".into()]).is_err());
         let more = [most, vec![print("6")]].concat();
-        let told = checked_thumbprints(&more).unwrap_err();
-        assert_eq!(told.code, "InvalidInput");
+        let error = checked_thumbprints(&more).unwrap_err();
+        assert_eq!(error.code, "InvalidInput");
     }
 }

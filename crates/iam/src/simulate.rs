@@ -1,8 +1,8 @@
 //! What a principal or a set of policies would be allowed.
 
 use lath_policy::{
-    Attached, Context, Decision, Effect, Facts, Grammar, Kind, Outcome, Policy, Position,
-    Principal, Request, Rule, Verdict, evaluate,
+    Applicability, Attached, Context, Decision, Effect, Facts, Grammar, Kind, Outcome, Policy,
+    Position, Principal, Request, Rule, evaluate,
 };
 use lath_service::operations;
 use lath_store::View;
@@ -95,19 +95,19 @@ pub(crate) struct BoundaryDetail {
 pub(crate) struct Statement {
     source_policy_id: Option<String>,
     source_policy_type: Option<String>,
-    start_position: Option<Place>,
-    end_position: Option<Place>,
+    start_position: Option<LineColumn>,
+    end_position: Option<LineColumn>,
 }
 
 /// A place in a document, from 1.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
-pub(crate) struct Place {
+pub(crate) struct LineColumn {
     line: Option<u32>,
     column: Option<u32>,
 }
 
-impl Place {
+impl LineColumn {
     fn of(position: Position) -> Self {
         Self {
             line: Some(position.line),
@@ -303,8 +303,8 @@ impl Facts for Simulated<'_> {
         self.given.values(key)
     }
 
-    fn cannot_tell(&self, key: &str) -> bool {
-        self.given.values(key).is_none() && self.statements.cannot_tell(self.action, key)
+    fn is_unknown(&self, key: &str) -> bool {
+        self.given.values(key).is_none() && self.statements.is_unknown(self.action, key)
     }
 }
 
@@ -331,7 +331,9 @@ fn answer(request: &Request<'_>, held: &[Held]) -> EvaluationResult {
 
 fn allows(decision: &Decision<'_>, kind: Kind) -> bool {
     decision.considered.iter().any(|it| {
-        it.kind == kind && it.effect == Effect::Allow && matches!(it.verdict, Verdict::Applies(_))
+        it.kind == kind
+            && it.effect == Effect::Allow
+            && matches!(it.verdict, Applicability::Applies(_))
     })
 }
 
@@ -345,7 +347,7 @@ fn matched(decision: &Decision<'_>) -> Vec<Statement> {
     let deciding = decision
         .considered
         .iter()
-        .filter(|it| it.effect == wanted && matches!(it.verdict, Verdict::Applies(_)));
+        .filter(|it| it.effect == wanted && matches!(it.verdict, Applicability::Applies(_)));
     let kind = |kind| match kind {
         Kind::Identity | Kind::Session => "IAM Policy",
         Kind::Boundary => "PermissionsBoundary",
@@ -355,8 +357,8 @@ fn matched(decision: &Decision<'_>) -> Vec<Statement> {
         .map(|it| Statement {
             source_policy_id: Some(it.policy.to_owned()),
             source_policy_type: Some(kind(it.kind).to_owned()),
-            start_position: Some(Place::of(it.span.start)),
-            end_position: Some(Place::of(it.span.end)),
+            start_position: Some(LineColumn::of(it.span.start)),
+            end_position: Some(LineColumn::of(it.span.end)),
         })
         .collect()
 }
@@ -367,8 +369,8 @@ fn missing(decision: &Decision<'_>, facts: &dyn Facts) -> Vec<String> {
         .considered
         .iter()
         .filter_map(|it| match it.verdict {
-            Verdict::Condition(condition) => Some(condition.key().to_owned()),
-            _ => it.untold.map(|condition| condition.key().to_owned()),
+            Applicability::Condition(condition) => Some(condition.key().to_owned()),
+            _ => it.unknown.map(|condition| condition.key().to_owned()),
         })
         .filter(|key| facts.values(&key.to_ascii_lowercase()).is_none())
         .collect();

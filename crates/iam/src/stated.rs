@@ -27,14 +27,14 @@ impl Statements {
     }
 
     /// Whether a request for the action has a key, which is in lower case, whose value cannot be told.
-    pub(crate) fn cannot_tell(&self, action: &str, key: &str) -> bool {
+    pub(crate) fn is_unknown(&self, action: &str, key: &str) -> bool {
         let by_action = self.0.get();
         let stated = by_action.and_then(|it| it.get(&action.to_ascii_lowercase()));
-        let untold = |it: &Stated| {
+        let unknown = |it: &Stated| {
             reference::has_key(&it.action, it.resource_type, key)
                 && !it.known.iter().any(|known| reference::is_key(known, key))
         };
-        stated.is_some_and(|all| all.iter().any(untold))
+        stated.is_some_and(|all| all.iter().any(unknown))
     }
 }
 
@@ -55,10 +55,10 @@ mod tests {
             Statements(OnceLock::from(by_action))
         };
         let filled = || stated(&["iam:AssociatedResourceArn"]);
-        assert!(statements(vec![stated(&[])]).cannot_tell("iam:PassRole", key));
-        assert!(statements(vec![filled(), stated(&[])]).cannot_tell("iam:PASSROLE", key));
-        assert!(!statements(vec![filled()]).cannot_tell("iam:PassRole", key));
-        assert!(!statements(vec![stated(&[])]).cannot_tell("iam:PassRole", "iam:other"));
-        assert!(!Statements::default().cannot_tell("iam:PassRole", key));
+        assert!(statements(vec![stated(&[])]).is_unknown("iam:PassRole", key));
+        assert!(statements(vec![filled(), stated(&[])]).is_unknown("iam:PASSROLE", key));
+        assert!(!statements(vec![filled()]).is_unknown("iam:PassRole", key));
+        assert!(!statements(vec![stated(&[])]).is_unknown("iam:PassRole", "iam:other"));
+        assert!(!Statements::default().is_unknown("iam:PassRole", key));
     }
 }

@@ -1,4 +1,4 @@
-//! What one boot of an instance is told.
+//! The plan of one boot of an instance.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;

@@ -22,13 +22,14 @@ const HEADER: u64 = 16;
 /// The writing end.
 #[derive(Debug)]
 pub(crate) struct ConsoleWriter {
+    clock: Clock,
     file: File,
     written: u64,
 }
 
 impl ConsoleWriter {
     /// Opens the console file, or makes it.
-    pub(crate) fn open(path: &Path) -> io::Result<Self> {
+    pub(crate) fn open(path: &Path, clock: Clock) -> io::Result<Self> {
         let file = OpenOptions::new()
             .read(true)
             .write(true)
@@ -37,7 +38,11 @@ impl ConsoleWriter {
             .mode(0o600)
             .open(path)?;
         let written = read_header(&file).map_or(0, |(written, _)| written);
-        Ok(Self { file, written })
+        Ok(Self {
+            file,
+            clock,
+            written,
+        })
     }
 
     /// Appends; only the newest bytes are kept.
@@ -59,7 +64,7 @@ impl ConsoleWriter {
     fn write_header(&self) -> io::Result<()> {
         let mut header = [0; HEADER as usize];
         header[..8].copy_from_slice(&self.written.to_le_bytes());
-        header[8..].copy_from_slice(&Clock::system().now().as_millis().to_le_bytes());
+        header[8..].copy_from_slice(&self.clock.now().as_millis().to_le_bytes());
         self.file.write_all_at(&header, 0)
     }
 }
@@ -126,7 +131,7 @@ mod tests {
             let mut written = 0;
             for piece in all.chunks(chunk) {
                 // Reopened each time, as after a restart of the supervisor.
-                let mut writer = ConsoleWriter::open(&path).unwrap();
+                let mut writer = ConsoleWriter::open(&path, Clock::system()).unwrap();
                 writer.write(piece).unwrap();
                 written += piece.len();
                 if written < 2 * chunk || written == all.len() {

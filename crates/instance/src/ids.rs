@@ -111,17 +111,17 @@ impl Ids {
 
     /// A user namespace that maps them, for mounts that show the host's files with the instance's owners.
     pub(crate) fn user_namespace(self) -> io::Result<OwnedFd> {
-        let (ready, say_ready) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC)?;
+        let (ready, report_ready) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC)?;
         let child = fork_child(|| {
             if unshare(CloneFlags::CLONE_NEWUSER).is_err() {
                 return 1;
             }
-            let _ = nix::unistd::write(&say_ready, b"x");
+            let _ = nix::unistd::write(&report_ready, b"x");
             loop {
                 nix::unistd::pause();
             }
         })?;
-        drop(say_ready);
+        drop(report_ready);
         let made = (|| {
             if nix::unistd::read(&ready, &mut [0])? == 0 {
                 return Err(io::Error::other("no user namespace can be made"));

@@ -209,7 +209,7 @@ fn live(plan: &BootPlan, prepared: &Prepared) -> i32 {
             boot(plan, prepared.first_boot);
         }
         let patience = (connected && !boots).then(|| begun + LONGEST_WAIT);
-        if told_to_end(signals, &units, next.into_iter().chain(patience).min()) {
+        if asked_to_end(signals, &units, next.into_iter().chain(patience).min()) {
             break;
         }
         units.copy_outputs();
@@ -239,7 +239,7 @@ pub(crate) fn println_console(text: &str) {
 
 /// Waits for signals and what units write; true when the supervisor wants the end. What processes of the instance
 /// send themselves does not count: their sender has a number here, the supervisor has none.
-fn told_to_end(signals: &SignalFd, units: &Units<'_>, until: Option<Instant>) -> bool {
+fn asked_to_end(signals: &SignalFd, units: &Units<'_>, until: Option<Instant>) -> bool {
     let timeout = until.map_or(PollTimeout::NONE, |until| {
         let left = until.saturating_duration_since(Instant::now()).as_millis();
         PollTimeout::try_from(left + 1).unwrap_or(PollTimeout::MAX)
@@ -247,11 +247,11 @@ fn told_to_end(signals: &SignalFd, units: &Units<'_>, until: Option<Instant>) ->
     let mut waiting = vec![PollFd::new(signals.as_fd(), PollFlags::POLLIN)];
     waiting.extend(units.outputs().map(|it| PollFd::new(it, PollFlags::POLLIN)));
     let _ = poll(&mut waiting, timeout);
-    let mut told = false;
+    let mut asked = false;
     while let Ok(Some(signal)) = signals.read_signal() {
-        told |= signal.ssi_signo == Signal::SIGTERM as u32 && signal.ssi_pid == 0;
+        asked |= signal.ssi_signo == Signal::SIGTERM as u32 && signal.ssi_pid == 0;
     }
-    told
+    asked
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -279,7 +279,7 @@ fn end_units(signals: &SignalFd, units: &mut Units<'_>) {
     units.close();
     while let Some((process, deadline)) = units.end_last(Instant::now()) {
         while units.runs(process) && Instant::now() < deadline {
-            told_to_end(signals, units, Some(deadline));
+            asked_to_end(signals, units, Some(deadline));
             units.copy_outputs();
             while reap(units) == Reaped::One {}
         }
@@ -306,6 +306,6 @@ fn shut_down(signals: &SignalFd, units: &mut Units<'_>, grace: Duration) {
             }
         }
         units.copy_outputs();
-        told_to_end(signals, units, Some(deadline));
+        asked_to_end(signals, units, Some(deadline));
     }
 }

@@ -48,10 +48,12 @@ pub struct InstancesConfig {
     /// Whether instances end with this process. Without it they live on and are found again.
     /// Rootless needs it: their network cannot be found again from a new user namespace.
     pub lifeline: bool,
+    /// The wall clock, of what is observed of instances.
+    pub clock: Clock,
 }
 
 impl InstancesConfig {
-    /// The usual settings: own binary, five seconds of grace, a life line only when rootless.
+    /// The usual settings: own binary, five seconds of grace, a life line only when rootless, the machine's clock.
     pub fn new(data_dir: impl Into<PathBuf>, run_dir: impl Into<PathBuf>) -> Self {
         Self {
             data_dir: data_dir.into(),
@@ -59,6 +61,7 @@ impl InstancesConfig {
             launcher: PathBuf::from("/proc/self/exe"),
             stop_grace: Duration::from_secs(5),
             lifeline: is_rootless(),
+            clock: Clock::system(),
         }
     }
 }
@@ -176,6 +179,11 @@ impl Instances {
         let trash = layout::trash(&instances.0.config.data_dir);
         let _ = tokio::task::spawn_blocking(move || empty(&trash)).await;
         Ok(instances)
+    }
+
+    /// The clock that it goes by.
+    pub fn clock(&self) -> &Clock {
+        &self.0.config.clock
     }
 
     async fn adopt(&self) -> Result<(), InstanceError> {
@@ -330,7 +338,7 @@ impl Instances {
             &spec.id,
             InstancePhase::Starting,
             spec.boot,
-            Clock::system().now(),
+            self.0.config.clock.now(),
         );
         let started = self.try_start_repeatedly(spec, layout).await;
         let outcome = started
@@ -350,7 +358,7 @@ impl Instances {
                 let phase = InstancePhase::Failed {
                     reason: reason.clone(),
                 };
-                self.observe(&spec.id, phase, spec.boot, Clock::system().now());
+                self.observe(&spec.id, phase, spec.boot, self.0.config.clock.now());
                 let id = spec.id.clone();
                 Err(InstanceError::NotStarted { id, reason })
             }

@@ -12,6 +12,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Stdio};
 
+use lath_clock::Clock;
 use lath_model::WorkloadId;
 
 use crate::boot::BootPlan;
@@ -54,7 +55,7 @@ fn boot(plan: &Path) -> ExitCode {
         close_others(&fds)?;
         lath_net::descriptors::restore()?;
         let plan: BootPlan = serde_json::from_slice(&fs::read(plan)?)?;
-        supervisor::run(&plan, inherited)
+        supervisor::run(&plan, inherited, Clock::system())
     })();
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use lath_clock::Clock;
+use lath_model::Timestamp;
 use lath_model::WorkloadId;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use rustix::process::{Signal, pidfd_send_signal};
@@ -57,7 +58,7 @@ pub fn has_files(data_dir: &Path, id: &WorkloadId) -> bool {
 ///
 /// # Errors
 /// When the directory of instances cannot be read.
-pub fn kill_all(data_dir: &Path) -> io::Result<usize> {
+pub fn kill_all(data_dir: &Path, clock: &Clock) -> io::Result<usize> {
     let mut killed = Vec::new();
     for entry in fs::read_dir(layout::instances(data_dir))?.flatten() {
         let Some(id) = layout::of_folder(&entry.file_name()) else {
@@ -68,7 +69,7 @@ pub fn kill_all(data_dir: &Path) -> io::Result<usize> {
             continue;
         };
         let supervisor = running.supervisor.open();
-        kill(&layout, &running, EndReason::Stopped)?;
+        kill(&layout, &running, EndReason::Stopped, clock.now())?;
         killed.push((supervisor, running.groups));
     }
     for (supervisor, groups) in &killed {
@@ -96,8 +97,13 @@ fn await_end(pidfd: &OwnedFd) {
 ///
 /// # Errors
 /// The record cannot be written; the processes were killed all the same.
-pub(crate) fn kill(layout: &Layout, running: &Running, reason: EndReason) -> io::Result<()> {
-    let (boot, at) = (running.boot, Clock::system().now());
+pub(crate) fn kill(
+    layout: &Layout,
+    running: &Running,
+    reason: EndReason,
+    at: Timestamp,
+) -> io::Result<()> {
+    let boot = running.boot;
     let saved = save(&layout.ended(), &Ended { boot, at, reason });
     let (init, supervisor) = (running.init.open(), running.supervisor.open());
     running.groups.thaw();
@@ -114,14 +120,14 @@ pub(crate) fn kill(layout: &Layout, running: &Running, reason: EndReason) -> io:
 }
 
 /// As [`kill`], so that it counts as stopped. Without the record control may take the instance for one that died by itself.
-pub(crate) fn kill_or_warn(id: &WorkloadId, layout: &Layout, running: &Running) {
-    if let Err(error) = kill(layout, running, EndReason::Stopped) {
+pub(crate) fn kill_or_warn(id: &WorkloadId, layout: &Layout, running: &Running, at: Timestamp) {
+    if let Err(error) = kill(layout, running, EndReason::Stopped, at) {
         tracing::warn!(instance.id = %id, %error, "the record of a killed instance cannot be written");
     }
 }
 
 /// The supervisor is gone without a word: it was killed, or the host rebooted.
-pub(crate) fn bury(layout: &Layout, running: &Running) {
+pub(crate) fn bury(layout: &Layout, running: &Running, at: Timestamp) {
     running.groups.thaw();
     if let Some(init) = running.init.open() {
         let _ = pidfd_send_signal(&init, Signal::KILL);
@@ -133,7 +139,7 @@ pub(crate) fn bury(layout: &Layout, running: &Running) {
         let reason = EndReason::Died {
             how: "lost with its supervisor, which was killed".into(),
         };
-        let (boot, at) = (running.boot, Clock::system().now());
+        let boot = running.boot;
         let _ = save(&layout.ended(), &Ended { boot, at, reason });
     }
     let _ = fs::remove_file(layout.running());

@@ -76,11 +76,11 @@ fn build(plan: &BootPlan, ids: Ids, channel: Channel) -> i32 {
         })?;
         nix::unistd::fchdir(&root)?;
         drop(root);
-        let (mapped, say_mapped) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC)?;
+        let (mapped, report_mapped) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC)?;
         let forked = as_owner(ids, in_new_namespaces)?;
         match forked {
             ForkResult::Child => {
-                drop(say_mapped);
+                drop(report_mapped);
                 let built = Built {
                     first_boot,
                     notes: report.notes,
@@ -92,7 +92,7 @@ fn build(plan: &BootPlan, ids: Ids, channel: Channel) -> i32 {
                 prepare(plan, ids, child)?;
                 // Before anything that the first process says.
                 channel.send(&Message::Begun(child.as_raw()), None)?;
-                nix::unistd::write(&say_mapped, b"x")?;
+                nix::unistd::write(&report_mapped, b"x")?;
                 Ok(())
             }
         }

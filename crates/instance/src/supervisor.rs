@@ -44,10 +44,10 @@ pub(crate) struct Inherited {
 }
 
 /// Runs the instance to its end.
-pub(crate) fn run(plan: &BootPlan, inherited: Inherited) -> io::Result<()> {
+pub(crate) fn run(plan: &BootPlan, inherited: Inherited, clock: Clock) -> io::Result<()> {
     use std::io::Write;
     let mut status = inherited.status;
-    match Supervisor::start(plan, inherited.netns, inherited.lifeline) {
+    match Supervisor::start(plan, inherited.netns, inherited.lifeline, clock) {
         Ok(supervisor) => {
             // The reader may have died. A restarted Lath finds the record instead.
             let _ = writeln!(status, "ok");
@@ -64,6 +64,7 @@ pub(crate) fn run(plan: &BootPlan, inherited: Inherited) -> io::Result<()> {
 #[derive(Debug)]
 struct Supervisor<'a> {
     plan: &'a BootPlan,
+    clock: Clock,
     layout: Layout,
     init: Pid,
     signals: SignalFd,
@@ -82,6 +83,7 @@ impl<'a> Supervisor<'a> {
         plan: &'a BootPlan,
         netns: Option<OwnedFd>,
         lifeline: Option<OwnedFd>,
+        clock: Clock,
     ) -> io::Result<Self> {
         let layout = Layout::new(&plan.data_dir, &plan.run_dir, &plan.id);
         let lock = lock(&layout.lock())?;
@@ -90,7 +92,7 @@ impl<'a> Supervisor<'a> {
         let _ = nix::unistd::setsid();
         nix::unistd::chdir("/")?;
         let signals = signals_to_read(&[Signal::SIGTERM, Signal::SIGCHLD])?;
-        let console = ConsoleWriter::open(&layout.console())?;
+        let console = ConsoleWriter::open(&layout.console(), clock.clone())?;
         plan.groups.make(&plan.limits)?;
         plan.groups.join_as_supervisor()?;
         spare_from_memory_shortage();
@@ -118,6 +120,7 @@ impl<'a> Supervisor<'a> {
         let master = await_ready(&ours, init)?;
         let supervisor = Self {
             plan,
+            clock,
             layout,
             init,
             signals,
@@ -150,7 +153,7 @@ impl<'a> Supervisor<'a> {
     fn record_and_let_go(&self, channel: &Channel, netns: NamespaceName) -> io::Result<()> {
         let record = Running {
             boot: self.plan.boot,
-            since: Clock::system().now(),
+            since: self.clock.now(),
             supervisor: ProcessName::of(Pid::this().as_raw())?,
             init: ProcessName::of(self.init.as_raw())?,
             netns,
@@ -272,7 +275,7 @@ impl<'a> Supervisor<'a> {
             .map_or(EndReason::Died { how }, |(reason, _)| reason);
         let record = Ended {
             boot: self.plan.boot,
-            at: Clock::system().now(),
+            at: self.clock.now(),
             reason,
         };
         save(&self.layout.ended(), &record)?;

@@ -259,7 +259,7 @@ impl Program<'_> {
         [killed, next].into_iter().flatten().min()
     }
 
-    /// When one that is told to end must be killed.
+    /// When one that was asked to end must be killed.
     fn kill_when_late(&mut self, now: Instant) -> Option<Instant> {
         let (State::Runs(process, _), Some(ending)) = (&self.state, &mut self.ending) else {
             return None;

@@ -10,6 +10,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use lab::{Lab, eventually, netns, possible, spec, within};
+use lath_clock::Clock;
 use lath_feed::{InstanceObserved, InstancePhase};
 use lath_instance::{InstanceError, InstanceSpec};
 
@@ -228,7 +229,7 @@ fn power_that_is_lost_and_comes_back_boots_the_same_instance_again() {
             lab.wait(lab.instances.ensure_killed(&instance.id)).unwrap();
         } else {
             let data = lab.path().join("data");
-            assert_eq!(lath_instance::kill_all(&data).unwrap(), 1);
+            assert_eq!(lath_instance::kill_all(&data, &Clock::system()).unwrap(), 1);
             lab = lab.reopened();
         }
         let known = lab.instances.status(&instance.id).unwrap();

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use lab::{Lab, eventually, possible, spec};
+use lath_clock::Clock;
 use lath_feed::InstancePhase;
 use lath_instance::{ExecRequest, InstanceSpec, Limits};
 use nix::sys::signal::{Signal, kill};
@@ -226,6 +227,6 @@ fn groups_go_with_all_that_are_killed() {
     lab.run(&one);
     assert_ne!(groups(&one), Vec::<PathBuf>::new());
     let data = lab.path().join("data");
-    assert_eq!(lath_instance::kill_all(&data).unwrap(), 1);
+    assert_eq!(lath_instance::kill_all(&data, &Clock::system()).unwrap(), 1);
     assert_eq!(groups(&one), Vec::<PathBuf>::new());
 }

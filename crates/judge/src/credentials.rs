@@ -30,7 +30,8 @@ pub struct Judge {
 pub type ResourcePolicy = fn(&View, &str) -> Option<String>;
 
 impl Judge {
-    /// An account (twelve digits) in the partition `aws` with its root key, without users and roles.
+    /// An account (twelve digits) in the partition `aws` with its root key, without users and roles. It goes by
+    /// the machine's clock until it gets the users and roles of a cell, and with them the cell's.
     pub fn new(key: RootKey, account: impl Into<String>) -> Self {
         Self {
             account: account.into(),

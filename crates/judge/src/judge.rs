@@ -300,7 +300,7 @@ impl lath_policy::Facts for Facts<'_> {
 
     /// Whether the Service Authorization Reference lists this key for the action, but the operation's statement
     /// does not provide it.
-    fn cannot_tell(&self, key: &str) -> bool {
+    fn is_unknown(&self, key: &str) -> bool {
         let Permission {
             action,
             resource_type,
@@ -331,7 +331,7 @@ mod tests {
     fn a_key_of_the_reference_that_is_not_known_cannot_be_told() {
         let global = Context::default().with("aws:userid", "AIDA");
         let key = "iam:AssociatedResourceArn";
-        let cannot_tell = |known: &[&'static str], keys: &[&str], asked: &str| {
+        let is_unknown = |known: &[&'static str], keys: &[&str], asked: &str| {
             let values = |key: &&str| ((*key).to_owned(), vec!["x".to_owned()]);
             let permission = Permission {
                 action: "iam:PassRole".into(),
@@ -344,14 +344,14 @@ mod tests {
                 global: &global,
                 permission: &permission,
             };
-            lath_policy::Facts::cannot_tell(&facts, asked)
+            lath_policy::Facts::is_unknown(&facts, asked)
         };
-        assert!(cannot_tell(&[], &[], key));
-        assert!(!cannot_tell(&[key], &[], key));
-        assert!(!cannot_tell(&[], &[], "aws:userid"));
-        assert!(!cannot_tell(&[], &[], "iam:NoSuchKey"));
+        assert!(is_unknown(&[], &[], key));
+        assert!(!is_unknown(&[key], &[], key));
+        assert!(!is_unknown(&[], &[], "aws:userid"));
+        assert!(!is_unknown(&[], &[], "iam:NoSuchKey"));
         let twice = ["iam:ResourceTag/env", "iam:ResourceTag/ENV"];
-        assert!(cannot_tell(
+        assert!(is_unknown(
             &["iam:ResourceTag/${TagKey}"],
             &twice,
             "iam:resourcetag/env"

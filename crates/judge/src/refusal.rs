@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 
 use lath_model::arn::Arn;
 use lath_policy::{
-    Attached, Condition, Considered, Decision, Effect, Pattern, Scope, Shortfall, Statement,
-    Verdict,
+    Applicability, Attached, Condition, Considered, Decision, Effect, Pattern, Scope, Shortfall,
+    Statement,
 };
 use lath_wire::{Permission, Principal};
 use serde_json::{Value, json};
@@ -121,7 +121,7 @@ fn denials(who: &Principal, asked: &Asked<'_>) -> Vec<Value> {
     let considered = asked.decision.map_or(&[][..], |it| &it.considered);
     let statements = asked.attached.iter().flat_map(|it| &it.policy.statements);
     let denies = |it: &Considered<'_>| {
-        it.effect == Effect::Deny && matches!(it.verdict, Verdict::Applies(_))
+        it.effect == Effect::Deny && matches!(it.verdict, Applicability::Applies(_))
     };
     let denials = considered.iter().zip(statements);
     let denials = denials.filter(|(considered, _)| denies(considered));

@@ -17,14 +17,14 @@ const TEXT: usize = 1024;
 /// A refusal: its status, and its text.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{status}: {text}")]
-pub struct Refusal {
+pub struct AgentError {
     /// The status.
     pub status: StatusCode,
     /// The text.
     pub text: String,
 }
 
-impl Refusal {
+impl AgentError {
     /// A refusal.
     pub fn new(status: StatusCode, text: impl Into<String>) -> Self {
         Self {
@@ -75,7 +75,7 @@ pub fn token<'a>(
     host: &str,
     authorization: Option<&'a [u8]>,
     now: i64,
-) -> Result<&'a str, Refusal> {
+) -> Result<&'a str, AgentError> {
     // A page in a browser must not reach the agent by a name that leads here.
     let bare = host.strip_suffix(":80").unwrap_or(host);
     if bare != POD_IDENTITY_ADDRESS.to_string() {
@@ -83,11 +83,11 @@ pub fn token<'a>(
         let text = format!(
             "Access Denied. Called agent through invalid address, please use {POD_IDENTITY_ADDRESS} not {shown}"
         );
-        return Err(Refusal::new(StatusCode::FORBIDDEN, text));
+        return Err(AgentError::new(StatusCode::FORBIDDEN, text));
     }
     let bad = |text: &str| {
         let text = format!("Service account token {text}");
-        Refusal::new(StatusCode::BAD_REQUEST, text)
+        AgentError::new(StatusCode::BAD_REQUEST, text)
     };
     let text = authorization.filter(|it| !it.is_empty());
     let text = text.ok_or_else(|| bad("cannot be empty"))?;
@@ -122,11 +122,12 @@ pub fn answer(
     status: StatusCode,
     (code, request_id): (&str, &str),
     body: &[u8],
-) -> Result<Answer, Refusal> {
+) -> Result<Answer, AgentError> {
     let read: Option<Value> = serde_json::from_slice(body).ok();
     let read = read.unwrap_or_default();
     if status.is_success() {
-        let broken = || Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "EKS Auth cannot be read");
+        let broken =
+            || AgentError::new(StatusCode::INTERNAL_SERVER_ERROR, "EKS Auth cannot be read");
         return credentials(&read).ok_or_else(broken);
     }
     let text = read["message"]
@@ -140,7 +141,7 @@ pub fn answer(
     };
     let code = code.split(':').next().unwrap_or_default();
     let text = format!("[{request_id}]: ({code}): {text}, fault: {fault}");
-    Err(Refusal::new(status, text))
+    Err(AgentError::new(status, text))
 }
 
 fn credentials(read: &Value) -> Option<Answer> {

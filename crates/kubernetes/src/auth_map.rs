@@ -36,7 +36,7 @@ pub struct Mapping {
 
 /// The ConfigMap cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the ConfigMap kube-system/aws-auth maps nobody: {key}: {reason}")]
+#[error("the ConfigMap kube-system/aws-auth maps no user: {key}: {reason}")]
 pub struct AuthMapError {
     key: &'static str,
     reason: String,

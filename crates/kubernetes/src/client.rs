@@ -351,9 +351,9 @@ fn absent(answer: Result<Value, ClientError>) -> Result<Option<Value>, ClientErr
 /// What an answer that is no success says.
 pub(crate) fn refusal(status: StatusCode, bytes: &[u8]) -> ClientError {
     let text = String::from_utf8_lossy(bytes);
-    let told: Option<Value> = serde_json::from_slice(bytes).ok();
-    let told = told.as_ref().and_then(|it| it.get("message")?.as_str());
-    let message = told.unwrap_or(&text).chars().take(512).collect();
+    let answer: Option<Value> = serde_json::from_slice(bytes).ok();
+    let said = answer.as_ref().and_then(|it| it.get("message")?.as_str());
+    let message = said.unwrap_or(&text).chars().take(512).collect();
     ClientError::Refused { status, message }
 }
 

@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 
+use lath_clock::Clock;
 use lath_feed::{ClusterLog, ControlPlane};
 use lath_instance::{File, HostDirectory, Setup, SharedFile, Unit};
 use serde_json::json;
@@ -42,7 +43,7 @@ pub fn log_name(log: ClusterLog) -> &'static str {
 ///
 /// # Errors
 /// When the cluster's keys are none.
-pub fn setup(plane: &ControlPlane, binaries: &Binaries) -> Result<Setup, PkiError> {
+pub fn setup(plane: &ControlPlane, binaries: &Binaries, clock: &Clock) -> Result<Setup, PkiError> {
     Ok(Setup {
         directories: [DATABASES, CERTIFICATES, authentication::DIRECTORY]
             .map(|path| HostDirectory {
@@ -55,7 +56,7 @@ pub fn setup(plane: &ControlPlane, binaries: &Binaries) -> Result<Setup, PkiErro
             source: binaries.directory.clone(),
             path: PROGRAMS_PLACE.into(),
         }],
-        files: files(plane)?,
+        files: files(plane, clock)?,
         units: vec![
             etcd(plane),
             api_server(plane),
@@ -111,8 +112,8 @@ pub fn authorities(authority: &Authority) -> [(&'static str, &str); 2] {
     ]
 }
 
-fn files(plane: &ControlPlane) -> Result<Vec<File>, PkiError> {
-    let authority = Authority::open(&plane.keys)?;
+fn files(plane: &ControlPlane, clock: &Clock) -> Result<Vec<File>, PkiError> {
+    let authority = Authority::open(&plane.keys, clock)?;
     let place = |name: &str| PathBuf::from(CERTIFICATES).join(name);
     let mut files = vec![
         public(place("ca.crt"), authority.certificate()),
@@ -361,7 +362,7 @@ mod tests {
             directory: "/opt/k".into(),
             version: "v1.37.2".into(),
         };
-        let setup = setup(&plane, &binaries).unwrap();
+        let setup = setup(&plane, &binaries, &Clock::system()).unwrap();
         let names: Vec<_> = setup.units.iter().map(|it| it.name.as_str()).collect();
         let want = [
             "etcd",

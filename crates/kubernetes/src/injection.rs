@@ -290,7 +290,7 @@ impl Review {
         review(&response)
     }
 
-    /// The answer where it is not known what the pod should get: it may be made, and its maker is told.
+    /// The answer where it is not known what the pod should get: the pod may be made, with a warning to its maker.
     pub fn answer_without(&self, reason: &str) -> Value {
         let warning = format!("the pod gets no credentials of AWS: {reason}");
         let response = json!({"uid": self.uid, "allowed": true, "warnings": [warning]});

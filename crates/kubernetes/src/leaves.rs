@@ -7,7 +7,6 @@
 use std::net::IpAddr;
 use std::path::Path;
 
-use lath_clock::Clock;
 use lath_instance::File;
 use lath_model::Timestamp;
 use sha2::{Digest as _, Sha256};
@@ -88,28 +87,28 @@ impl Needed {
         now: Timestamp,
     ) -> Result<Option<String>, PkiError> {
         let digest = self.digest(authority);
-        let now = now.as_millis() / 1000;
-        let left = expiry(there, &digest).map_or(0, |until| until - now);
+        let seconds = now.as_millis() / 1000;
+        let left = expiry(there, &digest).map_or(0, |until| until - seconds);
         let life = self.lifetime.whole_seconds();
         // One from the future was made by another clock.
         if left <= life && left > life - life / 3 {
             return Ok(None);
         }
         let leaf = match &self.server {
-            None => authority.client_for(&self.subject, self.group, self.lifetime),
+            None => authority.client_for(&self.subject, self.group, self.lifetime, now),
             Some((names, addresses)) => {
                 let names: Vec<&str> = names.iter().map(String::as_str).collect();
-                authority.server_for(&self.subject, &names, addresses, self.lifetime)
+                authority.server_for(&self.subject, (&names, addresses), self.lifetime, now)
             }
         }?;
         let (certificate, key) = (&leaf.certificate, &leaf.key);
-        let until = now + life;
+        let until = seconds + life;
         Ok(Some(format!("{MARK} {digest} {until}\n{certificate}{key}")))
     }
 
     /// As it is written at a boot.
     pub(crate) fn file(&self, authority: &Authority) -> Result<File, PkiError> {
-        let content = self.renewed(authority, b"", Clock::system().now())?;
+        let content = self.renewed(authority, b"", authority.now())?;
         let path = Path::new(CERTIFICATES).join(self.file_name());
         Ok(secret(path, &content.unwrap_or_default()))
     }
@@ -139,11 +138,12 @@ fn expiry(there: &[u8], digest: &str) -> Option<i64> {
 mod tests {
     use super::*;
     use crate::pki;
+    use lath_clock::Clock;
 
     #[test]
     fn a_certificate_is_renewed_after_a_third_of_its_life() {
         let keys = pki::generate(lath_clock::Clock::system().now()).unwrap();
-        let authority = Authority::open(&keys).unwrap();
+        let authority = Authority::open(&keys, &Clock::system()).unwrap();
         let needed = Needed::client("kubelet-client", "system:node:a", None, OF_NODES);
         let now = Clock::system().now();
         let hours = |count: u64| now.plus(std::time::Duration::from_secs(3600 * count));
@@ -156,7 +156,11 @@ mod tests {
         assert!(is_good(&needed, &authority, hours(7)));
         assert!(!is_good(&needed, &authority, hours(9)));
         let other = pki::generate(lath_clock::Clock::system().now()).unwrap();
-        assert!(!is_good(&needed, &Authority::open(&other).unwrap(), now));
+        assert!(!is_good(
+            &needed,
+            &Authority::open(&other, &Clock::system()).unwrap(),
+            now
+        ));
         let renamed = Needed::client("kubelet-client", "system:node:b", None, OF_NODES);
         assert!(!is_good(&renamed, &authority, now));
         for rubbish in ["", "# lath", "# lath x\n", "\n", "# lath  99999999999\n"] {

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use lath_clock::Clock;
 use lath_model::Timestamp;
 use serde_json::{Map, Value, json};
 
@@ -278,14 +277,13 @@ pub struct Named {
 }
 
 impl Named {
-    fn metadata(&self) -> Value {
+    fn metadata(&self, now: Timestamp) -> Value {
         let mut metadata = Map::new();
         metadata.insert("name".into(), json!(self.name));
         if !self.namespace.is_empty() {
             metadata.insert("namespace".into(), json!(self.namespace));
         }
-        let now = Clock::system().now().iso8601_seconds();
-        metadata.insert("creationTimestamp".into(), json!(now));
+        metadata.insert("creationTimestamp".into(), json!(now.iso8601_seconds()));
         if !self.labels.is_empty() {
             metadata.insert("labels".into(), json!(self.labels));
         }
@@ -293,22 +291,26 @@ impl Named {
     }
 }
 
-/// The `NodeMetrics` of a node.
-pub fn node_metrics(of: &Named, usage: &Usage) -> Value {
+/// The `NodeMetrics` of a node, as they are shown now.
+pub fn node_metrics(of: &Named, usage: &Usage, now: Timestamp) -> Value {
     json!({
-        "kind": "NodeMetrics", "apiVersion": VERSION, "metadata": of.metadata(),
+        "kind": "NodeMetrics", "apiVersion": VERSION, "metadata": of.metadata(now),
         "timestamp": usage.at.iso8601_seconds(), "window": window(usage.window),
         "usage": usage.shown(),
     })
 }
 
 /// The `PodMetrics` of a pod; nothing when none of its containers is known.
-pub fn pod_metrics(of: &Named, containers: &BTreeMap<&str, Usage>) -> Option<Value> {
+pub fn pod_metrics(
+    of: &Named,
+    containers: &BTreeMap<&str, Usage>,
+    now: Timestamp,
+) -> Option<Value> {
     let oldest = containers.values().min_by_key(|it| it.at)?;
     let shown = containers.iter();
     let shown = shown.map(|(name, usage)| json!({"name": name, "usage": usage.shown()}));
     Some(json!({
-        "kind": "PodMetrics", "apiVersion": VERSION, "metadata": of.metadata(),
+        "kind": "PodMetrics", "apiVersion": VERSION, "metadata": of.metadata(now),
         "timestamp": oldest.at.iso8601_seconds(), "window": window(oldest.window),
         "containers": shown.collect::<Vec<_>>(),
     }))
@@ -489,7 +491,7 @@ mod tests {
             name: "p".into(),
             labels: [("app".to_owned(), "web".to_owned())].into(),
         };
-        let shown = pod_metrics(&of, &pods[&("n", "p")]).unwrap();
+        let shown = pod_metrics(&of, &pods[&("n", "p")], Timestamp::from_millis(0)).unwrap();
         assert_eq!(shown["containers"][0]["usage"]["cpu"], "250000000n");
         assert_eq!(shown["containers"][0]["usage"]["memory"], "1Ki");
         assert_eq!(shown["window"], "10.000s");

@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 
+use lath_clock::Clock;
 use lath_feed::{ClusterNode, ControlPlane, Instance};
 use lath_instance::{File, HostDirectory, Setup, SharedFile, Unit};
 use serde_json::{Value, json};
@@ -99,7 +100,7 @@ pub fn provider_id(instance: &Instance) -> String {
 ///
 /// # Errors
 /// When the cluster's keys are none, or the node's name is no name.
-pub fn setup(node: &Node<'_>, binaries: &Binaries) -> Result<Setup, PkiError> {
+pub fn setup(node: &Node<'_>, binaries: &Binaries, clock: &Clock) -> Result<Setup, PkiError> {
     Ok(Setup {
         directories: vec![
             directory("/var/lib/containerd", false),
@@ -114,7 +115,7 @@ pub fn setup(node: &Node<'_>, binaries: &Binaries) -> Result<Setup, PkiError> {
             shared(&node.lath, "/opt/cni/bin/lath-cni"),
             shared(&node.lath, "/opt/cni/bin/loopback"),
         ],
-        files: files(node)?,
+        files: files(node, clock)?,
         units: vec![
             containerd(CONTAINERD_CONFIGURATION),
             kubelet(node),
@@ -156,8 +157,8 @@ pub fn authorities(authority: &Authority) -> [(&'static str, &str); 1] {
     [("ca.crt", authority.certificate())]
 }
 
-fn files(node: &Node<'_>) -> Result<Vec<File>, PkiError> {
-    let authority = Authority::open(&node.plane.keys)?;
+fn files(node: &Node<'_>, clock: &Clock) -> Result<Vec<File>, PkiError> {
+    let authority = Authority::open(&node.plane.keys, clock)?;
     let server = node.plane.addresses.first().copied();
     let server = format!("https://{}:443", server.unwrap_or(Ipv4Addr::LOCALHOST));
     let etc = |path: &str| PathBuf::from("/etc/kubernetes").join(path);

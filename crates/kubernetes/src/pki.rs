@@ -51,7 +51,7 @@ pub fn generate(now: Timestamp) -> Result<ClusterKeys, PkiError> {
 }
 
 fn authority(key: &KeyPair, now: Timestamp) -> Result<String, PkiError> {
-    let mut params = params_at(now, "kubernetes", None, Duration::days(AUTHORITY_DAYS));
+    let mut params = params(now, "kubernetes", None, Duration::days(AUTHORITY_DAYS));
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     // By default it follows from the key, which later certificates share: RFC 5280, 4.1.2.2 wants each to have its own.
     params.serial_number = Some(now.as_millis().unsigned_abs().into());
@@ -86,11 +86,7 @@ pub fn renewed_authority(
     Ok(Some(format!("{before}{RENEWED}{}\n{next}", seconds(now))))
 }
 
-fn params(common_name: &str, organization: Option<&str>, lifetime: Duration) -> CertificateParams {
-    params_at(Clock::system().now(), common_name, organization, lifetime)
-}
-
-fn params_at(
+fn params(
     now: Timestamp,
     common_name: &str,
     organization: Option<&str>,
@@ -144,20 +140,26 @@ impl std::fmt::Debug for Leaf {
 /// A cluster's authority, ready to sign.
 pub struct Authority {
     issuer: Issuer<'static, KeyPair>,
+    clock: Clock,
     certificate: String,
 }
 
 impl Authority {
-    /// Reads the authority of a cluster.
+    /// Reads the authority of a cluster. What it signs is valid from the time of the clock on.
     ///
     /// # Errors
     /// When its certificate or key is none.
-    pub fn open(keys: &ClusterKeys) -> Result<Self, PkiError> {
+    pub fn open(keys: &ClusterKeys, clock: &Clock) -> Result<Self, PkiError> {
         let key = KeyPair::from_pem(&keys.authority_key.0)?;
         Ok(Self {
             issuer: Issuer::from_ca_cert_pem(&keys.authority, key)?,
             certificate: keys.authority.clone(),
+            clock: clock.clone(),
         })
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        self.clock.now()
     }
 
     /// The authority's own certificates, PEM, the one that it was made with first.
@@ -179,7 +181,7 @@ impl Authority {
     /// # Errors
     /// When the host gives no random numbers.
     pub fn client(&self, user: &str, group: Option<&str>) -> Result<Leaf, PkiError> {
-        self.client_for(user, group, Duration::days(LEAF_DAYS))
+        self.client_for(user, group, Duration::days(LEAF_DAYS), self.now())
     }
 
     pub(crate) fn client_for(
@@ -187,8 +189,9 @@ impl Authority {
         user: &str,
         group: Option<&str>,
         lifetime: Duration,
+        now: Timestamp,
     ) -> Result<Leaf, PkiError> {
-        let mut params = params(user, group, lifetime);
+        let mut params = params(now, user, group, lifetime);
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
         self.sign(params)
     }
@@ -203,17 +206,18 @@ impl Authority {
         names: &[&str],
         addresses: &[IpAddr],
     ) -> Result<Leaf, PkiError> {
-        self.server_for(common_name, names, addresses, Duration::days(LEAF_DAYS))
+        let lifetime = Duration::days(LEAF_DAYS);
+        self.server_for(common_name, (names, addresses), lifetime, self.now())
     }
 
     pub(crate) fn server_for(
         &self,
         common_name: &str,
-        names: &[&str],
-        addresses: &[IpAddr],
+        (names, addresses): (&[&str], &[IpAddr]),
         lifetime: Duration,
+        now: Timestamp,
     ) -> Result<Leaf, PkiError> {
-        let mut params = params(common_name, None, lifetime);
+        let mut params = params(now, common_name, None, lifetime);
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         for name in names {
             let name = SanType::DnsName((*name).try_into()?);
@@ -292,7 +296,7 @@ mod tests {
     #[test]
     fn an_authority_signs_what_openssl_believes() {
         let keys = generate(Clock::system().now()).unwrap();
-        let authority = Authority::open(&keys).unwrap();
+        let authority = Authority::open(&keys, &Clock::system()).unwrap();
         let client = authority.client("admin", Some("system:masters")).unwrap();
         let server = authority
             .server(
@@ -310,12 +314,12 @@ mod tests {
         let ca = file("ca.crt", &keys.authority);
         for (leaf, purpose) in [(client, "sslclient"), (server, "sslserver")] {
             let leaf = file("leaf.crt", &leaf.certificate);
-            let told = std::process::Command::new("openssl")
+            let output = std::process::Command::new("openssl")
                 .args(["verify", "-x509_strict", "-purpose", purpose, "-CAfile"])
                 .args([&ca, &leaf])
                 .output()
                 .unwrap();
-            assert!(told.status.success(), "{told:?}");
+            assert!(output.status.success(), "{output:?}");
         }
     }
 
@@ -327,7 +331,7 @@ mod tests {
         };
         let mut keys = generate(Clock::system().now()).unwrap();
         let (first, identity_before) = (keys.authority.clone(), identity(&keys));
-        let before = Authority::open(&keys).unwrap();
+        let before = Authority::open(&keys, &Clock::system()).unwrap();
         assert_eq!(before.newest(), first);
         let early = before.client("early", None).unwrap();
         assert!(
@@ -343,7 +347,7 @@ mod tests {
         }
         assert_eq!(identity(&keys), identity_before);
         assert_eq!(first_certificate(&keys), first);
-        let authority = Authority::open(&keys).unwrap();
+        let authority = Authority::open(&keys, &Clock::system()).unwrap();
         let late = authority.client("late", None).unwrap();
         let newest = authority.newest();
         assert!(newest.starts_with("-----BEGIN") && newest.matches("BEGIN").count() == 1);
@@ -368,8 +372,8 @@ mod tests {
             if how != "0" {
                 openssl.arg(format!("-{how}"));
             }
-            let told = openssl.arg("-CAfile").args([&ca, &leaf]).output().unwrap();
-            assert!(told.status.success(), "{which}: {told:?}");
+            let output = openssl.arg("-CAfile").args([&ca, &leaf]).output().unwrap();
+            assert!(output.status.success(), "{which}: {output:?}");
         }
     }
 

@@ -132,7 +132,7 @@ case "$1 $2" in
     "init phase"|"join phase") ;;
     "init "*|"join "*)
         if [ -d /sys/fs/cgroup/memory ]; then
-            echo "This host has control groups of version 1: kubeadm is told to ignore SystemVerification." >&2
+            echo "This host has control groups of version 1: kubeadm ignores SystemVerification." >&2
             set -- "$@" --ignore-preflight-errors=SystemVerification
         fi ;;
 esac

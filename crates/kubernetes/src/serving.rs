@@ -87,8 +87,10 @@ mod tests {
 
     #[test]
     fn the_front_proxy_is_known_by_its_whole_name() {
-        let authority =
-            Authority::open(&pki::generate(lath_clock::Clock::system().now()).unwrap()).unwrap();
+        let authority = {
+            let clock = lath_clock::Clock::system();
+            Authority::open(&pki::generate(clock.now()).unwrap(), &clock).unwrap()
+        };
         let is_it = |user: &str, group: Option<&str>| {
             let leaf = authority.client(user, group).unwrap();
             let leaf = CertificateDer::from_pem_slice(leaf.certificate.as_bytes()).unwrap();

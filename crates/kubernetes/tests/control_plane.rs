@@ -127,16 +127,16 @@ impl Running {
             let Some(ready) = &unit.ready else { continue };
             let end = Instant::now() + PATIENCE;
             loop {
-                let told = Command::new("chroot")
+                let output = Command::new("chroot")
                     .arg(&root)
                     .args(ready)
                     .output()
                     .unwrap();
-                if told.status.success() {
+                if output.status.success() {
                     break;
                 }
                 let log = running.log(&unit.name);
-                assert!(Instant::now() < end, "{}: {told:?}\n{log}", unit.name);
+                assert!(Instant::now() < end, "{}: {output:?}\n{log}", unit.name);
                 std::thread::sleep(Duration::from_millis(100));
             }
         }
@@ -233,7 +233,9 @@ fn a_control_plane_gets_ready_and_obeys_its_administrator() {
     listener.set_nonblocking(true).unwrap();
     let plane = plane();
     let begun = Instant::now();
-    let running = Running::start(&control_plane::setup(&plane, &binaries).unwrap());
+    let running = Running::start(
+        &control_plane::setup(&plane, &binaries, &lath_clock::Clock::system()).unwrap(),
+    );
     writeln!(std::io::stderr(), "ready after {:?}", begun.elapsed()).unwrap();
     runtime.block_on(async {
         tokio::spawn(webhook(
@@ -244,7 +246,7 @@ fn a_control_plane_gets_ready_and_obeys_its_administrator() {
 }
 
 async fn obeys(plane: &ControlPlane, running: &Running) {
-    let authority = Authority::open(&plane.keys).unwrap();
+    let authority = Authority::open(&plane.keys, &lath_clock::Clock::system()).unwrap();
     let address = SocketAddr::new(plane.addresses[0].into(), 443);
     let client = Client::new(&authority, Arc::new(HostNetwork), Place::Host, address).unwrap();
     client.ready().await.unwrap();

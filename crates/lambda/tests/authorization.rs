@@ -13,5 +13,5 @@ fn operations_need_what_the_reference_says() {
     };
     let differences = lath_authz::compare(&lath_lambda::service(&Arc::new(app)));
     let list = include_str!("authorization.txt");
-    lath_authz::judged(&differences, list).unwrap_or_else(|told| panic!("{told}"));
+    lath_authz::judged(&differences, list).unwrap_or_else(|error| panic!("{error}"));
 }

@@ -17,12 +17,12 @@ fn every_operation_is_as_its_model_says() {
     };
     let service = lath_lambda::service(&Arc::new(app));
     let differences = lath_oracle::compare(&service, &models);
-    let told: Vec<String> = differences
+    let lines: Vec<String> = differences
         .iter()
         .filter(|it| !it.lax)
         .map(ToString::to_string)
         .collect();
-    assert!(told.is_empty(), "{}", told.join("\n"));
+    assert!(lines.is_empty(), "{}", lines.join("\n"));
     let strange = lath_oracle::unknown_refusals(&service, &models);
     assert!(strange.is_empty(), "{strange:?}");
 }

@@ -135,19 +135,19 @@ pub(crate) fn of_foreign(
     presented(cell, view, &service.arn, &arn)
 }
 
-/// Services whose certificates cannot be presented, and why: each is told once, not each time that the state is looked at.
-static TOLD: Mutex<BTreeMap<String, NotUsable>> = Mutex::new(BTreeMap::new());
+/// Services whose certificates cannot be presented, and why: each is logged once, and not with each pass over the state.
+static LOGGED: Mutex<BTreeMap<String, NotUsable>> = Mutex::new(BTreeMap::new());
 
 /// Says so when HTTPS of a service stopped, or works again.
-fn tell(service: &str, certificate: &str, reason: Option<&NotUsable>) {
-    let mut told = TOLD.lock().unwrap_or_else(PoisonError::into_inner);
-    if told.get(service) == reason {
+fn log_change(service: &str, certificate: &str, reason: Option<&NotUsable>) {
+    let mut logged = LOGGED.lock().unwrap_or_else(PoisonError::into_inner);
+    if logged.get(service) == reason {
         return;
     }
     match reason {
         Some(reason) => {
             tracing::error!(service.id = service, certificate.arn = certificate, %reason, "a service's certificate cannot be presented: clients of its custom domain name cannot connect by HTTPS");
-            told.insert(service.to_owned(), reason.clone());
+            logged.insert(service.to_owned(), reason.clone());
         }
         None => {
             tracing::info!(
@@ -155,7 +155,7 @@ fn tell(service: &str, certificate: &str, reason: Option<&NotUsable>) {
                 certificate.arn = certificate,
                 "a service's certificate is presented again"
             );
-            told.remove(service);
+            logged.remove(service);
         }
     }
 }
@@ -179,7 +179,7 @@ pub(crate) fn of_gateway(
     arn: &str,
 ) -> Option<feed::GatewayCertificate> {
     let found = lath_acm::usable(cell, view, arn);
-    tell(&format!("{listener} {arn}"), arn, found.as_ref().err());
+    log_change(&format!("{listener} {arn}"), arn, found.as_ref().err());
     let found = found.ok()?;
     Some(feed::GatewayCertificate {
         certificate: in_feed(&found),
@@ -207,7 +207,7 @@ pub(crate) fn shown(
 
 fn presented(cell: &Cell, view: &View, service: &str, arn: &str) -> Option<feed::Certificate> {
     let found = lath_acm::usable(cell, view, arn);
-    tell(service, arn, found.as_ref().err());
+    log_change(service, arn, found.as_ref().err());
     found.ok().map(|it| in_feed(&it))
 }
 

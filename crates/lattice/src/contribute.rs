@@ -15,7 +15,7 @@ use crate::record::{
     AccessLogSubscription, Listener, Rule, Service, ServiceAssociation, ServiceNetwork, Target,
     TargetGroup, VpcAssociation, key,
 };
-use crate::region::{Told, ToldGroup};
+use crate::region::{Exported, ExportedGroup};
 use crate::resource::{
     ResourceAssociation, ResourceConfiguration, ResourceGateway, contribute as resources,
 };
@@ -62,8 +62,8 @@ pub fn asks_who_calls(view: &View) -> bool {
         || region::networks(view).any(|network| is_guarded(&network.auth))
 }
 
-/// What this region tells the others.
-pub(crate) fn told(cell: &Cell, view: &View) -> Told {
+/// What this region exports to the others.
+pub(crate) fn exported(cell: &Cell, view: &View) -> Exported {
     let groups = view
         .list::<TargetGroup>()
         .filter(|group| is_served(group.status))
@@ -71,7 +71,7 @@ pub(crate) fn told(cell: &Cell, view: &View) -> Told {
         .filter_map(|record| {
             let mut group = feed_group(cell, view, &record)?.without_keys();
             let targets = std::mem::take(&mut group.targets).into_iter().collect();
-            Some(ToldGroup { group, targets })
+            Some(ExportedGroup { group, targets })
         });
     let networks = view
         .list::<ServiceNetwork>()
@@ -88,7 +88,7 @@ pub(crate) fn told(cell: &Cell, view: &View) -> Told {
             // No private key leaves its region.
             ..feed_service(cell, view, &record).without_keys()
         });
-    Told {
+    Exported {
         networks: networks.collect(),
         services: services.collect(),
         groups: groups.collect(),
@@ -165,7 +165,7 @@ fn foreign(cell: &Cell, view: &View, snapshot: &mut Snapshot) {
     snapshot.service_networks.retain(|_, it| here(&it.arn));
     snapshot.services.retain(|_, it| here(&it.arn));
     snapshot.target_groups.retain(|_, it| here(&it.arn));
-    if !region::is_told(view) {
+    if !region::has_exported(view) {
         return;
     }
     foreign_networks(view, snapshot);
@@ -232,9 +232,9 @@ fn foreign_groups(view: &View, snapshot: &mut Snapshot) {
     // The rules are read, and not the services that were filled in: a change of one is seen.
     let rules = view.list::<Rule>();
     let own = rules.flat_map(|rule| action::groups_of(&rule).cloned().collect::<Vec<_>>());
-    let told = snapshot.services.values();
-    let told = told.flat_map(|service| region::groups_of(service).cloned());
-    let used: BTreeSet<TargetGroupId> = own.chain(told).collect();
+    let foreign = snapshot.services.values();
+    let foreign = foreign.flat_map(|service| region::groups_of(service).cloned());
+    let used: BTreeSet<TargetGroupId> = own.chain(foreign).collect();
     for id in used {
         if !view.contains(TargetGroup::KIND, id.as_str())
             && let Some(mut group) = region::find_group(view, &id)

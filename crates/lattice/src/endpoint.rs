@@ -44,7 +44,7 @@ pub(crate) fn withdraw(tx: &mut Tx, association: &ServiceAssociation) {
 
 /// Offers what other regions associated with this region's networks, and withdraws what they took back.
 pub(crate) fn refresh(cell: &Cell, tx: &mut Tx) {
-    let told: Vec<(String, ServiceAssociation)> = region::service_associations(tx.view())
+    let elsewhere: Vec<(String, ServiceAssociation)> = region::service_associations(tx.view())
         .filter(|(_, it)| region::is_here(cell, it.foreign_network.as_deref()))
         .filter(|(_, it)| matches!(it.status, Status::CreateInProgress | Status::Active))
         .collect();
@@ -52,14 +52,14 @@ pub(crate) fn refresh(cell: &Cell, tx: &mut Tx) {
         .list::<NetworkService>()
         .filter(|known| {
             let here = tx.get::<ServiceAssociation>(known.association.as_str());
-            here.is_none() && told.iter().all(|(_, it)| it.id != known.association)
+            here.is_none() && elsewhere.iter().all(|(_, it)| it.id != known.association)
         })
         .map(|known| known.id())
         .collect();
     for id in stale {
         tx.delete::<NetworkService>(&id);
     }
-    for (at, mut association) in told {
+    for (at, mut association) in elsewhere {
         // The service is of the region that tells, unless it says otherwise.
         let own = format!("service/{}", association.service);
         association

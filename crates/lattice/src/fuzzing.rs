@@ -17,8 +17,8 @@ pub fn identifiers(text: &str) -> Vec<(String, usize)> {
 
 /// What another region tells, as far as it is believed, and printed again.
 pub fn told(bytes: &[u8], region: &str) -> Option<Vec<u8>> {
-    let told: crate::region::Told = serde_json::from_slice(bytes).ok()?;
-    serde_json::to_vec(&told.only_of(region)).ok()
+    let listed: crate::region::Exported = serde_json::from_slice(bytes).ok()?;
+    serde_json::to_vec(&listed.only_of(region)).ok()
 }
 
 /// The traffic policy that a text asks for.
@@ -37,8 +37,8 @@ pub type GatewayListener = (String, Option<String>, Vec<String>);
 /// The names, hosts and certificates of a gateway's listeners that a text says.
 pub fn gateway(text: &str) -> Option<Vec<GatewayListener>> {
     let listeners = crate::gateway::read(text).ok()?.listeners.into_iter();
-    let told = listeners.map(|it| (it.name, it.hostname, it.certificates));
-    Some(told.collect())
+    let listed = listeners.map(|it| (it.name, it.hostname, it.certificates));
+    Some(listed.collect())
 }
 
 /// The listeners that a text attaches a service to, with the hosts.

@@ -212,11 +212,11 @@ pub(crate) fn retag(
     Ok(())
 }
 
-/// What nodes are told.
+/// What nodes get.
 pub(crate) fn in_feed(cell: &Cell, record: &Service) -> Vec<feed::GatewayRoute> {
     let routes = record.routes.iter();
     let routes = routes.filter(|_| cell.mode == Mode::Extended);
-    let told = routes.filter_map(|it| {
+    let routes = routes.filter_map(|it| {
         let (_, ident) = Identifier::parse_arn(&it.listener)?;
         Some(feed::GatewayRoute {
             listener: ident.id().parse().ok()?,
@@ -225,7 +225,7 @@ pub(crate) fn in_feed(cell: &Cell, record: &Service) -> Vec<feed::GatewayRoute> 
             order: it.order.clone(),
         })
     });
-    told.collect()
+    routes.collect()
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ use tokio::sync::Mutex;
 use crate::record::{
     Failure, Listener, Service, ServiceAssociation, Target, TargetGroup, UNSETTLED, VpcAssociation,
 };
-use crate::region::Told;
+use crate::region::Exported;
 use crate::resource::{endpoint as resource_endpoint, reconcile as resources, verification};
 use crate::shape::{Status, VpcAssociationStatus};
 use crate::{
@@ -70,7 +70,7 @@ enum Subject {
 
 /// What is to be said of a subject.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Verdict {
+pub(crate) enum SubjectState {
     /// Nothing is known yet.
     Pending,
     /// It works.
@@ -126,21 +126,21 @@ impl Reconciler {
     /// The verdicts that can be carried out: what is broken has to be so for a while.
     async fn ripe(
         &self,
-        judged: Vec<(Subject, Verdict)>,
+        judged: Vec<(Subject, SubjectState)>,
         now: Timestamp,
-    ) -> Vec<(Subject, Verdict)> {
+    ) -> Vec<(Subject, SubjectState)> {
         let mut failing = self.failing.lock().await;
         let mut still = BTreeMap::new();
         let mut steps = Vec::new();
         for (subject, verdict) in judged {
             match verdict {
-                Verdict::Pending => {}
-                Verdict::Broken(reason) => {
+                SubjectState::Pending => {}
+                SubjectState::Broken(reason) => {
                     let id = subject.id();
                     let since = failing.get(&id).copied().unwrap_or(now);
                     still.insert(id, since);
                     if now.since(since) >= PATIENCE {
-                        steps.push((subject, Verdict::Failed(data_plane(reason))));
+                        steps.push((subject, SubjectState::Failed(data_plane(reason))));
                     }
                 }
                 verdict => steps.push((subject, verdict)),
@@ -158,7 +158,7 @@ fn data_plane(message: String) -> Failure {
     }
 }
 
-fn judge_all(view: &View, observed: &Observed, now: Timestamp) -> Vec<(Subject, Verdict)> {
+fn judge_all(view: &View, observed: &Observed, now: Timestamp) -> Vec<(Subject, SubjectState)> {
     // What is settled stays so: there is nothing to look at.
     let services = view.by::<Service>("state", UNSETTLED).map(|it| {
         (
@@ -201,18 +201,22 @@ pub(crate) fn made(
     observed: &Observed,
     after: u64,
     idle: bool,
-) -> Verdict {
+) -> SubjectState {
     let obeyed = observed.applied_version > after;
     match condition {
-        Some(Condition::Ready { version }) if *version > after => Verdict::Works,
-        Some(Condition::Failed { reason }) if obeyed => Verdict::Broken(reason.clone()),
-        None if idle && obeyed => Verdict::Works,
-        _ => Verdict::Pending,
+        Some(Condition::Ready { version }) if *version > after => SubjectState::Works,
+        Some(Condition::Failed { reason }) if obeyed => SubjectState::Broken(reason.clone()),
+        None if idle && obeyed => SubjectState::Works,
+        _ => SubjectState::Pending,
     }
 }
 
-pub(crate) fn gone(is: bool) -> Verdict {
-    if is { Verdict::Gone } else { Verdict::Pending }
+pub(crate) fn gone(is: bool) -> SubjectState {
+    if is {
+        SubjectState::Gone
+    } else {
+        SubjectState::Pending
+    }
 }
 
 fn has_listeners(view: &View, service: &ServiceId) -> bool {
@@ -224,7 +228,7 @@ fn has_listeners(view: &View, service: &ServiceId) -> bool {
         .is_some()
 }
 
-fn service(view: &View, observed: &Observed, record: &Service) -> Verdict {
+fn service(view: &View, observed: &Observed, record: &Service) -> SubjectState {
     let (condition, after) = (observed.services.get(&record.id), record.status_after);
     match record.status {
         Status::CreateInProgress => {
@@ -232,26 +236,30 @@ fn service(view: &View, observed: &Observed, record: &Service) -> Verdict {
             made(condition, observed, after, idle)
         }
         Status::DeleteInProgress => gone(condition.is_none() && observed.applied_version > after),
-        _ => Verdict::Pending,
+        _ => SubjectState::Pending,
     }
 }
 
 /// A group is nothing by itself: it works when its VPC is there, and one of a function at once.
-fn group(view: &View, observed: &Observed, record: &TargetGroup) -> Verdict {
+fn group(view: &View, observed: &Observed, record: &TargetGroup) -> SubjectState {
     let missing = record.vpc.as_ref();
     let missing = missing.filter(|vpc| view.get::<Vpc>(vpc.as_str()).is_none());
     match (record.status, missing) {
-        (Status::CreateInProgress, None) => Verdict::Works,
-        (Status::CreateInProgress, Some(vpc)) => Verdict::Failed(Failure {
+        (Status::CreateInProgress, None) => SubjectState::Works,
+        (Status::CreateInProgress, Some(vpc)) => SubjectState::Failed(Failure {
             code: "ResourceNotFoundException".to_owned(),
             message: format!("VPC {vpc} not found"),
         }),
         (Status::DeleteInProgress, _) => gone(!observed.targets.contains_key(&record.id)),
-        _ => Verdict::Pending,
+        _ => SubjectState::Pending,
     }
 }
 
-fn service_association(view: &View, observed: &Observed, record: &ServiceAssociation) -> Verdict {
+fn service_association(
+    view: &View,
+    observed: &Observed,
+    record: &ServiceAssociation,
+) -> SubjectState {
     let (condition, after) = (observed.services.get(&record.service), record.status_after);
     match record.status {
         Status::CreateInProgress | Status::Active if is_orphaned(view, record) => {
@@ -267,28 +275,28 @@ fn service_association(view: &View, observed: &Observed, record: &ServiceAssocia
             Some(Condition::Ready { version }) => *version > after,
             Some(Condition::Failed { .. }) | None => observed.applied_version > after,
         }),
-        _ => Verdict::Pending,
+        _ => SubjectState::Pending,
     }
 }
 
 /// Whether another region deleted its side of an association.
 fn is_orphaned(view: &View, record: &ServiceAssociation) -> bool {
-    let network = |told: &Told| told.networks.iter().any(|it| it.id == record.network);
-    let service = |told: &Told| told.services.iter().any(|it| it.id == record.service);
+    let network = |exported: &Exported| exported.networks.iter().any(|it| it.id == record.network);
+    let service = |exported: &Exported| exported.services.iter().any(|it| it.id == record.service);
     region::is_withdrawn(view, record.foreign_network.as_deref(), network)
         || region::is_withdrawn(view, record.foreign_service.as_deref(), service)
 }
 
-fn withdrawn(what: &str) -> Verdict {
-    Verdict::Failed(Failure {
+fn withdrawn(what: &str) -> SubjectState {
+    SubjectState::Failed(Failure {
         code: "ResourceNotFoundException".to_owned(),
         message: format!("The other region's {what} was deleted"),
     })
 }
 
-fn association(view: &View, observed: &Observed, record: &VpcAssociation) -> Verdict {
+fn association(view: &View, observed: &Observed, record: &VpcAssociation) -> SubjectState {
     use VpcAssociationStatus::{Active, CreateInProgress, DeleteInProgress, UpdateInProgress};
-    let network = |told: &Told| told.networks.iter().any(|it| it.id == record.network);
+    let network = |exported: &Exported| exported.networks.iter().any(|it| it.id == record.network);
     let in_use = matches!(record.status, CreateInProgress | Active | UpdateInProgress);
     if in_use && region::is_withdrawn(view, record.foreign_network.as_deref(), network) {
         return withdrawn("service network");
@@ -298,15 +306,15 @@ fn association(view: &View, observed: &Observed, record: &VpcAssociation) -> Ver
     match record.status {
         CreateInProgress | UpdateInProgress => made(condition, observed, after, false),
         DeleteInProgress => gone(condition.is_none() && observed.applied_version > after),
-        _ => Verdict::Pending,
+        _ => SubjectState::Pending,
     }
 }
 
 /// A draining target goes when the node says that nothing is in flight, or when nothing can be because no
 /// rule uses its group, and at the latest when the drain time is over.
-fn target(view: &View, observed: &Observed, record: &Target, now: Timestamp) -> Verdict {
+fn target(view: &View, observed: &Observed, record: &Target, now: Timestamp) -> SubjectState {
     let Some(since) = record.draining_since else {
-        return Verdict::Pending;
+        return SubjectState::Pending;
     };
     let key = TargetKey {
         id: record.id.clone(),
@@ -329,17 +337,19 @@ pub(crate) fn still<R: Record>(tx: &Tx, record: &R, same: impl Fn(&R) -> bool) -
 }
 
 /// The record's next state, by its present one; `None` when it goes.
-fn next(verdict: Verdict) -> Option<(Status, Option<Failure>)> {
+fn next(verdict: SubjectState) -> Option<(Status, Option<Failure>)> {
     match verdict {
-        Verdict::Failed(failure) => Some((Status::CreateFailed, Some(failure))),
-        Verdict::Gone => None,
-        Verdict::Works | Verdict::Pending | Verdict::Broken(_) => Some((Status::Active, None)),
+        SubjectState::Failed(failure) => Some((Status::CreateFailed, Some(failure))),
+        SubjectState::Gone => None,
+        SubjectState::Works | SubjectState::Pending | SubjectState::Broken(_) => {
+            Some((Status::Active, None))
+        }
     }
 }
 
 fn next_vpc(
     was: VpcAssociationStatus,
-    verdict: Verdict,
+    verdict: SubjectState,
 ) -> Option<(VpcAssociationStatus, Option<Failure>)> {
     let updating = was == VpcAssociationStatus::UpdateInProgress;
     match next(verdict)? {
@@ -364,7 +374,7 @@ impl Subject {
     }
 
     /// Carries a verdict out, unless the record changed since it was judged.
-    fn settle(&self, tx: &mut Tx, verdict: Verdict, now: Timestamp) {
+    fn settle(&self, tx: &mut Tx, verdict: SubjectState, now: Timestamp) {
         match self {
             Self::Service(it) => settle_service(tx, it, verdict, now),
             Self::Group(it) => settle_group(tx, it, verdict, now),
@@ -380,7 +390,7 @@ impl Subject {
     }
 }
 
-fn settle_service(tx: &mut Tx, it: &Service, verdict: Verdict, now: Timestamp) {
+fn settle_service(tx: &mut Tx, it: &Service, verdict: SubjectState, now: Timestamp) {
     let same = |known: &Service| (known.status, known.status_after) == (it.status, it.status_after);
     if !still(tx, it, same) {
         return;
@@ -394,7 +404,7 @@ fn settle_service(tx: &mut Tx, it: &Service, verdict: Verdict, now: Timestamp) {
     });
 }
 
-fn settle_group(tx: &mut Tx, it: &TargetGroup, verdict: Verdict, now: Timestamp) {
+fn settle_group(tx: &mut Tx, it: &TargetGroup, verdict: SubjectState, now: Timestamp) {
     if !still(tx, it, |known| known.status == it.status) {
         return;
     }
@@ -410,7 +420,7 @@ fn settle_group(tx: &mut Tx, it: &TargetGroup, verdict: Verdict, now: Timestamp)
 fn settle_service_association(
     tx: &mut Tx,
     it: &ServiceAssociation,
-    verdict: Verdict,
+    verdict: SubjectState,
     now: Timestamp,
 ) {
     let same = |known: &ServiceAssociation| {
@@ -431,7 +441,7 @@ fn settle_service_association(
     });
 }
 
-fn settle_vpc_association(tx: &mut Tx, it: &VpcAssociation, verdict: Verdict, now: Timestamp) {
+fn settle_vpc_association(tx: &mut Tx, it: &VpcAssociation, verdict: SubjectState, now: Timestamp) {
     let same =
         |known: &VpcAssociation| (known.status, known.status_after) == (it.status, it.status_after);
     if !still(tx, it, same) {

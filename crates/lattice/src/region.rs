@@ -25,11 +25,11 @@ use crate::{certificate, contribute, endpoint, fault, gateway, network, service,
 
 /// What a region tells of itself.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Told {
+pub(crate) struct Exported {
     /// Its networks; their services are in the associations.
     pub(crate) networks: Vec<feed::ServiceNetwork>,
     pub(crate) services: Vec<feed::Service>,
-    pub(crate) groups: Vec<ToldGroup>,
+    pub(crate) groups: Vec<ExportedGroup>,
     /// Its associations, also with what belongs to others.
     pub(crate) service_associations: Vec<ServiceAssociation>,
     pub(crate) vpc_associations: Vec<VpcAssociation>,
@@ -37,16 +37,17 @@ pub(crate) struct Told {
 
 /// A target group; its targets are told beside it, because their keys are no texts.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(crate) struct ToldGroup {
+pub(crate) struct ExportedGroup {
     pub(crate) group: feed::TargetGroup,
     pub(crate) targets: Vec<(feed::TargetKey, feed::Target)>,
 }
 
-/// What another region told last.
+/// What another region exported last.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Region {
     pub(crate) name: String,
-    pub(crate) told: Told,
+    #[serde(rename = "told")]
+    pub(crate) exported: Exported,
 }
 
 impl Record for Region {
@@ -68,8 +69,9 @@ fn is_spoken(cell: &Cell) -> bool {
 }
 
 fn export(cell: &Cell, view: &View, parts: &mut Parts) {
-    let told = is_spoken(cell).then(|| serde_json::to_vec(&contribute::told(cell, view)).ok());
-    set_only(parts, told.flatten());
+    let exported =
+        is_spoken(cell).then(|| serde_json::to_vec(&contribute::exported(cell, view)).ok());
+    set_only(parts, exported.flatten());
 }
 
 fn import(
@@ -84,18 +86,18 @@ fn import(
     else {
         return Ok(());
     };
-    let told: Told = serde_json::from_slice(bytes)
+    let told: Exported = serde_json::from_slice(bytes)
         .map_err(|error| fault::refused(format!("the region's part is malformed: {error}")))?;
     tx.put(Region {
         name: region.to_owned(),
-        told: told.only_of(region),
+        exported: told.only_of(region),
     });
     allot_addresses(tx);
     endpoint::refresh(cell, tx);
     Ok(())
 }
 
-impl Told {
+impl Exported {
     /// Drops what a region cannot speak for.
     pub(crate) fn only_of(mut self, region: &str) -> Self {
         let own = |arn: &str| region_of(arn).as_deref() == Some(region);
@@ -181,25 +183,25 @@ fn regions(view: &View) -> impl Iterator<Item = Arc<Region>> + '_ {
     view.list::<Region>()
 }
 
-/// Whether another region told anything.
-pub(crate) fn is_told(view: &View) -> bool {
+/// Whether another region has exported anything.
+pub(crate) fn has_exported(view: &View) -> bool {
     regions(view).next().is_some()
 }
 
 /// Every network of the other regions.
 pub(crate) fn networks(view: &View) -> impl Iterator<Item = feed::ServiceNetwork> + '_ {
-    regions(view).flat_map(|region| region.told.networks.clone())
+    regions(view).flat_map(|region| region.exported.networks.clone())
 }
 
 /// Every service of the other regions.
 pub(crate) fn services(view: &View) -> impl Iterator<Item = feed::Service> + '_ {
-    regions(view).flat_map(|region| region.told.services.clone())
+    regions(view).flat_map(|region| region.exported.services.clone())
 }
 
 /// A network of another region.
 pub(crate) fn find_network(view: &View, id: &ServiceNetworkId) -> Option<feed::ServiceNetwork> {
     regions(view).find_map(|region| {
-        let mut networks = region.told.networks.iter();
+        let mut networks = region.exported.networks.iter();
         networks.find(|it| it.id == *id).cloned()
     })
 }
@@ -207,7 +209,7 @@ pub(crate) fn find_network(view: &View, id: &ServiceNetworkId) -> Option<feed::S
 /// A service of another region.
 pub(crate) fn find_service(view: &View, id: &ServiceId) -> Option<feed::Service> {
     regions(view).find_map(|region| {
-        let mut services = region.told.services.iter();
+        let mut services = region.exported.services.iter();
         services.find(|it| it.id == *id).cloned()
     })
 }
@@ -221,7 +223,11 @@ pub(crate) fn is_gateway(service: &feed::Service) -> bool {
 /// A target group of another region.
 pub(crate) fn find_group(view: &View, id: &TargetGroupId) -> Option<feed::TargetGroup> {
     regions(view).find_map(|region| {
-        let found = region.told.groups.iter().find(|it| it.group.id == *id)?;
+        let found = region
+            .exported
+            .groups
+            .iter()
+            .find(|it| it.group.id == *id)?;
         let mut group = found.group.clone();
         group.targets = found.targets.iter().cloned().collect();
         group.region = Some(region.name.clone());
@@ -234,16 +240,20 @@ pub(crate) fn service_associations(
     view: &View,
 ) -> impl Iterator<Item = (String, ServiceAssociation)> + '_ {
     regions(view).flat_map(|region| {
-        let told = region.told.service_associations.clone();
-        told.into_iter().map(move |it| (region.name.clone(), it))
+        let associations = region.exported.service_associations.clone();
+        associations
+            .into_iter()
+            .map(move |it| (region.name.clone(), it))
     })
 }
 
 /// The other regions' associations with VPCs, in whatever state.
 pub(crate) fn vpc_associations(view: &View) -> impl Iterator<Item = (String, VpcAssociation)> + '_ {
     regions(view).flat_map(|region| {
-        let told = region.told.vpc_associations.clone();
-        told.into_iter().map(move |it| (region.name.clone(), it))
+        let associations = region.exported.vpc_associations.clone();
+        associations
+            .into_iter()
+            .map(move |it| (region.name.clone(), it))
     })
 }
 
@@ -436,7 +446,7 @@ impl GroupSide {
             let version = group.protocol_version;
             return Ok(Self {
                 id,
-                // A group is told only while it is of use.
+                // A group is exported only while it is in use.
                 status: crate::shape::Status::Active,
                 protocol: group.protocol,
                 version: version.unwrap_or(ProtocolVersion::Http1),
@@ -468,13 +478,13 @@ pub(crate) fn service_arn(cell: &Cell, view: &View, id: &ServiceId) -> String {
     find_service(view, id).map_or_else(|| service::arn(cell, id), |service| service.arn)
 }
 
-/// Whether a region that once told of a resource no longer does: its owner deleted it although it was used.
+/// Whether a region that once exported a resource no longer does: its owner deleted it although it was used.
 pub(crate) fn is_withdrawn(
     view: &View,
     arn: Option<&str>,
-    is_told: impl Fn(&Told) -> bool,
+    still_exports: impl Fn(&Exported) -> bool,
 ) -> bool {
     let region = arn.and_then(region_of);
-    let told = region.and_then(|region| view.get::<Region>(&region));
-    told.is_some_and(|region| !is_told(&region.told))
+    let region = region.and_then(|region| view.get::<Region>(&region));
+    region.is_some_and(|region| !still_exports(&region.exported))
 }

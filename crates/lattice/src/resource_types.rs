@@ -137,7 +137,7 @@ fn record_key(at: &Scope<'_>, kind: Kind, name: &str) -> Option<String> {
 /// refuses it.
 fn of_another_region(kind: Kind, name: &str, keys: &[&'static str]) -> Facts {
     match Identifier::parse(kind, name) {
-        Some(_) => ResourceType::untold(keys),
+        Some(_) => ResourceType::unknown(keys),
         None => Vec::new(),
     }
 }

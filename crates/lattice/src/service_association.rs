@@ -180,11 +180,11 @@ fn refuse_twin(
     network: &NetworkSide,
     service: &ServiceSide,
 ) -> Result<(), ApiError> {
-    let told = region::service_associations(view)
+    let elsewhere = region::service_associations(view)
         .filter(|(_, it)| it.network == network.id)
         .map(|(region, it)| (Some(region), Arc::new(it)));
     let here = view.by::<ServiceAssociation>("network", network.id.as_str());
-    for known in here.map(|it| (None, it)).chain(told) {
+    for known in here.map(|it| (None, it)).chain(elsewhere) {
         let known = Whole::of(cell, view, known);
         let id = known.association.id.as_str();
         if known.service.id == service.id {
@@ -286,8 +286,8 @@ fn list(
     let network = op.service_network_identifier.as_deref();
     let network = filter(cell, Kind::ServiceNetwork, network);
     let service = filter(cell, Kind::Service, op.service_identifier.as_deref());
-    let told = region::service_associations(view);
-    let told = in_order(told.map(|(region, it)| (Some(region), Arc::new(it))));
+    let elsewhere = region::service_associations(view);
+    let elsewhere = in_order(elsewhere.map(|(region, it)| (Some(region), Arc::new(it))));
     let wanted = |(at, association): &Placed| {
         let sides = [&association.foreign_network, &association.foreign_service];
         let concerns = |side: &Option<String>| region::is_here(cell, side.as_deref());
@@ -301,7 +301,7 @@ fn list(
     };
     let from = |start: Bound<String>| {
         let here = behind::<ServiceAssociation>(view, &start).map(|it| (None, it));
-        merged(here, told, |(_, it)| it.id.as_str()).filter(wanted)
+        merged(here, elsewhere, |(_, it)| it.id.as_str()).filter(wanted)
     };
     let token = op.next_token.as_deref();
     let page = page_from(from, |(_, it)| it.id.to_string(), op.max_results, token)?;

@@ -314,13 +314,13 @@ fn summary(
     target: &record::Target,
 ) -> TargetSummary {
     let (status, reason) = status(observed, group, in_use, target);
-    let told =
+    let reason =
         reason.filter(|reason| cell.mode == Mode::Extended || *reason == "HealthCheckFailed");
     TargetSummary {
         id: Some(target.id.clone()),
         port: Some(target.port.into()),
         status: Some(status),
-        reason_code: told.map(str::to_owned),
+        reason_code: reason.map(str::to_owned),
     }
 }
 

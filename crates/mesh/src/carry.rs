@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use lath_clock::Clock;
 use lath_feed::{Carrier, HEARTBEAT_PORTS, Topology};
 use lath_net::Network;
 use tokio_util::sync::CancellationToken;
@@ -10,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use crate::beats::{Beats, Pulse};
 use crate::peers::Peers;
 use crate::road::Road;
-use crate::values::Teller;
+use crate::values::Publisher;
 
 /// Between two heartbeats.
 pub const HEARTBEAT: Duration = Duration::from_millis(100);
@@ -20,7 +21,7 @@ pub const SILENCE: Duration = Duration::from_millis(400);
 /// repetition.
 pub const GIVE_UP: Duration = Duration::from_millis(1000);
 
-/// Carries what `carrier` is told to all peers of the topology, and what they tell to it, until `stop`.
+/// Sends the values of `carrier` to all peers of the topology, and gives it theirs, until `stop`.
 /// `port` is [`lath_feed::CONTROL_PORT`] or [`lath_feed::NODE_PORT`]; heartbeats are at
 /// [`HEARTBEAT_PORTS`] above it.
 pub async fn carry(
@@ -28,10 +29,11 @@ pub async fn carry(
     port: u16,
     network: Arc<dyn Network>,
     carrier: Carrier,
+    clock: Clock,
     stop: CancellationToken,
 ) {
     let own = topology.region.clone();
-    let peers = Peers::new(carrier.peers, &topology);
+    let peers = Peers::new(carrier.peers, &topology, clock);
     if topology.peers().next().is_none() {
         return stop.cancelled().await;
     }
@@ -46,10 +48,10 @@ pub async fn carry(
         peers: peers.clone(),
         pulse: Arc::clone(&pulse),
     };
-    let teller = Teller {
+    let publisher = Publisher {
         own,
         peers,
-        told: carrier.told,
+        values_rx: carrier.told,
     };
     // The thread ends with this future, however that ends.
     let ends = stop.child_token();
@@ -60,6 +62,6 @@ pub async fn carry(
     tokio::select! {
         () = stop.cancelled() => {}
         () = pulse.turn() => {}
-        () = road(port).keep(teller) => {}
+        () = road(port).keep(publisher) => {}
     }
 }

@@ -6,7 +6,7 @@
 //!   heartbeats, which no value delays.
 //! - [`gateway`]: connections into this region's targets and services, for the other cells.
 //!
-//! Nothing is kept: a cell that comes back is told all newest values again.
+//! Nothing is kept: a cell that comes back gets all newest values again.
 //!
 //! ```no_run
 //! # async fn example(topology: std::sync::Arc<lath_feed::Topology>, key: lath_feed::PrivateKey) {
@@ -16,9 +16,9 @@
 //!
 //! let network: Arc<dyn lath_net::Network> = Arc::new(lath_mesh::Underlay::of(&topology));
 //! let (mesh, carrier) = Mesh::new();
-//! let stop = CancellationToken::new();
-//! let links = lath_mesh::Links::new(Arc::clone(&topology), key, Arc::clone(&network));
-//! let carried = lath_mesh::carry(topology, NODE_PORT, network, carrier, stop.clone());
+//! let (clock, stop) = (lath_clock::Clock::system(), CancellationToken::new());
+//! let links = lath_mesh::Links::new(Arc::clone(&topology), key, Arc::clone(&network), clock.clone());
+//! let carried = lath_mesh::carry(topology, NODE_PORT, network, carrier, clock, stop.clone());
 //! mesh.tell("greeting", "hello".into());
 //! tokio::join!(links.run(stop), carried);
 //! # }

@@ -9,6 +9,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
+use lath_clock::Clock;
 use lath_feed::{LINK_PORT, PrivateKey, RegionPlace, Topology};
 use lath_net::{Kind, Network, Place};
 use lath_tunnel::{Tunnel, TunnelConfig, TunnelState, device_names, remove_device};
@@ -33,8 +34,9 @@ pub struct Links {
     topology: Arc<Topology>,
     private_key: PrivateKey,
     network: Arc<dyn Network>,
+    clock: Clock,
     tunnels: BTreeMap<String, Result<Tunnel, String>>,
-    say: watch::Sender<BTreeMap<String, LinkState>>,
+    states_tx: watch::Sender<BTreeMap<String, LinkState>>,
 }
 
 impl fmt::Debug for Links {
@@ -52,19 +54,21 @@ impl Links {
         topology: Arc<Topology>,
         private_key: PrivateKey,
         network: Arc<dyn Network>,
+        clock: Clock,
     ) -> Self {
         Self {
             topology,
             private_key,
             network,
+            clock,
             tunnels: BTreeMap::new(),
-            say: watch::Sender::default(),
+            states_tx: watch::Sender::default(),
         }
     }
 
     /// How each link is, by the other cell's name.
     pub fn states(&self) -> watch::Receiver<BTreeMap<String, LinkState>> {
-        self.say.subscribe()
+        self.states_tx.subscribe()
     }
 
     /// Works until `stop`, and at once returns where there is no underlay. The devices stay, for a
@@ -83,7 +87,7 @@ impl Links {
                 }
                 Err(error) => tracing::warn!(%error, ?pin, "the underlay cannot be entered"),
             }
-            self.tell();
+            self.publish();
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = tokio::time::sleep(PERIOD) => {}
@@ -152,19 +156,20 @@ impl Links {
             mtu: LINK_MTU,
             keepalive: KEEPALIVE,
             addresses: Some((here.link, to.link)),
+            clock: self.clock.clone(),
         };
         tokio::task::spawn_blocking(|| Tunnel::start(config))
             .await
             .map_err(io::Error::other)?
     }
 
-    fn tell(&self) {
+    fn publish(&self) {
         let states: BTreeMap<String, LinkState> = self
             .tunnels
             .iter()
             .map(|(region, tunnel)| (region.clone(), state(tunnel)))
             .collect();
-        self.say.send_if_modified(|known| {
+        self.states_tx.send_if_modified(|known| {
             let differs = *known != states;
             if differs {
                 *known = states;

@@ -87,12 +87,13 @@ static TOO_MANY: Throttle = Throttle::new();
 
 /// The sending end of what readers of a mesh see.
 ///
-/// A peer that was lost counts as connected once its heartbeats are there and it has told values since: what it told
+/// A peer that was lost counts as connected once its heartbeats are there and it has sent values since: what it sent
 /// before may be long past.
 #[derive(Debug, Clone)]
 pub(crate) struct Peers {
-    say: Arc<watch::Sender<Arc<BTreeMap<String, PeerState>>>>,
+    peers_tx: Arc<watch::Sender<Arc<BTreeMap<String, PeerState>>>>,
     roads: Arc<Mutex<BTreeMap<String, Roads>>>,
+    clock: Clock,
 }
 
 /// What is known of the two roads to a peer.
@@ -100,35 +101,37 @@ pub(crate) struct Peers {
 struct Roads {
     /// Heartbeats arrive.
     beats: bool,
-    /// Something was told over the present connection.
-    told: bool,
+    /// Something was received over the present connection.
+    received: bool,
 }
 
 impl Peers {
     /// Starts with no peer connected.
     pub(crate) fn new(
-        say: watch::Sender<Arc<BTreeMap<String, PeerState>>>,
+        peers_tx: watch::Sender<Arc<BTreeMap<String, PeerState>>>,
         topology: &Topology,
+        clock: Clock,
     ) -> Self {
         let silent = || PeerState {
             connected: false,
-            since: Clock::system().now(),
+            since: clock.now(),
             values: Values::new(),
         };
         let all = topology
             .peers()
             .map(|(name, _)| (name.to_owned(), silent()));
-        say.send_replace(Arc::new(all.collect()));
+        peers_tx.send_replace(Arc::new(all.collect()));
         Self {
-            say: Arc::new(say),
+            peers_tx: Arc::new(peers_tx),
             roads: Arc::default(),
+            clock,
         }
     }
 
     /// Notes whether heartbeats arrive.
     pub(crate) fn connected(&self, name: &str, connected: bool) {
         let roads = self.note(name, |roads| roads.beats = connected);
-        if !connected || roads.told {
+        if !connected || roads.received {
             self.show(name, connected);
         }
     }
@@ -136,11 +139,11 @@ impl Peers {
     /// Notes that a connection for values begins: nothing was told over it yet. A peer whose heartbeats did not stop stays
     /// connected.
     pub(crate) fn begins(&self, name: &str) {
-        self.note(name, |roads| roads.told = false);
+        self.note(name, |roads| roads.received = false);
     }
 
-    fn has_told(&self, name: &str) {
-        if self.note(name, |roads| roads.told = true).beats {
+    fn note_received(&self, name: &str) {
+        if self.note(name, |roads| roads.received = true).beats {
             self.show(name, true);
         }
     }
@@ -157,7 +160,7 @@ impl Peers {
             let differs = peer.connected != connected;
             if differs {
                 peer.connected = connected;
-                peer.since = Clock::system().now();
+                peer.since = self.clock.now();
             }
             differs
         });
@@ -184,24 +187,24 @@ impl Peers {
                 .is_some_and(|peer| peer.connected == connected)
         };
         // The sender is here: waiting ends with the condition alone.
-        let mut peers = self.say.subscribe();
+        let mut peers = self.peers_tx.subscribe();
         drop(peers.wait_for(is).await);
     }
 
     /// Takes a section that a peer has committed.
-    pub(crate) fn told(&self, name: &str, change: Change) {
+    pub(crate) fn apply(&self, name: &str, change: Change) {
         self.change(name, |peer| change.apply(&mut peer.values, TOPICS));
-        self.has_told(name);
+        self.note_received(name);
     }
 
     /// Drops the sections that are not among these, which are all that the peer has.
-    pub(crate) fn told_all(&self, name: &str, sections: &BTreeSet<String>) {
+    pub(crate) fn retain_sections(&self, name: &str, sections: &BTreeSet<String>) {
         self.change(name, |peer| keep_sections(&mut peer.values, sections));
-        self.has_told(name);
+        self.note_received(name);
     }
 
     fn change(&self, name: &str, change: impl FnOnce(&mut PeerState) -> bool) -> bool {
-        self.say.send_if_modified(|peers| {
+        self.peers_tx.send_if_modified(|peers| {
             let Some(mut peer) = peers.get(name).cloned() else {
                 return false;
             };
@@ -241,21 +244,21 @@ mod tests {
 
     #[test]
     fn a_lost_peer_is_connected_when_it_has_told_something_since() {
-        let (say, seen) = watch::channel(Arc::default());
+        let (peers_tx, seen) = watch::channel(Arc::default());
         let topology: Topology = Topology::single("here");
-        let peers = Peers::new(say, &topology);
+        let peers = Peers::new(peers_tx, &topology, Clock::system());
         let silent = PeerState {
             connected: false,
             since: Clock::system().now(),
             values: Values::new(),
         };
         let west = BTreeMap::from([("west".to_owned(), silent)]);
-        peers.say.send_replace(Arc::new(west));
+        peers.peers_tx.send_replace(Arc::new(west));
         let connected = || seen.borrow()["west"].connected;
         peers.begins("west");
         peers.connected("west", true);
         assert!(!connected(), "it told nothing");
-        peers.told("west", change("a", &["a"]));
+        peers.apply("west", change("a", &["a"]));
         assert!(connected());
         peers.begins("west");
         assert!(connected(), "only the connection is a new one");
@@ -263,7 +266,7 @@ mod tests {
         assert!(!connected());
         peers.connected("west", true);
         assert!(!connected(), "what is known is old");
-        peers.told_all("west", &BTreeSet::new());
+        peers.retain_sections("west", &BTreeSet::new());
         assert!(connected());
         assert!(seen.borrow()["west"].values.is_empty());
     }

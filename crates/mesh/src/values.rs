@@ -1,8 +1,8 @@
 //! Values, on a road of their own: what is new is sent section by section, the small ones first and before the rest of a
-//! large one, and counts at the other end once a section is complete. A fresh connection is told everything again, and then
+//! large one, and counts at the other end once a section is complete. Over a fresh connection everything is sent again, and then
 //! that this was all: a section that is not among it is dropped.
 //!
-//! A section is told and applied wholly or not at all. One that the other end would not take is withheld.
+//! A section is sent and applied wholly or not at all. One that the other end would not take is withheld.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
@@ -34,13 +34,13 @@ const BUFFER: usize = 64 * 1024;
 
 /// What one cell tells.
 #[derive(Clone)]
-pub(crate) struct Teller {
+pub(crate) struct Publisher {
     pub(crate) own: String,
     pub(crate) peers: Peers,
-    pub(crate) told: watch::Receiver<Values>,
+    pub(crate) values_rx: watch::Receiver<Values>,
 }
 
-impl Talk for Teller {
+impl Talk for Publisher {
     async fn converse(&self, peer: &str, stream: TcpStream) {
         self.peers.begins(peer);
         keep_little_waiting(&stream);
@@ -65,7 +65,7 @@ fn keep_little_waiting(stream: &TcpStream) {
     let _ = SockRef::from(stream).set_tcp_notsent_lowat(most);
 }
 
-impl Teller {
+impl Publisher {
     async fn listen(&self, peer: &str, mut read: impl AsyncRead + Unpin) -> io::Result<()> {
         let mut buffer = BytesMut::with_capacity(BUFFER);
         let (mut greeted, mut incoming) = (false, Incoming::default());
@@ -74,11 +74,11 @@ impl Teller {
                 match frame {
                     Frame::Hello(name) if name == peer => greeted = true,
                     Frame::AllTold if greeted => {
-                        self.peers.told_all(peer, incoming.all()?);
+                        self.peers.retain_sections(peer, incoming.all()?);
                     }
                     frame if greeted => {
                         if let Some(change) = incoming.hear(frame)? {
-                            self.peers.told(peer, change);
+                            self.peers.apply(peer, change);
                         }
                     }
                     _ => return Err(invalid("another cell, or none, speaks")),
@@ -92,8 +92,8 @@ impl Teller {
     }
 
     async fn speak(&self, mut write: impl AsyncWrite + Unpin) -> io::Result<()> {
-        let mut told = self.told.clone();
-        let (mut outgoing, mut all_told) = (Outgoing::default(), false);
+        let mut values_rx = self.values_rx.clone();
+        let (mut outgoing, mut sent_all) = (Outgoing::default(), false);
         let mut alive = interval(KEEPALIVE);
         alive.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let hello = Frame::Hello(self.own.clone()).head();
@@ -101,20 +101,20 @@ impl Teller {
         let mut changed = true;
         loop {
             // What changed meanwhile does not wait for what is on its way.
-            changed |= told.has_changed().unwrap_or(false);
+            changed |= values_rx.has_changed().unwrap_or(false);
             if std::mem::take(&mut changed) || outgoing.waits {
-                let values = told.borrow_and_update().clone();
+                let values = values_rx.borrow_and_update().clone();
                 outgoing.take(&values);
             }
             if outgoing.send_next(&mut write).await? {
                 continue;
             }
-            if !std::mem::replace(&mut all_told, true) {
+            if !std::mem::replace(&mut sent_all, true) {
                 write.write_all(&Frame::AllTold.head()).await?;
             }
             tokio::select! {
                 // When the sender of values is gone, the peer may still send.
-                Ok(()) = told.changed() => changed = true,
+                Ok(()) = values_rx.changed() => changed = true,
                 _ = alive.tick() => write.write_all(&Frame::Beat.head()).await?,
             }
         }
@@ -256,7 +256,7 @@ impl Incoming {
 /// Topics of a section that differ; `None` is one that is no more.
 type Changes = Vec<(String, Option<Bytes>)>;
 
-/// What a peer is told over one connection: part by part, and always of the section that is soonest complete, so that a
+/// What is sent to a peer over one connection: part by part, and always of the section that is soonest complete, so that a
 /// small one does not wait for a large one. One overtakes another only while it is smaller than what is left of that: all that
 /// the other end keeps of sections that are not complete is no more than the largest one.
 #[derive(Debug, Default)]
@@ -298,7 +298,7 @@ impl Outgoing {
                 self.late.insert(section);
                 continue;
             }
-            if !self.may_be_told(&section, &topics) {
+            if !self.has_room_for(&section, &topics) {
                 all = false;
                 continue;
             }
@@ -389,7 +389,7 @@ impl Outgoing {
     }
 
     /// Whether the other end takes what changes of a section, with what it has of all sections.
-    fn may_be_told(&mut self, section: &str, changes: &[(String, Option<Bytes>)]) -> bool {
+    fn has_room_for(&mut self, section: &str, changes: &[(String, Option<Bytes>)]) -> bool {
         let added = changes
             .iter()
             .filter(|(topic, value)| value.is_some() && !self.sent.contains_key(topic));

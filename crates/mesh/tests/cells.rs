@@ -104,7 +104,12 @@ fn cells() -> Option<[Cell; 2]> {
 impl Cell {
     fn link(&mut self) {
         let network = Arc::clone(&self.network);
-        let links = Links::new(Arc::clone(&self.topology), self.end.key.clone(), network);
+        let links = Links::new(
+            Arc::clone(&self.topology),
+            self.end.key.clone(),
+            network,
+            lath_clock::Clock::system(),
+        );
         let stop = CancellationToken::new();
         self.links = Some((stop.clone(), tokio::spawn(links.run(stop))));
     }
@@ -124,6 +129,7 @@ impl Cell {
             port,
             network,
             carrier,
+            lath_clock::Clock::system(),
             CancellationToken::new(),
         ));
         mesh
@@ -158,7 +164,7 @@ fn has(peer: &PeerState, topic: &str, value: &'static [u8]) -> bool {
 async fn the_newest_values_arrive_through_cuts_and_deaths() {
     let Some(mut cells) = cells() else { return };
     let meshes = cells.each_ref().map(|cell| cell.mesh(CONTROL_PORT));
-    meshes[0].tell("early", Bytes::from_static(b"told before there was a link"));
+    meshes[0].publish("early", Bytes::from_static(b"told before there was a link"));
     cells.iter_mut().for_each(Cell::link);
     for mesh in &meshes {
         see(mesh, "connected", |peer| peer.connected).await;
@@ -171,9 +177,9 @@ async fn the_newest_values_arrive_through_cuts_and_deaths() {
     for round in 1..=10 {
         let before = meshes.each_ref().map(since);
         let small = [round];
-        meshes[1].tell("large", Bytes::from(vec![round; 64 << 20]));
-        meshes[1].tell("too large", Bytes::from(vec![7; LONGEST_VALUE + 1]));
-        meshes[1].tell("small", Bytes::copy_from_slice(&small));
+        meshes[1].publish("large", Bytes::from(vec![round; 64 << 20]));
+        meshes[1].publish("too large", Bytes::from(vec![7; LONGEST_VALUE + 1]));
+        meshes[1].publish("small", Bytes::copy_from_slice(&small));
         see(&meshes[0], "all that fit", |peer| {
             let is_large = |it: &Bytes| it.len() == 64 << 20 && it[0] == round;
             peer.values.get("small").is_some_and(|it| it[..] == small)
@@ -192,8 +198,8 @@ async fn the_newest_values_arrive_through_cuts_and_deaths() {
         see(mesh, "cut", |peer| !peer.connected).await;
     }
     see(&meshes[1], "kept", early).await;
-    meshes[1].tell("small", Bytes::from_static(b"2"));
-    meshes[1].tell("small", Bytes::from_static(b"3"));
+    meshes[1].publish("small", Bytes::from_static(b"2"));
+    meshes[1].publish("small", Bytes::from_static(b"3"));
     cells[0].end.underlay.ip("link set wan up");
     see(&meshes[0], "mended", |peer| {
         peer.connected && has(peer, "small", b"3")
@@ -224,18 +230,18 @@ async fn the_newest_values_arrive_through_cuts_and_deaths() {
     for mesh in &meshes {
         see(mesh, "the node died", |peer| !peer.connected).await;
     }
-    meshes[0].tell("early", Bytes::from_static(b"late"));
+    meshes[0].publish("early", Bytes::from_static(b"late"));
     cells[1].link();
     see(&meshes[1], "a new node", |peer| {
         peer.connected && has(peer, "early", b"late")
     })
     .await;
 
-    // The control process of one side starts anew: it is told everything, and nothing is forgotten.
+    // The control process of one side starts anew: it gets everything again, and nothing is forgotten.
     let anew = cells[0].mesh(NODE_PORT);
     see(&anew, "nobody there", |peer| !peer.connected).await;
     let other = cells[1].mesh(NODE_PORT);
-    other.tell("node", Bytes::from_static(b"here"));
+    other.publish("node", Bytes::from_static(b"here"));
     see(&anew, "the other one", |peer| {
         peer.connected && has(peer, "node", b"here")
     })

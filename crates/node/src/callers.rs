@@ -331,7 +331,7 @@ mod tests {
     #[test]
     fn keys_and_sessions_are_their_holders() {
         let seal = SealingKey::random();
-        let (say, snapshots) = watch::channel(snapshot(&seal));
+        let (snapshots_tx, snapshots) = watch::channel(snapshot(&seal));
         let hands = ManualClock::at(NOW);
         let callers = KnownCallers::new(snapshots, hands.clock());
         let good = token(&seal, "AROA1", 600);
@@ -370,10 +370,10 @@ mod tests {
         assert_eq!(ended, LookupError::ExpiredToken);
         hands.set(NOW);
         // With the book goes all that was read of it, and a namesake made later is somebody else.
-        say.send_replace(Arc::new(Snapshot::default()));
+        snapshots_tx.send_replace(Arc::new(Snapshot::default()));
         assert!(callers.lookup("AKIAANN", None).is_err());
         assert!(callers.lookup("ASIA1", Some(&good)).is_err());
-        say.send_replace(snapshot(&seal));
+        snapshots_tx.send_replace(snapshot(&seal));
         let other = token(&seal, "AROA2", 600);
         let gone = callers.lookup("ASIA1", Some(&other)).unwrap_err();
         assert_eq!(gone, LookupError::UnknownKey);

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use lath_clock::Clock;
 use lath_fabric::Fabric;
 use lath_feed::{Mesh, NODE_PORT, PrivateKey, SnapshotReceiver, Topology};
 use lath_health::{Gateways, Regions};
@@ -19,14 +20,14 @@ use tokio::net::TcpStream;
 
 /// This cell among the others.
 #[derive(Debug, Clone)]
-pub struct Place {
+pub struct CellMembership {
     /// Where the regions are.
     pub topology: Arc<Topology>,
     /// This cell's key for the encrypted links; `None` where there are no other cells.
     pub link_key: Option<PrivateKey>,
 }
 
-impl Place {
+impl CellMembership {
     /// One region alone.
     pub fn alone(region: &str) -> Self {
         Self {
@@ -36,14 +37,26 @@ impl Place {
     }
 
     /// Keeps the links to the other cells, and the mesh of nodes over them.
-    pub fn join(self, network: &Arc<dyn Network>, group: &mut Group) -> Mesh {
+    pub fn join(self, network: &Arc<dyn Network>, clock: &Clock, group: &mut Group) -> Mesh {
         let (mesh, carrier) = Mesh::new();
         if let Some(key) = self.link_key {
-            let links = Links::new(Arc::clone(&self.topology), key, Arc::clone(network));
+            let links = Links::new(
+                Arc::clone(&self.topology),
+                key,
+                Arc::clone(network),
+                clock.clone(),
+            );
             group.spawn("the links to other regions", links.run(group.token()));
         }
         let network = Arc::clone(network);
-        let carrying = carry(self.topology, NODE_PORT, network, carrier, group.token());
+        let carrying = carry(
+            self.topology,
+            NODE_PORT,
+            network,
+            carrier,
+            clock.clone(),
+            group.token(),
+        );
         group.spawn("the mesh", carrying);
         mesh
     }
@@ -63,7 +76,7 @@ pub(crate) fn serve(
     topology: &Arc<Topology>,
     network: &Arc<dyn Network>,
     snapshots: &SnapshotReceiver,
-    fabric: &Arc<Fabric>,
+    (fabric, clock): (&Arc<Fabric>, &Clock),
     group: &mut Group,
 ) -> Tunnels {
     let serving = gateway::serve(
@@ -75,7 +88,12 @@ pub(crate) fn serve(
     group.spawn("the gateway for other regions", serving);
     let fabric = Arc::clone(fabric);
     let netns = move |id: &lath_model::id::TransitGatewayId| fabric.netns(id.as_str());
-    Tunnels::new(Arc::clone(network), Arc::new(netns), snapshots.clone())
+    Tunnels::new(
+        Arc::clone(network),
+        Arc::new(netns),
+        snapshots.clone(),
+        clock.clone(),
+    )
 }
 
 /// Reaches other regions' gateways through the encrypted links.

@@ -71,8 +71,8 @@ impl FaultInjector {
             let snapshot = snapshots.borrow();
             lasting(&in_region(orders.active(), &snapshot), &snapshot)
         };
-        let (down, say_down) = watch::channel(lasting.down);
-        let (draining, say_draining) = watch::channel(lasting.draining);
+        let (down, down_rx) = watch::channel(lasting.down);
+        let (draining, draining_rx) = watch::channel(lasting.draining);
         let injector = Self {
             orders,
             pins,
@@ -83,7 +83,7 @@ impl FaultInjector {
             draining,
             standing: BTreeMap::new(),
         };
-        (injector, say_down, say_draining)
+        (injector, down_rx, draining_rx)
     }
 
     pub(crate) async fn run(mut self, stop: CancellationToken) {
@@ -133,7 +133,7 @@ impl FaultInjector {
             Err(reason) => (Injected::Refused, Some(reason)),
         };
         if let Err(error) = self.orders.report(&order.name, error) {
-            tracing::warn!(order = order.name, %error, "a drill cannot be told of its fault");
+            tracing::warn!(order = order.name, %error, "the outcome of a drill's fault cannot be recorded");
         }
         tracing::info!(order = order.name, scenario = %order.scenario, victim = order.victim.as_ref().map(|id| id.as_str()), "a drill's fault");
         self.standing.insert(order.name, injected);
@@ -171,7 +171,7 @@ impl FaultInjector {
                 let plane = plane
                     .ok_or_else(|| format!("{cluster:?} does not exist in {}", order.region))?;
                 let pods = order.pods.as_ref().ok_or("the order names no pods")?;
-                let from = (&self.network, &self.instances);
+                let from = (&self.network, &self.instances, self.orders.clock());
                 drills::kill_pods(from, &snapshot, plane, pods).await?;
                 return Ok(Injected::Nothing);
             }
@@ -201,7 +201,7 @@ impl FaultInjector {
                 lost.map(|()| Injected::Nothing).map_err(|e| e.to_string())
             }
             Scenario::DrainNode => {
-                drills::cordon(&self.network, &snapshot, victim).await?;
+                drills::cordon((&self.network, self.orders.clock()), &snapshot, victim).await?;
                 Ok(Injected::Nothing)
             }
             _ => self.silence(order, &snapshot, (victim, vpc)),
@@ -228,7 +228,7 @@ impl FaultInjector {
         (victim, vpc): (&WorkloadId, &VpcId),
     ) -> Result<Injected, String> {
         let addresses = addresses(snapshot, victim);
-        let left = order.left().ok_or("the order's time is over")?;
+        let left = self.orders.left(order).ok_or("the order's time is over")?;
         let faults = self.faults(vpc)?;
         for address in &addresses {
             let silent = faults.for_duration(&Fault::Address(*address), left);
@@ -259,8 +259,8 @@ impl FaultInjector {
     }
 }
 
-fn set<T: PartialEq>(say: &watch::Sender<T>, now: T) {
-    say.send_if_modified(|known| {
+fn set<T: PartialEq>(tx: &watch::Sender<T>, now: T) {
+    tx.send_if_modified(|known| {
         let differs = *known != now;
         *known = now;
         differs

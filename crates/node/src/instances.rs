@@ -222,7 +222,7 @@ fn start(
     if !network_is_ready(snapshot, network, instance) {
         return None;
     }
-    let setup = match clusters::setup_of(snapshot, instance) {
+    let setup = match clusters::setup_of(snapshot, instance, instances.clock()) {
         Ok(setup) => setup,
         Err(reason) => {
             tracing::warn!(instance.id = %instance.id, reason, "an instance cannot be a node");
@@ -268,8 +268,8 @@ fn start(
 /// What it calls itself at its first boot: one name, although DHCP options may have several domains. A node of a cluster has
 /// its private name, by which its cluster knows it.
 fn own_name(vpc: &Vpc, instance: &Instance) -> String {
-    let told = vpc.local_hostname(&instance.hostname);
-    match (instance.kind, told.split_whitespace().next()) {
+    let assigned = vpc.local_hostname(&instance.hostname);
+    match (instance.kind, assigned.split_whitespace().next()) {
         (InstanceKind::Ordinary, Some(first)) => first.to_owned(),
         _ => instance.hostname.clone(),
     }

@@ -45,7 +45,7 @@ use tokio::sync::watch;
 
 pub use crate::api::Api;
 use crate::callers::KnownCallers;
-pub use crate::cells::Place;
+pub use crate::cells::CellMembership;
 use crate::faults::FaultInjector;
 use crate::leaving::Leaving;
 use crate::network::NetworkObserved;
@@ -68,7 +68,7 @@ pub struct NodeConfig {
     /// Who is asked about names that are not Lath's.
     pub upstreams: Upstreams,
     /// This region among the others.
-    pub place: Place,
+    pub place: CellMembership,
     /// Whether programs in VPCs reach the AWS APIs.
     pub api_in_vpcs: bool,
     /// Where public hosted zones are served.
@@ -126,9 +126,12 @@ impl Host {
             owner: config.owner.clone(),
             host: underlay.clone(),
         };
-        let instances = Instances::open(InstancesConfig::new(&config.data_dir, &config.run_dir))
-            .await
-            .context("instances cannot be managed")?;
+        let instances = Instances::open(InstancesConfig {
+            clock: config.clock.clone(),
+            ..InstancesConfig::new(&config.data_dir, &config.run_dir)
+        })
+        .await
+        .context("instances cannot be managed")?;
         let living = instances.networks().into_iter();
         let living = living.map(|(id, netns)| (id.as_str().to_owned(), Netns::from(netns)));
         let fabric = Fabric::adopt(fabric_config, &living.collect())
@@ -136,6 +139,7 @@ impl Host {
         let own = FunctionsConfig {
             data_dir: config.data_dir.clone(),
             run_dir: config.run_dir.clone(),
+            clock: config.clock.clone(),
         };
         let (functions, supervisor) = Functions::open(own)
             .await
@@ -204,9 +208,15 @@ impl Node {
         let lattice_source = Some(IpAddr::V4(lath_net::LATTICE_SOURCE));
         let mut group = Group::new("the node");
         let topology = Arc::clone(&config.place.topology);
-        let mesh = config.place.join(&network, &mut group);
+        let mesh = config.place.join(&network, &config.clock, &mut group);
         let regions = cells::regions(&topology, &mesh);
-        let tunnels = cells::serve(&topology, &network, &snapshots, &fabric, &mut group);
+        let tunnels = cells::serve(
+            &topology,
+            &network,
+            &snapshots,
+            (&fabric, &config.clock),
+            &mut group,
+        );
         let checks_config = ChecksConfig {
             state: Some(config.data_dir.join("health-checks.json")),
             sink: Arc::clone(&sink),
@@ -224,6 +234,7 @@ impl Node {
         let health_config = HealthConfig {
             lattice_source,
             regions: regions.clone(),
+            clock: config.clock.clone(),
             ..HealthConfig::default()
         };
         let health = HealthEngine::start(Arc::clone(&network), snapshots.clone(), health_config)
@@ -246,6 +257,7 @@ impl Node {
                 clock: config.clock.clone(),
             }))),
             functions: Some(lath_proxy::Functions(Arc::new(functions))),
+            clock: config.clock.clone(),
             ..config.proxy
         };
         let drain = proxy_config.target_drain;
@@ -270,8 +282,8 @@ impl Node {
         let functions = supervisor.observed();
         let keeping = supervisor.run(snapshots.clone(), Arc::clone(&sink), group.token());
         group.spawn("functions", keeping);
-        let (say_clusters, clusters) = watch::channel(clusters::ClustersObserved::default());
-        let (say_network, networks) = watch::channel(NetworkObserved::default());
+        let (clusters_tx, clusters) = watch::channel(clusters::ClustersObserved::default());
+        let (networks_tx, networks) = watch::channel(NetworkObserved::default());
         let parts = observed::Parts {
             snapshots: snapshots.clone(),
             network: networks.clone(),
@@ -295,7 +307,7 @@ impl Node {
             network::Outside { facts, underlay },
             leaving,
             snapshots.clone(),
-            say_network,
+            networks_tx,
             group.token(),
         );
         group.spawn("the network", networking);
@@ -324,7 +336,7 @@ impl Node {
             api_in_vpcs: config.api_in_vpcs,
             images: config.images,
             image_sources: config.image_sources,
-            say: say_clusters,
+            observed_tx: clusters_tx,
         };
         group.spawn("clusters", clusters::run(clusters, group.token()));
         let running = instances::run(

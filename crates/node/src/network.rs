@@ -47,7 +47,7 @@ pub(crate) async fn run(
     mut outside: Outside,
     mut leaving: Leaving,
     mut snapshots: SnapshotReceiver,
-    say: watch::Sender<NetworkObserved>,
+    observed_tx: watch::Sender<NetworkObserved>,
     stop: CancellationToken,
 ) {
     let mut trouble = Trouble::default();
@@ -59,10 +59,10 @@ pub(crate) async fn run(
         let mut plan = lath_fabric::plan(&snapshot, outside.look());
         let gone = leaving.keep(&mut plan, Instant::now());
         let report = fabric.apply(&plan).await;
-        trouble.tell(&report, Instant::now());
+        trouble.log(&report, Instant::now());
         let pause = pauses.after(&report, has_guests(&plan));
         let gone = gone.map_or(pause, |end| end.saturating_duration_since(Instant::now()));
-        say.send_replace(NetworkObserved {
+        observed_tx.send_replace(NetworkObserved {
             version: snapshot.version,
             report: Arc::new(report),
         });
@@ -109,7 +109,7 @@ impl Pauses {
 struct Trouble {
     reasons: BTreeSet<String>,
     since: Option<Instant>,
-    told: BTreeSet<String>,
+    logged: BTreeSet<String>,
 }
 
 /// What the log is to say.
@@ -121,7 +121,7 @@ enum Word {
 }
 
 impl Trouble {
-    fn tell(&mut self, report: &ApplyReport, now: Instant) {
+    fn log(&mut self, report: &ApplyReport, now: Instant) {
         if !report.done.is_empty() {
             tracing::debug!(operations = report.done.len(), done = ?report.done, "the network was changed");
         }
@@ -139,18 +139,18 @@ impl Trouble {
         self.reasons = reasons;
         if self.reasons.is_empty() {
             self.since = None;
-            let told = std::mem::take(&mut self.told);
-            return if told.is_empty() {
+            let logged = std::mem::take(&mut self.logged);
+            return if logged.is_empty() {
                 Word::Nothing
             } else {
                 Word::Over
             };
         }
         let since = *self.since.get_or_insert(now);
-        if self.reasons == self.told || now.saturating_duration_since(since) < SETTLING {
+        if self.reasons == self.logged || now.saturating_duration_since(since) < SETTLING {
             return Word::Nothing;
         }
-        self.told = self.reasons.clone();
+        self.logged = self.reasons.clone();
         Word::Broken
     }
 }

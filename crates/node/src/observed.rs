@@ -55,12 +55,12 @@ const SETTLE: Duration = Duration::from_millis(2);
 
 pub(crate) async fn run(
     mut parts: Parts,
-    say: watch::Sender<Arc<Observed>>,
+    observed_tx: watch::Sender<Arc<Observed>>,
     stop: CancellationToken,
 ) {
     loop {
         let observed = parts.observe(parts.clock.now());
-        say.send_if_modified(|known| {
+        observed_tx.send_if_modified(|known| {
             let differs = **known != observed;
             if differs {
                 *known = Arc::new(observed);

@@ -249,12 +249,12 @@ mod tests {
         let unknown = of(&ann, json!({"alg": "ES256", "kid": "bob"}));
         assert_eq!(unknown, Err(Unproved::NoKey));
         for algorithm in ["none", "HS256", "", "es256", "PS256"] {
-            let told = of(&ann, json!({"alg": algorithm, "kid": "ann"}));
-            assert_eq!(told, Err(Unproved::Algorithm), "{algorithm}");
+            let outcome = of(&ann, json!({"alg": algorithm, "kid": "ann"}));
+            assert_eq!(outcome, Err(Unproved::Algorithm), "{algorithm}");
         }
         // A key of another type is not the one that the token names.
-        let told = of(&ann, json!({"alg": "RS256", "kid": "ann"}));
-        assert_eq!(told, Err(Unproved::NoKey));
+        let outcome = of(&ann, json!({"alg": "RS256", "kid": "ann"}));
+        assert_eq!(outcome, Err(Unproved::NoKey));
         assert_eq!(
             set(&[]).verify(&ann.token(&json!({"alg": "ES256"}))),
             Err(Unproved::NoKey)

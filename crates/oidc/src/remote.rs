@@ -56,7 +56,7 @@ pub enum NoKeys {
     #[error("the issuer does not answer: {0}")]
     Unreachable(String),
     /// No trusted authority signed its certificate.
-    #[error("nobody vouches for the certificate of the issuer")]
+    #[error("no trusted authority vouches for the certificate of the issuer")]
     Certificate,
     /// What it answers is no set of keys.
     #[error("the issuer's answer has no keys: {0}")]

@@ -61,7 +61,7 @@ struct Site {
 }
 
 impl Site {
-    fn say(&self, path: &'static str, document: Value) {
+    fn publish(&self, path: &'static str, document: Value) {
         let mut documents = self.documents.lock().unwrap();
         documents.retain(|(known, _)| *known != path);
         documents.push((path, document));
@@ -128,11 +128,11 @@ async fn world() -> World {
     let address = serve(&pki, Arc::clone(&site)).await;
     let issuer = format!("https://localhost:{}/id/X", address.port());
     let keys = format!("{issuer}/keys");
-    site.say(
+    site.publish(
         "/id/X/.well-known/openid-configuration",
         json!({"issuer": issuer, "jwks_uri": keys}),
     );
-    site.say("/id/X/keys", keys_named(&["one"]));
+    site.publish("/id/X/keys", keys_named(&["one"]));
     World { pki, site, issuer }
 }
 
@@ -176,7 +176,9 @@ async fn keys_are_read_once_and_again_for_a_key_that_is_new() {
     }
     assert_eq!(world.site.asked(), 2);
     // Another process, which has read nothing yet, sees what is new.
-    world.site.say("/id/X/keys", keys_named(&["one", "two"]));
+    world
+        .site
+        .publish("/id/X/keys", keys_named(&["one", "two"]));
     assert_eq!(world.ask(&world.trusting(), "two", &[]).await, Ok(true));
 }
 
@@ -219,15 +221,15 @@ async fn who_hangs_up_takes_no_keys_away() {
 async fn public_issuers_are_not_sought_near_the_host() {
     let world = world().await;
     let remote = Remote::public(SystemRoots::of_pem(world.pki.authority.as_bytes()));
-    let told = world.ask(&remote, "one", &[]).await.unwrap_err();
-    assert!(matches!(told, NoKeys::Unusable(_)), "{told}");
+    let error = world.ask(&remote, "one", &[]).await.unwrap_err();
+    assert!(matches!(error, NoKeys::Unusable(_)), "{error}");
     let asked = Asked {
         issuer: "https://localhost",
         thumbprints: &[],
         key_id: None,
     };
-    let told = remote.keys(asked).await.unwrap_err().to_string();
-    assert!(told.contains("public address"), "{told}");
+    let error = remote.keys(asked).await.unwrap_err().to_string();
+    assert!(error.contains("public address"), "{error}");
     assert_eq!(world.site.asked(), 0);
 }
 
@@ -261,9 +263,9 @@ async fn an_issuer_says_its_own_name_and_where_its_keys_are() {
         json!([]),
     ] {
         let shown: String = document.to_string().chars().take(200).collect();
-        world.site.say(discovery, document);
-        let told = world.ask(&world.trusting(), "one", &[]).await;
-        assert!(told.is_err(), "{shown}");
+        world.site.publish(discovery, document);
+        let error = world.ask(&world.trusting(), "one", &[]).await;
+        assert!(error.is_err(), "{shown}");
     }
 }
 
@@ -279,7 +281,7 @@ async fn an_issuer_that_is_gone_is_said_to_be_unreachable() {
         key_id: None,
     };
     for _ in 0..2 {
-        let told = remote.keys(asked).await.unwrap_err();
-        assert!(matches!(told, NoKeys::Unreachable(_)), "{told}");
+        let error = remote.keys(asked).await.unwrap_err();
+        assert!(matches!(error, NoKeys::Unreachable(_)), "{error}");
     }
 }

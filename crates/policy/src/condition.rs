@@ -98,8 +98,8 @@ impl Condition {
 
     /// Whether it holds; `None` when the values of its key are unknown.
     pub(crate) fn evaluate(&self, facts: &dyn Facts) -> Option<bool> {
-        let unknown = facts.cannot_tell(&self.lower)
-            || self.values.iter().any(|value| value.cannot_tell(facts));
+        let unknown = facts.is_unknown(&self.lower)
+            || self.values.iter().any(|value| value.is_unknown(facts));
         (!unknown).then(|| self.holds(facts))
     }
 

@@ -80,7 +80,7 @@ impl Statement {
         let (resource, facts) = (request.resource, request.facts);
         let denies = self.effect == Effect::Deny;
         let among = |patterns: &[Pattern], unknown: bool| {
-            patterns.iter().any(|it| match it.cannot_tell(facts) {
+            patterns.iter().any(|it| match it.is_unknown(facts) {
                 true => unknown,
                 false => it.matches(resource, facts),
             })
@@ -101,7 +101,7 @@ impl Statement {
     }
 
     /// The first unknown condition.
-    pub(crate) fn untold(&self, request: &Request<'_>) -> Option<&Condition> {
+    pub(crate) fn unknown(&self, request: &Request<'_>) -> Option<&Condition> {
         self.conditions
             .iter()
             .find(|condition| condition.evaluate(request.facts).is_none())

@@ -91,14 +91,14 @@ pub struct Considered<'a> {
     /// Its effect.
     pub effect: Effect,
     /// Whether it applies, or why not.
-    pub verdict: Verdict<'a>,
+    pub verdict: Applicability<'a>,
     /// The unknown condition that decided, if one did: a deny applies because of it, an allow does not.
-    pub untold: Option<&'a Condition>,
+    pub unknown: Option<&'a Condition>,
 }
 
 /// Whether a statement applies.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Verdict<'a> {
+pub enum Applicability<'a> {
     /// It applies, and names the principal this closely.
     Applies(Match),
     /// It covers other principals.
@@ -118,7 +118,7 @@ impl fmt::Display for Considered<'_> {
         if !self.sid.is_empty() {
             write!(f, " ({})", self.sid)?;
         }
-        if let Some(condition) = self.untold {
+        if let Some(condition) = self.unknown {
             let (key, effect) = (condition.key(), self.effect);
             let outcome = match effect {
                 Effect::Allow => "does not allow",
@@ -127,12 +127,12 @@ impl fmt::Display for Considered<'_> {
             return write!(f, ": {outcome}, as the value of {key} is unknown");
         }
         match (self.verdict, self.effect) {
-            (Verdict::Applies(_), Effect::Allow) => f.write_str(": allows"),
-            (Verdict::Applies(_), Effect::Deny) => f.write_str(": denies"),
-            (Verdict::Principal, _) => f.write_str(": is about other principals"),
-            (Verdict::Action, _) => f.write_str(": is about other actions"),
-            (Verdict::Resource, _) => f.write_str(": is about other resources"),
-            (Verdict::Condition(condition), _) => write!(f, ": {condition} does not hold"),
+            (Applicability::Applies(_), Effect::Allow) => f.write_str(": allows"),
+            (Applicability::Applies(_), Effect::Deny) => f.write_str(": denies"),
+            (Applicability::Principal, _) => f.write_str(": is about other principals"),
+            (Applicability::Action, _) => f.write_str(": is about other actions"),
+            (Applicability::Resource, _) => f.write_str(": is about other resources"),
+            (Applicability::Condition(condition), _) => write!(f, ": {condition} does not hold"),
         }
     }
 }
@@ -205,41 +205,41 @@ fn consider<'a>(request: &Request<'_>, attached: Attached<'a>) -> Vec<Considered
             sid: &statement.sid,
             span: statement.span,
             effect: statement.effect,
-            untold: untold(statement, verdict, request),
+            unknown: unknown(statement, verdict, request),
             verdict,
         }
     });
     considered.collect()
 }
 
-fn verdict<'a>(statement: &'a crate::Statement, request: &Request<'_>) -> Verdict<'a> {
+fn verdict<'a>(statement: &'a crate::Statement, request: &Request<'_>) -> Applicability<'a> {
     let named = statement.names(request);
     if named == Match::No {
-        return Verdict::Principal;
+        return Applicability::Principal;
     }
     if !statement.covers_action(request) {
-        return Verdict::Action;
+        return Applicability::Action;
     }
     if !statement.covers_resource(request) {
-        return Verdict::Resource;
+        return Applicability::Resource;
     }
     match statement.failing(request) {
-        Some(condition) => Verdict::Condition(condition),
-        None => Verdict::Applies(named),
+        Some(condition) => Applicability::Condition(condition),
+        None => Applicability::Applies(named),
     }
 }
 
-fn untold<'a>(
+fn unknown<'a>(
     statement: &'a crate::Statement,
-    verdict: Verdict<'a>,
+    verdict: Applicability<'a>,
     request: &Request<'_>,
 ) -> Option<&'a Condition> {
     match verdict {
-        Verdict::Applies(_) => statement.untold(request),
-        Verdict::Condition(condition) => {
+        Applicability::Applies(_) => statement.unknown(request),
+        Applicability::Condition(condition) => {
             Some(condition).filter(|it| it.evaluate(request.facts).is_none())
         }
-        Verdict::Principal | Verdict::Action | Verdict::Resource => None,
+        Applicability::Principal | Applicability::Action | Applicability::Resource => None,
     }
 }
 
@@ -251,7 +251,7 @@ fn shortfall(
 ) -> Option<Shortfall> {
     let denied = considered
         .iter()
-        .find(|it| it.effect == Effect::Deny && matches!(it.verdict, Verdict::Applies(_)));
+        .find(|it| it.effect == Effect::Deny && matches!(it.verdict, Applicability::Applies(_)));
     if let Some(denied) = denied {
         return Some(Shortfall::Explicit(denied.kind));
     }
@@ -289,7 +289,7 @@ fn closest_allow(considered: &[Considered<'_>], kind: Kind) -> Match {
         .iter()
         .filter(|it| it.kind == kind && it.effect == Effect::Allow)
         .filter_map(|it| match it.verdict {
-            Verdict::Applies(named) => Some(named),
+            Applicability::Applies(named) => Some(named),
             _ => None,
         })
         .max()

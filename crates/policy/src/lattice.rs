@@ -150,14 +150,14 @@ pub enum Level {
 
 /// A refusal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Refusal {
+pub struct Denial {
     /// The policy that refused.
     pub level: Level,
     /// Whether a statement denies the request; otherwise none allows it.
     pub explicit: bool,
 }
 
-impl Refusal {
+impl Denial {
     /// The body of the 403.
     pub fn body(&self, invocation: &Invocation<'_>) -> String {
         let level = match self.level {
@@ -198,7 +198,7 @@ pub fn authorize(
     network: Auth<'_>,
     service: Auth<'_>,
     identity: &[Attached<'_>],
-) -> Result<(), Refusal> {
+) -> Result<(), Denial> {
     if matches!((network, service), (Auth::None, Auth::None)) {
         return Ok(());
     }
@@ -237,7 +237,7 @@ struct Gates<'a> {
 
 impl Gates<'_> {
     /// Decides each reading of repeated headers.
-    fn decide_headers(&self, invocation: &Invocation<'_>) -> Result<(), Refusal> {
+    fn decide_headers(&self, invocation: &Invocation<'_>) -> Result<(), Denial> {
         let repeated = Cell::new(false);
         let joined = |name: &str| {
             let values = (invocation.header)(name);
@@ -268,7 +268,7 @@ impl Gates<'_> {
         })
     }
 
-    fn decide(&self, invocation: &Invocation<'_>) -> Result<(), Refusal> {
+    fn decide(&self, invocation: &Invocation<'_>) -> Result<(), Denial> {
         let resource = invocation.resource();
         let request = Request {
             principal: invocation.principal,
@@ -290,7 +290,7 @@ impl Gates<'_> {
             (Outcome::ImplicitDeny, false),
         ] {
             if let Some((level, _)) = levels.iter().find(|(_, found)| *found == outcome) {
-                return Err(Refusal {
+                return Err(Denial {
                     level: *level,
                     explicit,
                 });

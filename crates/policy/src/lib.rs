@@ -40,7 +40,7 @@ mod request;
 pub use condition::Condition;
 pub use document::{Effect, Policy, Scope, Statement};
 pub use evaluate::{
-    Attached, Considered, Decision, Kind, Outcome, Rule, Shortfall, Verdict, evaluate,
+    Applicability, Attached, Considered, Decision, Kind, Outcome, Rule, Shortfall, evaluate,
 };
 pub use parse::{Grammar, MAX_DOCUMENT, MAX_STATEMENTS, Malformed};
 pub use pattern::Pattern;

@@ -92,9 +92,9 @@ impl Pattern {
     }
 
     /// Whether it has a variable with unknown values.
-    pub(crate) fn cannot_tell(&self, facts: &dyn Facts) -> bool {
+    pub(crate) fn is_unknown(&self, facts: &dyn Facts) -> bool {
         self.pieces.iter().any(|piece| match piece {
-            Piece::Variable(key, _) => facts.cannot_tell(key),
+            Piece::Variable(key, _) => facts.is_unknown(key),
             Piece::Token(_) => false,
         })
     }

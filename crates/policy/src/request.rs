@@ -23,7 +23,7 @@ pub trait Facts {
 
     /// Whether requests of this kind have the key in AWS, but its values are unknown here. A deny that depends
     /// on such a key applies and an allow does not, so that neither fails open. The key is in lower case.
-    fn cannot_tell(&self, _key: &str) -> bool {
+    fn is_unknown(&self, _key: &str) -> bool {
         false
     }
 }

@@ -14,7 +14,7 @@ impl Facts for Untold {
         self.0.values(key)
     }
 
-    fn cannot_tell(&self, key: &str) -> bool {
+    fn is_unknown(&self, key: &str) -> bool {
         key == "ec2:untold"
     }
 }
@@ -104,10 +104,10 @@ fn the_explanation_says_which_key_it_was() {
         "Condition":{"StringEquals":{"ec2:Untold":"x"}}}"#;
     let allow = r#"{"Effect":"Allow","Action":"*","Resource":"*",
         "Condition":{"StringEquals":{"ec2:Untold":"x"}}}"#;
-    let told = decide(&format!("{deny},{allow}")).1;
+    let considered = decide(&format!("{deny},{allow}")).1;
     let want = [
         "p, statement 1 (No): denies, as the value of ec2:Untold is unknown",
         "p, statement 2: does not allow, as the value of ec2:Untold is unknown",
     ];
-    assert_eq!(told, want);
+    assert_eq!(considered, want);
 }

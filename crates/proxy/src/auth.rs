@@ -25,6 +25,7 @@ pub(crate) type Denied = (Refusal, Option<Level>);
 /// A request that a policy may have to be asked about.
 pub(crate) struct Call<'a, B> {
     pub(crate) callers: Option<&'a Callers>,
+    pub(crate) clock: &'a Clock,
     pub(crate) network_arn: &'a str,
     pub(crate) vpc: &'a VpcState,
     pub(crate) entry: &'a Entry,
@@ -79,6 +80,7 @@ impl<B> Call<'_, B> {
             query: self.request.uri().query().unwrap_or_default(),
             more: &Seen {
                 caller,
+                clock: self.clock,
                 secure: self.secure,
                 certificate: self.certificate,
                 workload: self.workload,
@@ -127,7 +129,7 @@ impl<B> Call<'_, B> {
         let claim = Claim::read(&signed).map_err(refuse)?;
         self.check(&claim, &headers)?;
         let callers = self.callers.ok_or(SigError::UnknownKey).map_err(refuse)?;
-        let verified = lath_sigv4::verify_any(&signed, &*callers.0, Clock::system().system_time());
+        let verified = lath_sigv4::verify_any(&signed, &*callers.0, self.clock.system_time());
         Ok(verified.map_err(refuse)?.owner)
     }
 
@@ -156,8 +158,8 @@ impl<B> Call<'_, B> {
                 .any(|it| it.eq_ignore_ascii_case(name))
         };
         let hash = headers.get(CONTENT_SHA256);
-        let says = hash.is_some() && named(CONTENT_SHA256);
-        if !claim.presigned && !says {
+        let declares = hash.is_some() && named(CONTENT_SHA256);
+        if !claim.presigned && !declares {
             return Err(format!(
                 "IncompleteSignatureException: Missing the '{CONTENT_SHA256}' in canonical headers"
             ));
@@ -197,6 +199,7 @@ pub(crate) struct Passage<'a> {
     pub(crate) entry: &'a Entry,
     pub(crate) port: u16,
     pub(crate) client: &'a HeaderValue,
+    pub(crate) clock: &'a Clock,
     /// The workload that connects, where the network asks.
     pub(crate) workload: Option<&'a Svid>,
 }
@@ -224,6 +227,7 @@ impl Passage<'_> {
             query: "",
             more: &Seen {
                 caller: &caller,
+                clock: self.clock,
                 secure: true,
                 certificate: None,
                 workload: self.workload,
@@ -242,6 +246,7 @@ impl Passage<'_> {
 /// What is known of the caller and of its connection.
 struct Seen<'a> {
     caller: &'a Caller,
+    clock: &'a Clock,
     secure: bool,
     certificate: Option<&'a Presented>,
     workload: Option<&'a Svid>,
@@ -250,6 +255,8 @@ struct Seen<'a> {
 impl Facts for Seen<'_> {
     fn values(&self, key: &str) -> Option<Vec<String>> {
         match key {
+            "aws:currenttime" => Some(vec![self.clock.now().iso8601_seconds()]),
+            "aws:epochtime" => Some(vec![self.clock.unix_seconds().to_string()]),
             "aws:securetransport" => Some(vec![self.secure.to_string()]),
             "lath:spiffeid" if self.workload.is_some() => {
                 self.workload.map(|it| vec![it.spiffe_id.clone()])

@@ -113,7 +113,7 @@ struct Level(AtomicU32);
 #[derive(Debug, Default)]
 struct Waiting {
     count: AtomicUsize,
-    told: Notify,
+    notify: Notify,
 }
 
 impl Load {
@@ -160,7 +160,7 @@ impl Load {
     pub(crate) fn freed(&self, thread: usize) {
         let own = &self.threads[thread];
         if own.count.load(SeqCst) > 0 {
-            own.told.notify_one();
+            own.notify.notify_one();
         }
     }
 
@@ -172,13 +172,13 @@ impl Load {
         // The one where most wait: those that come next see to the others.
         let most = self.threads.iter().max_by_key(|it| it.count.load(SeqCst));
         if let Some(most) = most {
-            most.told.notify_one();
+            most.notify.notify_one();
         }
     }
 
     /// A connection of this thread that carries many requests was opened.
     pub(crate) fn opened(&self, thread: usize) {
-        self.threads[thread].told.notify_waiters();
+        self.threads[thread].notify.notify_waiters();
     }
 }
 
@@ -198,8 +198,8 @@ pub(crate) struct Waiter {
 
 impl Waiter {
     /// Until something may have become free since the wait before. A word that came too early is not lost.
-    pub(crate) async fn told(&self) {
-        self.load.threads[self.thread].told.notified().await;
+    pub(crate) async fn notified(&self) {
+        self.load.threads[self.thread].notify.notified().await;
     }
 }
 
@@ -301,7 +301,7 @@ mod tests {
         let waiter = policy.load.wait(2);
         assert!(policy.load.waits_elsewhere(0) && !policy.load.waits_elsewhere(2));
         let waiting = async {
-            waiter.told().await;
+            waiter.notified().await;
             policy.connection().is_some()
         };
         let (free, ()) = tokio::join!(waiting, async { drop(held) });

@@ -5,7 +5,6 @@ use std::fmt;
 use std::sync::Arc;
 
 use http::HeaderValue;
-use lath_clock::Clock;
 use lath_policy::{Context, Facts, Kind, Policy, Principal};
 use lath_sigv4::Credentials;
 
@@ -23,13 +22,9 @@ pub struct Caller {
 }
 
 impl Facts for Caller {
-    /// The present value is looked up only when a policy asks.
     fn values(&self, key: &str) -> Option<Vec<String>> {
-        let now = || Clock::system().now();
         let one = |text: String| Some(vec![text]);
         match key {
-            "aws:currenttime" => one(now().iso8601_seconds()),
-            "aws:epochtime" => one((now().as_millis() / 1000).to_string()),
             "aws:viaawsservice" => one("false".to_owned()),
             _ => match key.strip_prefix("aws:principaltag/") {
                 Some(name) => self.tag(name).map(|value| vec![value.to_owned()]),

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use lath_clock::Clock;
 use lath_feed::Invoke;
 use lath_health::Regions;
 use lath_net::accept::ConnectionLimits;
@@ -78,6 +79,9 @@ pub struct ProxyConfig {
     pub functions: Option<Functions>,
     /// How long a connection to a resource may be idle.
     pub resource_idle: Duration,
+    /// The wall clock: signatures, certificates and sessions are judged by it, and records and metrics carry its time.
+    /// The default is the machine's.
+    pub clock: Clock,
 }
 
 impl ProxyConfig {
@@ -127,6 +131,7 @@ impl Default for ProxyConfig {
             // "Connections that are idle for 350 seconds" end, as those of VPC endpoints do
             // (https://docs.aws.amazon.com/vpc/latest/privatelink/create-endpoint-service.html).
             resource_idle: Duration::from_secs(350),
+            clock: Clock::system(),
         }
     }
 }

@@ -21,7 +21,7 @@ use crate::stream::Stream;
 use crate::tls::Secured;
 use crate::wire::Wire;
 
-/// What a connection is told to do.
+/// The order that a connection has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Order {
     /// Go on.
@@ -207,14 +207,14 @@ impl Connection {
                 self.finish(now + config.lifetime_grace);
             }
             Order::Serve | Order::Finish(_) if self.is_overdue(now, &config.limits) => {
-                self.tell(Order::Abort);
+                self.set_order(Order::Abort);
             }
             // What is carried for others is not ended in the middle of what comes later.
             Order::Serve if self.carries_tcp() && self.is_idle(now) => {
-                self.tell(Order::Abort);
+                self.set_order(Order::Abort);
             }
             Order::Serve if self.is_idle(now) => self.finish(now + config.lifetime_grace),
-            Order::Finish(by) if now >= by => self.tell(Order::Abort),
+            Order::Finish(by) if now >= by => self.set_order(Order::Abort),
             Order::Serve | Order::Finish(_) if self.wire.blocked_for(now) > config.limits.stall => {
                 self.give_up();
             }
@@ -251,7 +251,7 @@ impl Connection {
     /// Takes no new requests; what is in flight has until then.
     pub(crate) fn finish(&self, by: Instant) {
         if self.order.get() == Order::Serve {
-            self.tell(Order::Finish(by));
+            self.set_order(Order::Finish(by));
         }
     }
 
@@ -273,7 +273,7 @@ impl Connection {
     pub(crate) fn give_up(&self) {
         if self.order.get() != Order::Abort {
             self.stalled();
-            self.tell(Order::Abort);
+            self.set_order(Order::Abort);
         }
     }
 
@@ -282,7 +282,7 @@ impl Connection {
         self.client.stalled();
     }
 
-    fn tell(&self, order: Order) {
+    fn set_order(&self, order: Order) {
         self.order.set(order);
         self.wake();
     }
@@ -293,7 +293,7 @@ impl Connection {
         }
     }
 
-    /// What the connection is told to do. The task that asks is woken when that changes.
+    /// The connection's present order. The task that asks is woken when it changes.
     pub(crate) fn order(&self, cx: &Context<'_>) -> Order {
         {
             let mut waker = self.waker.borrow_mut();

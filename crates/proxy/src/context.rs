@@ -7,9 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use http::{HeaderMap, HeaderValue, Request, StatusCode, Version, header};
-use lath_clock::Clock;
 use lath_feed::telemetry::AccessLog;
-use lath_model::Timestamp;
 use lath_model::id::{ListenerId, RuleId};
 use lath_model::lattice::ProtocolVersion;
 use lath_policy::lattice::Level;
@@ -26,7 +24,7 @@ use crate::head::{self, HeaderScan};
 use crate::interim;
 use crate::meter::Meter;
 use crate::refusal::{Failure, Refusal};
-use crate::shown::{GatewayCertificate, Shown};
+use crate::shown::{GatewayCertificate, ShownIdentity};
 use crate::slot::{GroupSlot, TargetSlot};
 use crate::state::{Entry, VpcState};
 
@@ -127,9 +125,9 @@ impl RequestContext {
     }
 
     /// What targets under TLS are shown that ask who calls. A gateway's own certificate comes before the caller's.
-    pub(crate) fn shown(&self) -> Option<Shown> {
-        let gateway = self.gateway.clone().map(Shown::Gateway);
-        gateway.or_else(|| self.workload.clone().map(Shown::Workload))
+    pub(crate) fn shown(&self) -> Option<ShownIdentity> {
+        let gateway = self.gateway.clone().map(ShownIdentity::Gateway);
+        gateway.or_else(|| self.workload.clone().map(ShownIdentity::Workload))
     }
 
     /// When the request's head was there.
@@ -381,7 +379,7 @@ impl RequestContext {
             destinations: entry
                 .map_or(&network.destinations, |entry| &entry.destinations)
                 .clone(),
-            start_time: start_of(taken),
+            start_time: self.core.start_of(taken),
             request_id: text(&self.request_id),
             service_network_arn: Some(network.source.arn.clone()),
             service_arn: entry.map(|entry| entry.source.arn.clone()),
@@ -450,12 +448,6 @@ impl Said {
             user_agent: request.headers().get(header::USER_AGENT).map(text),
         }
     }
-}
-
-/// When what took this long began.
-fn start_of(taken: Duration) -> Timestamp {
-    let now = Clock::system().now().as_millis();
-    Timestamp::from_millis(now.saturating_sub(i64::try_from(taken.as_millis()).unwrap_or(0)))
 }
 
 /// A client's id is kept, cut at 512 bytes.

@@ -5,11 +5,12 @@ use std::cell::{Cell, RefCell};
 use std::ops::Deref;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use lath_feed::telemetry::Sink;
 use lath_health::Dial;
+use lath_model::Timestamp;
 use lath_net::Network;
 use lath_net::accept::Acceptor;
 
@@ -122,6 +123,12 @@ impl Core {
             // Only connections hold it besides.
             is_led && Rc::strong_count(listening) > 1
         });
+    }
+
+    /// When what took this long and ends now began, by the wall clock.
+    pub(crate) fn start_of(&self, taken: Duration) -> Timestamp {
+        let now = self.config.clock.now().as_millis();
+        Timestamp::from_millis(now.saturating_sub(i64::try_from(taken.as_millis()).unwrap_or(0)))
     }
 
     /// Looks at all deadlines.

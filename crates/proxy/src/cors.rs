@@ -65,7 +65,7 @@ impl Cors {
                 .filter(|_| is_all(&self.source.allow_headers))
                 .cloned()
         });
-        let told = [
+        let allowed = [
             (header::ACCESS_CONTROL_ALLOW_METHODS, methods),
             (header::ACCESS_CONTROL_ALLOW_HEADERS, names),
             (header::ACCESS_CONTROL_MAX_AGE, Some(self.max_age.clone())),
@@ -73,7 +73,8 @@ impl Cors {
             (header::ACCESS_CONTROL_EXPOSE_HEADERS, self.exposed.clone()),
         ];
         headers.extend(
-            told.into_iter()
+            allowed
+                .into_iter()
                 .filter_map(|(name, value)| Some((name, value?))),
         );
         Some(headers)
@@ -104,11 +105,11 @@ impl Cors {
             return false;
         }
         let is_all = self.source.allow_origins.iter().any(|it| it == "*");
-        let told = match is_all && !self.source.allow_credentials {
+        let allowed = match is_all && !self.source.allow_credentials {
             true => HeaderValue::from_static("*"),
             false => origin.clone(),
         };
-        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, told);
+        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, allowed);
         if self.source.allow_credentials {
             let is_true = HeaderValue::from_static("true");
             headers.insert(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, is_true);
@@ -199,9 +200,9 @@ mod tests {
                 ["https://b.test", "PUT", "x-c", "true"],
             ),
         ] {
-            let told = cors.preflight(&Method::OPTIONS, &asked(origin)).unwrap();
+            let allowed = cors.preflight(&Method::OPTIONS, &asked(origin)).unwrap();
             let found = ["origin", "methods", "headers", "credentials"]
-                .map(|name| get(&told, &format!("access-control-allow-{name}")));
+                .map(|name| get(&allowed, &format!("access-control-allow-{name}")));
             assert_eq!(found, want);
             let exposed = told.contains_key("access-control-expose-headers");
             assert_eq!(exposed, cors.exposed.is_some() && !want[0].is_empty());

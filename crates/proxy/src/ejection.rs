@@ -10,7 +10,25 @@ use lath_model::balancing::{OutlierDetection, SuccessRate};
 use crate::breaker::Policy;
 use crate::outlier::{Outcome, Why};
 use crate::slot::{GroupSlot, Members, TargetSlot};
-use crate::wall::{millis, ticks};
+use crate::ticks::{millis, ticks};
+
+/// One instant, by both clocks.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Now {
+    /// Ejections end by these: the wall clock may be set.
+    ticks: u64,
+    /// What records of ejections carry.
+    wall: Timestamp,
+}
+
+impl Now {
+    pub(crate) fn of(clock: &Clock) -> Self {
+        Self {
+            ticks: ticks(),
+            wall: clock.now(),
+        }
+    }
+}
 
 /// A request came to this at a target of a group with a policy.
 pub(crate) fn note(
@@ -19,6 +37,7 @@ pub(crate) fn note(
     policy: &Policy,
     target: &TargetSlot,
     outcome: Outcome,
+    clock: &Clock,
 ) {
     let Some(detection) = &policy.outliers else {
         return;
@@ -33,7 +52,15 @@ pub(crate) fn note(
             Why::Consecutive5xx | Why::SuccessRate => "with 5xx, or not at all,",
         };
         let reason = format!("It answered {what} {row} times one after another");
-        eject(group, members, detection, target, why, reason, ticks());
+        eject(
+            group,
+            members,
+            detection,
+            target,
+            why,
+            reason,
+            Now::of(clock),
+        );
     }
 }
 
@@ -45,7 +72,7 @@ fn eject(
     target: &TargetSlot,
     why: Why,
     reason: String,
-    now: u64,
+    now: Now,
 ) {
     let _one_at_once = group.outliers.compared();
     eject_locked(group, members, detection, target, why, reason, now);
@@ -58,17 +85,17 @@ fn eject_locked(
     target: &TargetSlot,
     why: Why,
     reason: String,
-    now: u64,
+    now: Now,
 ) {
     let known = members.known.values();
     let out = known
-        .filter(|it| it.outlier.is_ejected(|| now))
+        .filter(|it| it.outlier.is_ejected(|| now.ticks))
         .count()
         .saturating_mul(100);
     let all = members.known.len() - members.draining.len();
     let percent = usize::from(detection.max_ejection_percent);
     let may = percent > 0 && (out == 0 || out + 100 <= percent.saturating_mul(all));
-    if target.outlier.is_ejected(|| now) || !may {
+    if target.outlier.is_ejected(|| now.ticks) || !may {
         return;
     }
     let mut record = target.outlier.record();
@@ -77,8 +104,8 @@ fn eject_locked(
         .base_ejection_time
         .saturating_mul(record.times)
         .min(detection.max_ejection_time);
-    let until = now.saturating_add(millis(time));
-    let since = Clock::system().now();
+    let until = now.ticks.saturating_add(millis(time));
+    let since = now.wall;
     let span = i64::try_from(millis(time)).unwrap_or(i64::MAX);
     tracing::warn!(
         target_group.id = %group.id, target.addr = %target.address, duration_s = time.as_secs_f64(), reason,
@@ -96,14 +123,14 @@ fn eject_locked(
 }
 
 /// Looks at a group's targets: which of them are back, and, after an interval, which are far worse than the others.
-pub(crate) fn examine(group: &GroupSlot, members: &Members, policy: &Policy, now: u64) {
+pub(crate) fn examine(group: &GroupSlot, members: &Members, policy: &Policy, now: Now) {
     let Some(detection) = &policy.outliers else {
         return;
     };
     let mut compared = group.outliers.compared();
     for target in members.known.values() {
         let mut record = target.outlier.record();
-        if record.ejection.is_some() && !target.outlier.is_ejected(|| now) {
+        if record.ejection.is_some() && !target.outlier.is_ejected(|| now.ticks) {
             record.ejection = None;
             target.outlier.until.store(0, Relaxed);
             target.outlier.begin_anew();
@@ -113,9 +140,9 @@ pub(crate) fn examine(group: &GroupSlot, members: &Members, policy: &Policy, now
             );
         }
     }
-    let is_over = now.saturating_sub(*compared) >= millis(detection.interval);
+    let is_over = now.ticks.saturating_sub(*compared) >= millis(detection.interval);
     if *compared == 0 || is_over {
-        *compared = now.max(1);
+        *compared = now.ticks.max(1);
     }
     if !is_over {
         return;
@@ -139,13 +166,13 @@ fn compare(
     members: &Members,
     detection: &OutlierDetection,
     rate: &SuccessRate,
-    now: u64,
+    now: Now,
 ) {
     let rates = members.known.values().filter_map(|target| {
         let answers = target.outlier.answers.load(Relaxed);
         let counts = answers >= u64::from(rate.request_volume) && answers > 0;
         let good = target.outlier.good.load(Relaxed);
-        (counts && !target.outlier.is_ejected(|| now))
+        (counts && !target.outlier.is_ejected(|| now.ticks))
             .then(|| (target, good as f64 / answers as f64))
     });
     let rates: Vec<_> = rates.collect();

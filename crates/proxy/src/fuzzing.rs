@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Request};
 use lath_feed::{MutualTls, MutualTlsMode};
+use lath_model::Timestamp;
 
 use crate::fields::Field;
 use crate::head::{HeaderScan, Provenance, check, host, towards_target};
@@ -81,7 +82,9 @@ pub fn client_certificate(der: &[u8]) -> Option<ToldOfClient> {
         presented.fact(&format!("lath:x509{key}"));
     }
     Some(ToldOfClient {
-        admitted: presented.judged_by(&verify).is_ok(),
+        admitted: presented
+            .judged_by(&verify, Timestamp::from_millis(0))
+            .is_ok(),
         headers: headers.collect(),
         spiffe_id: presented.spiffe_id().map(str::to_owned),
     })

@@ -21,7 +21,7 @@ impl Gate {
         };
         let read = |text: &String| {
             let policy = Policy::parse(text, Grammar::Resource).inspect_err(|error| {
-                tracing::error!(resource.arn = arn, %error, "the auth policy cannot be read, so that it allows nobody");
+                tracing::error!(resource.arn = arn, %error, "the auth policy cannot be read, so that it allows no caller");
             });
             policy.ok().map(Arc::new)
         };

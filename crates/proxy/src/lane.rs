@@ -26,7 +26,7 @@ pub(crate) struct Lane {
     unflushed: bool,
     pub(crate) carried: u64,
     ended: bool,
-    told: bool,
+    shut: bool,
 }
 
 impl Lane {
@@ -58,9 +58,9 @@ impl Lane {
                 self.unflushed = false;
             }
             if self.ended {
-                if !self.told {
+                if !self.shut {
                     ready!(Pin::new(&mut *sink).poll_shutdown(cx)).map_err(|_| Broken::Sink)?;
-                    self.told = true;
+                    self.shut = true;
                 }
                 return Poll::Ready(Ok(()));
             }

@@ -64,12 +64,12 @@ mod stream;
 mod supervisor;
 mod target_io;
 mod thread;
+mod ticks;
 mod tls;
 mod traffic;
 mod upgrade;
 mod upload;
 mod upstream;
-mod wall;
 mod wire;
 mod workloads;
 
@@ -155,21 +155,21 @@ impl Proxy {
         let mut threads = Vec::new();
         let mut cores = Vec::new();
         for index in 0..shared.config.threads {
-            let (tell, told) = mpsc::unbounded_channel();
+            let (commands_tx, commands_rx) = mpsc::unbounded_channel();
             let own = shared.clone();
             threads.push(thread(format!("lath-proxy-{index}"), move || {
-                thread::run(index, own, told)
+                thread::run(index, own, commands_rx)
             })?);
-            cores.push(tell);
+            cores.push(commands_tx);
         }
         let (stop, stopped) = mpsc::channel(1);
-        let (say, observed) = watch::channel(ProxyObserved::default());
+        let (observed_tx, observed) = watch::channel(ProxyObserved::default());
         let supervisor = Supervisor {
             shared,
             cores,
             snapshots,
             health,
-            observed: say,
+            observed: observed_tx,
             bound: BTreeSet::new(),
             namespaces: Namespaces::default(),
             failed: BTreeMap::new(),
@@ -196,7 +196,7 @@ where
     F: FnOnce() -> T + Send + 'static,
     T: Future<Output = ()> + 'static,
 {
-    let (say, said) = std::sync::mpsc::channel();
+    let (started_tx, started_rx) = std::sync::mpsc::channel();
     let handle =
         std::thread::Builder::new().name(name).spawn(
             move || match Builder::new_current_thread()
@@ -204,15 +204,15 @@ where
                 .build_local(LocalOptions::default())
             {
                 Ok(runtime) => {
-                    let _ = say.send(Ok(()));
+                    let _ = started_tx.send(Ok(()));
                     runtime.block_on(body());
                 }
                 Err(error) => {
-                    let _ = say.send(Err(error));
+                    let _ = started_tx.send(Err(error));
                 }
             },
         )?;
-    said.recv().map_err(io::Error::other)??;
+    started_rx.recv().map_err(io::Error::other)??;
     Ok(handle)
 }
 
@@ -230,9 +230,9 @@ impl ProxyHandle {
     /// Accepts nothing new, lets what is in flight finish within `deadline`, ends. Calling it again does
     /// nothing.
     pub async fn shutdown(&self, deadline: Duration) {
-        let (say, said) = oneshot::channel();
-        if self.stop.send(Stop(deadline, say)).await.is_ok() {
-            let _ = said.await;
+        let (ended_tx, ended_rx) = oneshot::channel();
+        if self.stop.send(Stop(deadline, ended_tx)).await.is_ok() {
+            let _ = ended_rx.await;
         }
         let threads = {
             let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use lath_clock::Clock;
 use lath_feed::telemetry::{MetricSample, Sink};
+use lath_model::Timestamp;
 
 use crate::breaker::Limit;
 use crate::core::Shared;
@@ -67,6 +68,7 @@ pub(crate) struct Reporter {
     state: Arc<arc_swap::ArcSwap<State>>,
     sink: Arc<dyn Sink>,
     zone: Option<String>,
+    clock: Clock,
     /// By dimension and its value.
     known: HashMap<(&'static str, String), Known>,
 }
@@ -84,6 +86,7 @@ impl Reporter {
             state: Arc::clone(&shared.state),
             sink: Arc::clone(&shared.sink),
             zone: shared.config.availability_zone.clone(),
+            clock: shared.config.clock.clone(),
             known: HashMap::new(),
         }
     }
@@ -120,7 +123,7 @@ impl Reporter {
         }
         if busy || full {
             known.reading = now.clone();
-            let id = key.1;
+            let (id, at) = (key.1, self.clock.now());
             let dimensions = [
                 vec![(dimension.to_owned(), id.clone())],
                 sorted(dimension, id, zone),
@@ -130,6 +133,7 @@ impl Reporter {
                     sink: &*self.sink,
                     dimensions,
                     full,
+                    at,
                 };
                 sender.send(dimension == "Service", &delta, &now);
             }
@@ -148,6 +152,7 @@ struct Sender<'a> {
     sink: &'a dyn Sink,
     dimensions: Vec<(String, String)>,
     full: bool,
+    at: Timestamp,
 }
 
 impl Sender<'_> {
@@ -172,7 +177,7 @@ impl Sender<'_> {
             name: name.to_owned(),
             dimensions: self.dimensions.clone(),
             unit,
-            at: Clock::system().now(),
+            at: self.at,
             count: 1.0,
             sum: value,
             min: value,
@@ -194,7 +199,7 @@ impl Sender<'_> {
             name: "RequestTime".to_owned(),
             dimensions: self.dimensions.clone(),
             unit: "Milliseconds",
-            at: Clock::system().now(),
+            at: self.at,
             count: values.iter().map(|(_, count)| count).sum(),
             sum: delta.get(Count::Micros) as f64 / 1000.0,
             min: first.0,

@@ -24,7 +24,7 @@ use crate::head::{self, Provenance};
 use crate::meter::Meter;
 use crate::outlier::Outcome;
 use crate::picking::{Wanted, open, pick};
-use crate::shown::Shown;
+use crate::shown::ShownIdentity;
 use crate::slot::{GroupSlot, TargetSlot};
 use crate::state::Choice;
 use crate::upload::RequestBody;
@@ -37,7 +37,7 @@ const MOST: usize = 128;
 const PATIENCE: Duration = Duration::from_secs(15);
 
 /// Copies a request, whose head is as its own target gets it, but for what HTTP/1.1 heads get last. The copy of a body
-/// goes when the body has gone; `body` is told to keep it.
+/// goes when the body has gone; `body` keeps it.
 pub(crate) fn send(
     core: &Rc<Core>,
     choice: &Choice,
@@ -66,7 +66,7 @@ pub(crate) fn send(
         false => provenance.write_to(&mut lines, &context.scan),
     }
     let copy = Copy {
-        _place: Place::taken(core),
+        _place: CopyGuard::taken(core),
         core: Rc::clone(core),
         connection: Rc::clone(context.connection()),
         group: Arc::clone(group),
@@ -81,28 +81,28 @@ pub(crate) fn send(
 }
 
 /// One of the copies on their way.
-struct Place(Rc<Core>);
+struct CopyGuard(Rc<Core>);
 
-impl Place {
+impl CopyGuard {
     fn taken(core: &Rc<Core>) -> Self {
         core.copies.set(core.copies.get() + 1);
         Self(Rc::clone(core))
     }
 }
 
-impl Drop for Place {
+impl Drop for CopyGuard {
     fn drop(&mut self) {
         self.0.copies.set(self.0.copies.get().saturating_sub(1));
     }
 }
 
 struct Copy {
-    _place: Place,
+    _place: CopyGuard,
     core: Rc<Core>,
     connection: Rc<Connection>,
     group: Arc<GroupSlot>,
     /// In whose name targets are connected.
-    caller: Option<Shown>,
+    caller: Option<ShownIdentity>,
     parts: request::Parts,
     /// What an HTTP/1.1 head ends with.
     lines: Vec<u8>,
@@ -142,7 +142,14 @@ impl Copy {
         let opened = open(&self.core, &self.group, aim, Wanted::Idle, policy).await;
         let note = |outcome| {
             if let Some(policy) = policy {
-                ejection::note(&self.group, &members, policy, target, outcome);
+                ejection::note(
+                    &self.group,
+                    &members,
+                    policy,
+                    target,
+                    outcome,
+                    &self.core.config.clock,
+                );
             }
         };
         let mut lease = match opened {

@@ -10,7 +10,7 @@ use http::StatusCode;
 use lath_feed::Ejection;
 use lath_model::balancing::OutlierDetection;
 
-use crate::wall::ticks;
+use crate::ticks::ticks;
 
 /// What became of a request at a target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -6,11 +6,9 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use lath_clock::Clock;
 use lath_feed::telemetry::AccessLog;
-use lath_model::Timestamp;
 use lath_model::id::RuleId;
 use lath_model::lattice::ListenerProtocol;
 use lath_policy::lattice::Level;
@@ -151,6 +149,7 @@ impl Journey<'_> {
             entry: self.entry,
             port: self.connection.listening.port(),
             client: &self.connection.client_header().value,
+            clock: &self.core.config.clock,
         };
         let (sender, judged) = passage.authorize();
         self.sender = sender;
@@ -165,8 +164,13 @@ impl Journey<'_> {
         let (core, address) = (self.core, self.connection.remote().ip());
         let workloads = core.config.workloads.as_ref()?;
         let generation = core.state.load().generation;
-        core.workloads
-            .at(workloads, generation, &self.vpc.id, address)
+        core.workloads.at(
+            workloads,
+            generation,
+            &self.vpc.id,
+            address,
+            &core.config.clock,
+        )
     }
 
     /// A connection to a target of a group of the listener's rule; another target is tried where one cannot be connected.
@@ -205,7 +209,7 @@ impl Journey<'_> {
             let room = room.with(ticket);
             let note = |outcome| {
                 if let Some(policy) = policy {
-                    ejection::note(group, &members, policy, target, outcome);
+                    ejection::note(group, &members, policy, target, outcome, &core.config.clock);
                 }
             };
             let connecting = connect_for_one(&core.pools, group, target, room);
@@ -225,7 +229,7 @@ impl Journey<'_> {
         Err(NONE)
     }
 
-    /// What a future gives, unless the connection is told to end before.
+    /// What a future gives, unless the connection has the order to end before.
     async fn unless_aborted<T>(&self, waits: impl Future<Output = T>) -> Result<T, Failure> {
         let mut waits = pin!(waits);
         poll_fn(|cx| match self.connection.order(cx) {
@@ -260,7 +264,7 @@ impl Journey<'_> {
         let group = self.group.as_ref();
         AccessLog {
             destinations: self.entry.destinations.clone(),
-            start_time: start_of(taken),
+            start_time: self.core.start_of(taken),
             request_id: String::from_utf8_lossy(self.core.ids.next().as_bytes()).into_owned(),
             service_network_arn: network.map(|network| network.source.arn.clone()),
             service_arn: Some(self.entry.source.arn.clone()),
@@ -303,10 +307,4 @@ impl Drop for Journey<'_> {
     fn drop(&mut self) {
         self.leave_target();
     }
-}
-
-/// When what took this long began.
-fn start_of(taken: Duration) -> Timestamp {
-    let now = Clock::system().now().as_millis();
-    Timestamp::from_millis(now.saturating_sub(i64::try_from(taken.as_millis()).unwrap_or(0)))
 }

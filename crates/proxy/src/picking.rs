@@ -112,8 +112,8 @@ async fn open_limited(
         match &waiter {
             None => waiter = Some(load.wait(core.index)),
             Some(waiter) => {
-                let told = tokio::time::timeout(LONGEST_WAIT, waiter.told()).await;
-                told.map_err(|_| {
+                let notified = tokio::time::timeout(LONGEST_WAIT, waiter.notified()).await;
+                notified.map_err(|_| {
                     load.overflow(Limit::Connections);
                     Refusal::overflow(Limit::Connections)
                 })?;

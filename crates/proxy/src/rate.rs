@@ -37,7 +37,7 @@ pub(crate) struct Limiter {
 
 /// A bucket of a limit.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Place(u64);
+pub(crate) struct BucketIndex(u64);
 
 /// What a limit says of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,15 +78,15 @@ impl Limiter {
     }
 
     /// The bucket of a request. `key` is whose it is, where that counts.
-    pub(crate) fn place(&self, key: impl Hash) -> Place {
-        Place(match self.by_key.len() {
+    pub(crate) fn place(&self, key: impl Hash) -> BucketIndex {
+        BucketIndex(match self.by_key.len() {
             0 => 0,
             _ => self.hasher.hash_one(key),
         })
     }
 
     /// Takes a request in, or refuses it.
-    pub(crate) fn take(&self, place: Place, now: Instant) -> Reading {
+    pub(crate) fn take(&self, place: BucketIndex, now: Instant) -> Reading {
         let now = now.saturating_duration_since(self.since).as_nanos();
         let now = u64::try_from(now).unwrap_or(u64::MAX / 2);
         let bucket = self.bucket();
@@ -121,7 +121,7 @@ impl Limiter {
     }
 
     /// Gives back what a request took, because another limit refuses it.
-    pub(crate) fn give_back(&self, Place(hash): Place) {
+    pub(crate) fn give_back(&self, BucketIndex(hash): BucketIndex) {
         let interval = self.bucket().interval;
         let less = |full: u64| full.saturating_sub(interval);
         if self.by_key.is_empty() {

@@ -10,7 +10,6 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 
-use lath_clock::Clock;
 use lath_feed::telemetry::LogLines;
 use lath_feed::{RESOURCE_BLOCK, ResourceGateway, ResourceTarget};
 use lath_model::Timestamp;
@@ -103,7 +102,7 @@ fn log(
     if groups.is_empty() {
         return;
     }
-    let at = Clock::system().now();
+    let at = core.config.clock.now();
     let line = record(
         at,
         connection,
@@ -160,7 +159,7 @@ fn record(
     format!("{{{}}}", members.join(","))
 }
 
-/// A connection that broke is not one that ended: its other side is told so.
+/// A connection that broke is not one that ended: its other side gets a reset.
 fn reset(socket: &TcpStream) {
     let _ = SockRef::from(socket).set_linger(Some(Duration::ZERO));
 }
@@ -213,7 +212,7 @@ async fn join(
     joined
 }
 
-/// What a future gives, unless the connection is told to end before.
+/// What a future gives, unless the connection has the order to end before.
 async fn unless_aborted<T>(
     connection: &Connection,
     waits: impl Future<Output = T>,

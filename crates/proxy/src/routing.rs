@@ -17,7 +17,7 @@ use crate::cors::Said;
 use crate::counters::Count;
 use crate::engine::Source;
 use crate::head::{self, Seen};
-use crate::rate::{Limiter, Place, Reading};
+use crate::rate::{BucketIndex, Limiter, Reading};
 use crate::refusal::Refusal;
 use crate::session::{Session, Sessions};
 use crate::state::gateway::{GatewayState, LONGEST_HOST, lower};
@@ -135,14 +135,15 @@ pub(crate) fn route(
             let (mut rate, mut session, mut cors) = (None, None, None);
             if let Some(traffic) = traffic {
                 if let Some(own) = &traffic.cors {
-                    if let Some(told) = own.preflight(request.method(), request.headers()) {
-                        return Err(Refusal::answer(StatusCode::OK, told));
+                    if let Some(headers) = own.preflight(request.method(), request.headers()) {
+                        return Err(Refusal::answer(StatusCode::OK, headers));
                     }
                     cors = Some(Box::new(own.said(request.headers())));
                 }
                 rate = limited(core, connection, vpc, &traffic.limits, request, context)?;
                 let sessions = traffic.sessions.as_ref();
-                session = sessions.and_then(|it| it.of_request(request.headers()));
+                session =
+                    sessions.and_then(|it| it.of_request(request.headers(), &core.config.clock));
             }
             let weighted = weighted.as_ref().ok_or_else(Refusal::no_target)?;
             let turn = turns.next(core.index);
@@ -193,7 +194,7 @@ fn limited(
     context: &RequestContext,
 ) -> Result<Option<Reading>, Refusal> {
     let mut tightest: Option<Reading> = None;
-    let mut places = [Place::default(); MOST_LIMITS];
+    let mut places = [BucketIndex::default(); MOST_LIMITS];
     let now = core.clock.get();
     for (limit, place) in limits.iter().zip(&mut places) {
         *place = match &limit.source.key {
@@ -376,7 +377,7 @@ fn admit<'a>(
         }
         return Ok(None);
     };
-    match client.judged_by(&mutual.trust) {
+    match client.judged_by(&mutual.trust, core.config.clock.now()) {
         Ok(()) => Ok(verifies.then_some(client)),
         Err(why) => {
             core.totals.add(Count::ClientCertificatesRefused, 1);
@@ -407,7 +408,9 @@ fn identify(
         return Ok(found);
     }
     let (generation, address) = (core.state.load().generation, connection.remote().ip());
-    let found = core.workloads.at(workloads, generation, &vpc.id, address);
+    let found = core
+        .workloads
+        .at(workloads, generation, &vpc.id, address, &core.config.clock);
     found.ok_or_else(Refusal::not_identified)
 }
 
@@ -423,6 +426,7 @@ fn authorise(
     let network = vpc.network.as_ref();
     let call = Call {
         callers: core.config.callers.as_ref(),
+        clock: &core.config.clock,
         network_arn: network.map_or("", |network| &network.source.arn),
         vpc,
         entry,

@@ -198,7 +198,7 @@ fn follow(
         match tls::is_about_certificate(error) {
             true => {
                 core.totals.add(Count::ClientCertificatesRefused, 1);
-                say_refused(client, error);
+                report_refused(client, error, &core.config.clock);
             }
             false => {
                 tracing::debug!(client.addr = %client, %error, "a client's handshake failed");
@@ -207,10 +207,10 @@ fn follow(
     }
 }
 
-/// Says why a client's certificate was refused, at most once in a second: clients could fill the log.
-fn say_refused(client: SocketAddr, error: &std::io::Error) {
+/// Logs why a client's certificate was refused, at most once in a second: clients could fill the log.
+fn report_refused(client: SocketAddr, error: &std::io::Error, clock: &Clock) {
     static SECOND: AtomicI64 = AtomicI64::new(0);
-    let now = Clock::system().now().as_millis() / 1000;
+    let now = clock.unix_seconds();
     if SECOND.swap(now, Relaxed) == now {
         tracing::debug!(client.addr = %client, %error, "a client's certificate was refused");
     } else {

@@ -4,12 +4,11 @@
 //! the rule has in every region. So it outlives processes, it cannot be made by a client, and it says nothing to one.
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use lath_clock::Clock;
 use lath_feed::TargetKey;
 use lath_model::id::{RuleId, TargetGroupId};
 use lath_model::traffic::{SessionKind, SessionPersistence};
 use lath_session::{Purpose, SealingKey};
-
-use crate::wall::now;
 
 /// Names of targets have different lengths, which sealing does not hide.
 const PADDED: usize = 112;
@@ -65,10 +64,10 @@ impl Sessions {
     }
 
     /// The session that a request belongs to.
-    pub(crate) fn of_request(&self, headers: &HeaderMap) -> Option<Session> {
+    pub(crate) fn of_request(&self, headers: &HeaderMap, clock: &Clock) -> Option<Session> {
         let values = headers.get_all(&self.headers.0).iter();
         let values = values.filter_map(|value| value.to_str().ok());
-        let now = seconds();
+        let now = seconds(clock);
         let mut found = values
             .flat_map(|value| self.values_of(value))
             .take(MOST_VALUES);
@@ -104,12 +103,13 @@ impl Sessions {
         group: &TargetGroupId,
         target: &TargetKey,
         secure: bool,
+        clock: &Clock,
     ) -> Option<(HeaderName, HeaderValue)> {
-        let now = seconds();
+        let now = seconds(clock);
         let same = before.filter(|it| it.group == *group && it.target == *target);
         let session = match same {
             Some(session) => {
-                // It is told again in time, and not with each response.
+                // It is sent again in time, and not with each response.
                 let idle = self.policy.idle_timeout?.as_secs();
                 let is_due = now.saturating_sub(session.used) >= (idle / 8).max(1);
                 is_due.then(|| Session {
@@ -185,14 +185,16 @@ impl Session {
     }
 }
 
-fn seconds() -> u64 {
-    now() / 1000
+fn seconds(clock: &Clock) -> u64 {
+    u64::try_from(clock.unix_seconds()).unwrap_or(0)
 }
 
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
+    use lath_clock::ManualClock;
+    use lath_model::Timestamp;
     use lath_model::traffic::SessionKey;
 
     use super::*;
@@ -207,6 +209,10 @@ mod tests {
             target_group: true,
             key: SessionKey(SealingKey::random().reveal().to_owned()),
         }
+    }
+
+    fn hands() -> ManualClock {
+        ManualClock::at(Timestamp::from_millis(1_000_000))
     }
 
     fn target() -> TargetKey {
@@ -231,8 +237,8 @@ mod tests {
         let rule = RuleId::random();
         let group = TargetGroupId::random();
         let of = policy(SessionKind::Cookie);
-        let sessions = Sessions::of(&of, &rule).unwrap();
-        let said = sessions.of_response(None, &group, &target(), true);
+        let (sessions, clock) = (Sessions::of(&of, &rule).unwrap(), hands().clock());
+        let said = sessions.of_response(None, &group, &target(), true, &clock);
         let (name, value) = said.unwrap();
         assert_eq!(name, header::SET_COOKIE);
         let text = value.to_str().unwrap();
@@ -245,30 +251,33 @@ mod tests {
             id: "fd00:1111:2222:3333:4444:5555:6666:7777".into(),
             ..target()
         };
-        let longer = sessions.of_response(None, &group, &long, true).unwrap().1;
+        let longer = sessions
+            .of_response(None, &group, &long, true, &clock)
+            .unwrap()
+            .1;
         assert_eq!(longer.len(), value.len(), "its length tells nothing either");
         let mut headers = HeaderMap::new();
         let cookie = cookie_of(&value);
         let forged = format!("{}=x; a=b; {cookie}", sessions.name);
         headers.insert(header::COOKIE, forged.parse().unwrap());
-        let session = sessions.of_request(&headers).unwrap();
+        let session = sessions.of_request(&headers, &clock).unwrap();
         assert_eq!((&session.group, &session.target), (&group, &target()));
         // What the client knows is not told again.
         assert!(
             sessions
-                .of_response(Some(&session), &group, &target(), true)
+                .of_response(Some(&session), &group, &target(), true, &clock)
                 .is_none()
         );
         assert!(
             sessions
-                .of_response(Some(&session), &group, &long, true)
+                .of_response(Some(&session), &group, &long, true, &clock)
                 .is_some()
         );
         // Another key does not open it.
         let other = Sessions::of(&policy(SessionKind::Cookie), &rule).unwrap();
-        assert_eq!(other.of_request(&headers), None);
+        assert_eq!(other.of_request(&headers, &clock), None);
         let again = Sessions::of(&of, &rule).unwrap();
-        assert_eq!(again.of_request(&headers), Some(session));
+        assert_eq!(again.of_request(&headers, &clock), Some(session));
     }
 
     #[test]
@@ -282,20 +291,30 @@ mod tests {
             ..policy(SessionKind::Cookie)
         };
         let sessions = Sessions::of(&of, &rule).unwrap();
-        let session = |begun, used| {
-            let session = Session {
-                group: "tg-0123456789abcdef0".parse().unwrap(),
-                target: target(),
-                begun,
-                used,
-            };
-            let sealed = sessions
-                .key
-                .seal(Purpose::Persistence, session.write().as_bytes());
-            sessions.open(&sealed, 1000).is_some()
+        let (group, hands) = (TargetGroupId::random(), hands());
+        let clock = hands.clock();
+        let respond = |before: Option<&Session>| {
+            let (_, value) = sessions.of_response(before, &group, &target(), true, &clock)?;
+            let cookie = cookie_of(&value).parse().unwrap();
+            Some(HeaderMap::from_iter([(header::COOKIE, cookie)]))
         };
-        assert!(session(950, 995));
-        assert!(!session(950, 990) && !session(900, 999));
+        let find = |headers: &HeaderMap| sessions.of_request(headers, &clock);
+        let begun = respond(None).unwrap();
+        hands.advance(Duration::from_secs(9));
+        let mut session = find(&begun).unwrap();
+        hands.advance(Duration::from_secs(1));
+        assert_eq!(find(&begun), None, "it was idle for too long");
+        // Used every nine seconds, it lasts for its absolute time all the same.
+        for _ in 0..9 {
+            hands.advance(Duration::from_secs(9));
+            let again = respond(Some(&session)).unwrap();
+            match find(&again) {
+                Some(found) => session = found,
+                None => panic!("it is in use"),
+            }
+        }
+        hands.advance(Duration::from_secs(9));
+        assert_eq!(respond(Some(&session)).and_then(|it| find(&it)), None);
         let cookie = Session {
             group: "tg-0123456789abcdef0".parse().unwrap(),
             target: target(),
@@ -313,12 +332,12 @@ mod tests {
             ..policy(SessionKind::Header)
         };
         let sessions = Sessions::of(&of, &RuleId::random()).unwrap();
-        let group = TargetGroupId::random();
+        let (group, clock) = (TargetGroupId::random(), hands().clock());
         let (name, value) = sessions
-            .of_response(None, &group, &target(), false)
+            .of_response(None, &group, &target(), false, &clock)
             .unwrap();
         assert_eq!(name, "x-session");
         let headers = HeaderMap::from_iter([(name, value)]);
-        assert_eq!(sessions.of_request(&headers).unwrap().group, group);
+        assert_eq!(sessions.of_request(&headers, &clock).unwrap().group, group);
     }
 }

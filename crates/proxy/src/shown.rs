@@ -17,7 +17,7 @@ const GATEWAYS: u64 = 1 << 63;
 
 /// Who calls, as targets see it. Connections that show one carry no requests of another.
 #[derive(Debug, Clone)]
-pub(crate) enum Shown {
+pub(crate) enum ShownIdentity {
     /// The workload that sent the request.
     Workload(Arc<Svid>),
     /// The gateway that the request came in by.
@@ -58,7 +58,7 @@ impl fmt::Debug for GatewayCertificate {
     }
 }
 
-impl Shown {
+impl ShownIdentity {
     /// What connections are found by that show it. Never 0.
     pub(crate) fn key(&self) -> u64 {
         match self {

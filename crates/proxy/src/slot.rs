@@ -17,7 +17,7 @@ use crate::breaker::{Load, Policy};
 use crate::counters::Counters;
 use crate::outlier::{Outlier, Outliers};
 use crate::rate::Limiter;
-use crate::wall::{millis, ticks};
+use crate::ticks::{millis, ticks};
 
 /// A service, as counted.
 #[derive(Debug)]

@@ -24,7 +24,6 @@ use crate::observed::ProxyObserved;
 use crate::slot::Members;
 use crate::state::{ResourceKey, State};
 use crate::thread::Command;
-use crate::wall::ticks;
 
 /// How soon a listener that could not be bound is tried again.
 const RETRY: Duration = Duration::from_millis(200);
@@ -85,7 +84,12 @@ impl Supervisor {
         for group in self.shared.state.load().groups.values() {
             let members = group.members.load();
             if let Some(policy) = &members.policy {
-                ejection::examine(group, &members, policy, ticks());
+                ejection::examine(
+                    group,
+                    &members,
+                    policy,
+                    ejection::Now::of(&self.shared.config.clock),
+                );
             }
         }
     }
@@ -122,7 +126,7 @@ impl Supervisor {
             divide(&state, among);
             self.shared.state.store(Arc::new(state));
             if relinked {
-                self.tell(|| Command::Relinked);
+                self.broadcast(|| Command::Relinked);
             }
             *obeyed = Some((Arc::clone(snapshot), health));
         } else if among != self.among {
@@ -150,7 +154,7 @@ impl Supervisor {
         let changed = self.namespaces.changed(&self.shared.network, &vpcs).await;
         for vpc in changed {
             tracing::info!(vpc.id = %vpc, "the VPC's network was made anew; sockets move into it");
-            self.tell(|| Command::Forget(vpc.clone()));
+            self.broadcast(|| Command::Forget(vpc.clone()));
             let old: Vec<ListenerKey> = self
                 .bound
                 .iter()
@@ -158,7 +162,7 @@ impl Supervisor {
                 .cloned()
                 .collect();
             for key in old {
-                self.tell(|| Command::Close(key.clone()));
+                self.broadcast(|| Command::Close(key.clone()));
                 self.bound.remove(&key);
             }
         }
@@ -167,7 +171,7 @@ impl Supervisor {
     async fn bind(&mut self, wanted: &BTreeSet<ListenerKey>) {
         let gone: Vec<ListenerKey> = self.bound.difference(wanted).cloned().collect();
         for key in gone {
-            self.tell(|| Command::Close(key.clone()));
+            self.broadcast(|| Command::Close(key.clone()));
             self.bound.remove(&key);
         }
         self.failed.retain(|key, _| wanted.contains(key));
@@ -211,7 +215,7 @@ impl Supervisor {
         Ok(())
     }
 
-    fn tell(&self, command: impl Fn() -> Command) {
+    fn broadcast(&self, command: impl Fn() -> Command) {
         for core in &self.cores {
             let _ = core.send(command());
         }
@@ -333,12 +337,12 @@ impl Supervisor {
         };
         let mut waiting = Vec::new();
         for core in &self.cores {
-            let (say, said) = oneshot::channel();
-            let _ = core.send(Command::Shutdown(deadline, say));
-            waiting.push(said);
+            let (ended_tx, ended) = oneshot::channel();
+            let _ = core.send(Command::Shutdown(deadline, ended_tx));
+            waiting.push(ended);
         }
-        for said in waiting {
-            let _ = said.await;
+        for ended in waiting {
+            let _ = ended.await;
         }
         let _ = done.send(());
     }

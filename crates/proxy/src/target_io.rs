@@ -35,7 +35,7 @@ enum Keeping {
     No,
     /// The next bytes that are written are the head, and are kept.
     Awaited,
-    Kept,
+    ReplayBody,
 }
 
 /// The engine's share of it.
@@ -69,7 +69,7 @@ impl TargetSocket {
     /// left here.
     pub(crate) fn take_head(&self) -> Option<Vec<u8>> {
         let head = self.head.take();
-        (self.keeping.replace(Keeping::No) == Keeping::Kept).then_some(head)
+        (self.keeping.replace(Keeping::No) == Keeping::ReplayBody).then_some(head)
     }
 
     /// The request under way is not sent once more.
@@ -82,7 +82,7 @@ impl TargetSocket {
 
     fn keep(&self, head: &[u8]) {
         if self.keeping.get() == Keeping::Awaited {
-            self.keeping.set(Keeping::Kept);
+            self.keeping.set(Keeping::ReplayBody);
             self.head.borrow_mut().extend_from_slice(head);
         }
     }

@@ -17,7 +17,7 @@ use crate::stream::Stream;
 use crate::upstream::Switched;
 
 /// Whether one of a header's values, with commas between, is this word.
-fn says(headers: &HeaderMap, name: HeaderName, word: &[u8]) -> bool {
+fn has_token(headers: &HeaderMap, name: HeaderName, word: &[u8]) -> bool {
     let values = headers.get_all(name);
     let mut words = values
         .iter()
@@ -30,7 +30,7 @@ fn names_websocket(headers: &HeaderMap) -> bool {
     let mut values = headers.get_all(header::UPGRADE).iter();
     let first = values.next().filter(|_| values.next().is_none());
     first.is_some_and(|it| it.as_bytes().eq_ignore_ascii_case(b"websocket"))
-        && says(headers, header::CONNECTION, b"upgrade")
+        && has_token(headers, header::CONNECTION, b"upgrade")
 }
 
 /// Whether a client asks for WebSockets.
@@ -47,7 +47,7 @@ pub(crate) fn is_agreed(headers: &HeaderMap) -> bool {
 }
 
 /// Says in a head, from which what belongs to one connection was removed, that the protocol is or was switched.
-pub(crate) fn say(headers: &mut HeaderMap) {
+pub(crate) fn write_upgrade(headers: &mut HeaderMap) {
     headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
     headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
 }

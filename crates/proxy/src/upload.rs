@@ -28,7 +28,7 @@ pub(crate) struct RequestBody {
     /// What is sent a second time, before anything else.
     ahead: VecDeque<Upload>,
     /// Where the rest comes from, and what went of it, while it may have to be sent once more.
-    kept: Option<Rc<Kept>>,
+    kept: Option<Rc<ReplayBody>>,
     /// What of it waits for the target; there is none until the first piece.
     left: Option<Arc<AtomicUsize>>,
     /// Trailers that are written when everything before them is.
@@ -114,12 +114,12 @@ impl RequestBody {
     }
 
     /// From now on keeps a copy of what it gives, in case that the target does not look at it.
-    pub(crate) fn keep(&mut self) -> Rc<Kept> {
+    pub(crate) fn keep(&mut self) -> Rc<ReplayBody> {
         let source = match self.kept.take() {
             Some(before) => before.source.take(),
             None => self.incoming.take(),
         };
-        let kept = Rc::new(Kept {
+        let kept = Rc::new(ReplayBody {
             source: RefCell::new(source),
             pieces: RefCell::default(),
             size: Cell::new(0),
@@ -285,7 +285,7 @@ impl http_body::Body for RequestBody {
 }
 
 /// A body that may have to be sent once more: the client's, and copies of what went of it.
-pub(crate) struct Kept {
+pub(crate) struct ReplayBody {
     source: RefCell<Option<Source>>,
     pieces: RefCell<Vec<Upload>>,
     size: Cell<usize>,
@@ -310,7 +310,7 @@ fn lasting(bytes: &Bytes) -> Bytes {
     }
 }
 
-impl Kept {
+impl ReplayBody {
     fn note(&self, bytes: &Bytes) {
         if self.forgotten.get() {
             return;

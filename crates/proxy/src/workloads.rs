@@ -47,10 +47,11 @@ impl Remembered {
         generation: u64,
         vpc: &VpcId,
         address: IpAddr,
+        clock: &Clock,
     ) -> Option<Arc<Svid>> {
         let key = (vpc.clone(), address);
         let mut known = self.0.borrow_mut();
-        let half = || Clock::system().now().plus(LIFE / 2);
+        let half = || clock.now().plus(LIFE / 2);
         if let Some((of, svid)) = known.get(&key)
             && *of == generation
             && svid.not_after > half()

@@ -25,7 +25,7 @@ pub use fetch::{Credentials, FetchError, InvalidCredentials, Upstreams};
 pub use manifest::{Descriptor, InvalidManifest, MAXIMUM_MANIFEST, Manifest, Platform};
 pub use pull_through::{PullThrough, Sources};
 pub use reference::{InvalidReference, Reference, Target};
-pub use repository::{Held, Kept, PutError, RemoveError, Repository};
+pub use repository::{Held, PutError, PutOutcome, RemoveError, Repository};
 pub use serve::{Access, Asked, Deed, Gate, Refused, serve};
 pub use store::{DIRECTORY, Image, Images, StoreError};
 pub use upload::UploadError;

@@ -15,7 +15,6 @@ use std::time::{Duration, SystemTime};
 
 use futures::FutureExt as _;
 use futures::future::{BoxFuture, Shared};
-use lath_clock::Clock;
 use tempfile::NamedTempFile;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -168,7 +167,8 @@ impl PullThrough {
             let text = name.to_string();
             let entries = images.names()?;
             let found = entries.iter().find(|it| it.name() == text);
-            Ok::<_, StoreError>(found.map_or(State::Absent, State::of))
+            let now = images.clock.system_time();
+            Ok::<_, StoreError>(found.map_or(State::Absent, |it| State::of(it, now)))
         };
         Ok(crate::fetch::run(look).await?)
     }
@@ -192,10 +192,10 @@ enum State {
 }
 
 impl State {
-    fn of(entry: &Entry) -> Self {
+    fn of(entry: &Entry, now: SystemTime) -> Self {
         let age = entry.named_at().and_then(|at| {
             let at = SystemTime::UNIX_EPOCH + Duration::from_millis(at);
-            Clock::system().system_time().duration_since(at).ok()
+            now.duration_since(at).ok()
         });
         if entry.is_cached() && age.is_some_and(|it| it > FRESH) {
             Self::Old
@@ -226,7 +226,7 @@ impl Images {
             let is_fetched = entry.file_name().to_string_lossy().starts_with(FETCHED);
             let modified = entry.metadata().and_then(|it| it.modified());
             let age = modified.map(|it| {
-                Clock::system()
+                self.clock
                     .system_time()
                     .duration_since(it)
                     .unwrap_or_default()
@@ -251,7 +251,7 @@ impl Images {
             .open(self.blob_path(image))
         {
             // A read-only store has no cache that could be full.
-            let _ = file.set_modified(Clock::system().system_time());
+            let _ = file.set_modified(self.clock.system_time());
         }
     }
 

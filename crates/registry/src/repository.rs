@@ -43,7 +43,7 @@ pub struct Held {
 
 /// What came of an image that was put.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Kept {
+pub struct PutOutcome {
     /// Its digest.
     pub digest: Digest,
     /// The type of its manifest.
@@ -268,7 +268,7 @@ impl Repository {
         expected: Option<&Digest>,
         tag: Option<&str>,
         judge: impl FnOnce(&str) -> Option<bool>,
-    ) -> Result<Kept, PutError> {
+    ) -> Result<PutOutcome, PutError> {
         let manifest = Manifest::read(bytes)?;
         let digest = Digest::of(bytes);
         if expected.is_some_and(|it| *it != digest) {
@@ -315,7 +315,7 @@ impl Repository {
             // One that stays goes in a day.
             let _ = fs::remove_file(self.mark_of(&blob.digest));
         }
-        Ok(Kept {
+        Ok(PutOutcome {
             digest,
             media_type: manifest.media_type,
             was_there,
@@ -442,7 +442,8 @@ impl Repository {
         let Ok(entries) = fs::read_dir(&marks) else {
             return Ok(());
         };
-        for entry in entries.flatten().filter(is_abandoned) {
+        let now = self.images.clock.system_time();
+        for entry in entries.flatten().filter(|it| is_abandoned(it, now)) {
             fs::remove_file(entry.path()).map_err(StoreError::io(entry.path()))?;
         }
         Ok(())

@@ -90,6 +90,7 @@ pub struct Image {
 #[derive(Debug, Clone)]
 pub struct Images {
     root: PathBuf,
+    pub(crate) clock: Clock,
 }
 
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -132,11 +133,9 @@ struct Annotations {
 }
 
 impl Entry {
-    pub(crate) fn new(name: &Reference, descriptor: Descriptor) -> Self {
+    pub(crate) fn new(name: &Reference, descriptor: Descriptor, now: SystemTime) -> Self {
         let name = name.to_string();
-        let now = Clock::system()
-            .system_time()
-            .duration_since(SystemTime::UNIX_EPOCH);
+        let now = now.duration_since(SystemTime::UNIX_EPOCH);
         Self {
             descriptor,
             annotations: Annotations {
@@ -172,12 +171,15 @@ impl Entry {
 }
 
 impl Images {
-    /// The store in `root`, which is made if it is missing.
+    /// The store in `root`, which is made if it is missing. It goes by the machine's clock (see [`Images::with_clock`]).
     ///
     /// # Errors
     /// The directory cannot be made.
     pub fn open(root: impl Into<PathBuf>) -> Result<Self, StoreError> {
-        let this = Self { root: root.into() };
+        let this = Self {
+            root: root.into(),
+            clock: Clock::system(),
+        };
         for directory in [this.blobs(), this.unfinished()] {
             fs::create_dir_all(&directory).map_err(StoreError::io(directory))?;
         }
@@ -186,6 +188,12 @@ impl Images {
             this.replace(&layout, br#"{"imageLayoutVersion":"1.0.0"}"#)?;
         }
         Ok(this)
+    }
+
+    /// The same store by another clock: when names are given, and the age of files.
+    #[must_use]
+    pub fn with_clock(self, clock: Clock) -> Self {
+        Self { clock, ..self }
     }
 
     /// The image that has this name.
@@ -334,7 +342,10 @@ impl Images {
         names: &[Reference],
         image: &Descriptor,
     ) -> Result<(), StoreError> {
-        let entries = names.iter().map(|name| Entry::new(name, image.clone()));
+        let now = self.clock.system_time();
+        let entries = names
+            .iter()
+            .map(|name| Entry::new(name, image.clone(), now));
         self.enter(lock, entries.collect())
     }
 
@@ -530,6 +541,7 @@ impl Images {
             self.mark(&entry.descriptor.digest, DEPTH, &mut used)?;
         }
         self.add_awaited(&mut used);
+        let now = self.clock.system_time();
         let directory = self.blobs();
         let entries = fs::read_dir(&directory).map_err(StoreError::io(&directory))?;
         for entry in entries {
@@ -538,7 +550,7 @@ impl Images {
             let digest = format!("sha256:{}", name.to_string_lossy()).parse::<Digest>();
             let is_used = digest.as_ref().is_ok_and(|it| used.contains(it));
             let is_gone = digest.is_ok_and(|it| candidates.contains(&it));
-            if !is_used && (is_gone || is_abandoned(&entry)) {
+            if !is_used && (is_gone || is_abandoned(&entry, now)) {
                 fs::remove_file(entry.path()).map_err(StoreError::io(entry.path()))?;
             }
         }
@@ -549,7 +561,8 @@ impl Images {
     fn add_awaited(&self, used: &mut BTreeSet<Digest>) {
         let repositories = fs::read_dir(self.layers()).into_iter().flatten().flatten();
         let marks = repositories.flat_map(|it| fs::read_dir(it.path()).into_iter().flatten());
-        for mark in marks.flatten().filter(|it| !is_abandoned(it)) {
+        let now = self.clock.system_time();
+        for mark in marks.flatten().filter(|it| !is_abandoned(it, now)) {
             let digest = format!("sha256:{}", mark.file_name().to_string_lossy());
             used.extend(digest.parse::<Digest>().ok());
         }
@@ -559,7 +572,8 @@ impl Images {
     pub(crate) fn expire(&self) -> Result<(), StoreError> {
         let unfinished = self.unfinished();
         let entries = fs::read_dir(&unfinished).map_err(StoreError::io(&unfinished))?;
-        for entry in entries.flatten().filter(is_abandoned) {
+        let now = self.clock.system_time();
+        for entry in entries.flatten().filter(|it| is_abandoned(it, now)) {
             // Its writer may still have it open, and another sweep comes.
             let _ = fs::remove_file(entry.path());
         }
@@ -604,14 +618,9 @@ pub(crate) struct Lock {
     _file: Flock<File>,
 }
 
-pub(crate) fn is_abandoned(entry: &fs::DirEntry) -> bool {
+pub(crate) fn is_abandoned(entry: &fs::DirEntry, now: SystemTime) -> bool {
     let modified = entry.metadata().and_then(|it| it.modified());
-    modified.is_ok_and(|it| {
-        Clock::system()
-            .system_time()
-            .duration_since(it)
-            .is_ok_and(|age| age > ABANDONED)
-    })
+    modified.is_ok_and(|it| now.duration_since(it).is_ok_and(|age| age > ABANDONED))
 }
 
 #[cfg(test)]

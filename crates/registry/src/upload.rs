@@ -9,7 +9,6 @@ use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
-use lath_clock::Clock;
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
@@ -55,7 +54,7 @@ impl Images {
         if self.uploads()?.len() >= MOST {
             self.expire()?;
             let left = self.uploads()?;
-            if left.len() >= MOST && !make_room(&left, share_of(id)) {
+            if left.len() >= MOST && !make_room(&left, share_of(id), self.clock.system_time()) {
                 return Err(UploadError::TooMany);
             }
         }
@@ -166,8 +165,7 @@ fn share_of(id: Uuid) -> [u8; SHARE] {
 
 /// Removes the upload that was idle longest, if it was for long, or else the one that was idle longest of a share that has
 /// most, if that has more than `share` will have; whether there was one.
-fn make_room(uploads: &[Under], share: [u8; SHARE]) -> bool {
-    let now = Clock::system().system_time();
+fn make_room(uploads: &[Under], share: [u8; SHARE], now: SystemTime) -> bool {
     let Some(oldest) = uploads.iter().min_by_key(|it| it.modified) else {
         return false;
     };
@@ -192,6 +190,7 @@ fn make_room(uploads: &[Under], share: [u8; SHARE]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use lath_clock::Clock;
 
     #[test]
     fn an_idle_upload_makes_room() {

@@ -27,7 +27,7 @@ operations! {
 }
 
 /// # Errors
-/// `InvalidInput` for a calculated check, which nobody probes.
+/// `InvalidInput` for a calculated check, which is not probed.
 fn probed(view: &View, id: &str) -> Result<Arc<HealthCheck>, ApiError> {
     let check = health_check::find(view, id)?;
     if check.config.kind == HealthCheckType::Calculated {

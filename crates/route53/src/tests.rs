@@ -78,7 +78,7 @@ impl Answer {
     }
 }
 
-/// A region with Route 53, and a node that does what it is told.
+/// A region with Route 53, and a node that reports everything as ready.
 struct World {
     cell: Cell,
     service: Service,

@@ -298,15 +298,15 @@ impl Shared {
     fn mark_full(&self, cause: &str) {
         let reason = format!("{}: {cause}", self.path.display());
         let path = self.path.clone();
-        self.say(Condition::Full { path, reason });
+        self.report(Condition::Full { path, reason });
     }
 
     fn mark_failing(&self, cause: &str) {
         let reason = format!("{}: {cause}", self.path.display());
-        self.say(Condition::Failing { reason });
+        self.report(Condition::Failing { reason });
     }
 
-    fn say(&self, condition: Condition) {
+    fn report(&self, condition: Condition) {
         let changed = self.condition.send_if_modified(|now| {
             // Log only changes of the condition, not of its text.
             let changed = std::mem::discriminant(now) != std::mem::discriminant(&condition);
@@ -370,8 +370,8 @@ impl Writer {
             // Only a write shows whether writes work.
             let probed = self.commit(&[], Room::Plenty);
             match probed {
-                Ok(_) => self.shared.say(Condition::Well),
-                Err(failure) => self.say(&failure),
+                Ok(_) => self.shared.report(Condition::Well),
+                Err(failure) => self.report(&failure),
             }
         }
     }
@@ -403,19 +403,19 @@ impl Writer {
             Ok(plan) => return Ok(plan.outcomes),
             Err(failure) => failure,
         };
-        self.say(&failure);
+        self.report(&failure);
         if failure.is_full() && !full {
             self.shared.reserve.release();
             let again = self.commit(transactions, Room::Reserved);
             return again.map(|plan| plan.outcomes).map_err(|failure| {
-                self.say(&failure);
+                self.report(&failure);
                 failure.into_error(&self.shared.path)
             });
         }
         Err(failure.into_error(&self.shared.path))
     }
 
-    fn say(&self, failure: &Failure) {
+    fn report(&self, failure: &Failure) {
         if failure.is_full() {
             self.shared.mark_full(&failure.text());
         } else {

@@ -78,7 +78,7 @@ impl lath_policy::Facts for Facts {
         lath_policy::Facts::values(&self.0, key)
     }
 
-    fn cannot_tell(&self, key: &str) -> bool {
+    fn is_unknown(&self, key: &str) -> bool {
         UNTOLD.contains(&key) && self.values(key).is_none()
     }
 }

@@ -28,6 +28,7 @@
 //!     mtu: 8500,
 //!     keepalive: std::time::Duration::from_secs(1),
 //!     addresses: None,
+//!     clock: lath_clock::Clock::system(),
 //! })?;
 //! let is_there = tunnel.state().borrow().connected;
 //! # drop(is_there); Ok(()) }

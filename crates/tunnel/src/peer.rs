@@ -30,6 +30,7 @@ pub(crate) struct Peer {
     tunn: Tunn,
     address: IpAddr,
     keepalive: Duration,
+    clock: Clock,
     rekey: Duration,
     last_heard: Option<Instant>,
     sent: Instant,
@@ -53,6 +54,7 @@ impl Peer {
         public: [u8; 32],
         address: IpAddr,
         keepalive: Duration,
+        clock: Clock,
     ) -> Self {
         let private = StaticSecret::from(private.0);
         let is_earlier = PublicKey::from(&private).as_bytes() < &public;
@@ -63,6 +65,7 @@ impl Peer {
             tunn,
             address,
             keepalive,
+            clock,
             rekey: REKEY[usize::from(!is_earlier)],
             last_heard: None,
             sent: Instant::now(),
@@ -181,7 +184,7 @@ impl Peer {
         let Some(age) = age.and_then(|age| i64::try_from(age.as_millis()).ok()) else {
             return;
         };
-        let at = Timestamp::from_millis(Clock::system().now().as_millis() - age);
+        let at = Timestamp::from_millis(self.clock.now().as_millis() - age);
         let is_new = |known: Timestamp| at.since(known) > Duration::from_secs(1);
         if self.handshake.is_none_or(is_new) {
             self.handshake = Some(at);

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use lath_clock::Clock;
 use lath_feed::PrivateKey;
 use lath_model::Timestamp;
 use nix::errno::Errno;
@@ -53,6 +54,8 @@ pub struct TunnelConfig {
     /// The device's address, and the peer's address, which is routed to the device. `None`: the owner of the
     /// namespace configures addresses and routes.
     pub addresses: Option<(Ipv4Addr, Ipv4Addr)>,
+    /// The wall clock, of the last handshake's time.
+    pub clock: Clock,
 }
 
 /// The state of a tunnel.
@@ -112,6 +115,7 @@ impl Tunnel {
             config.peer_public_key,
             config.peer.ip(),
             config.keepalive,
+            config.clock,
         );
         let (state_tx, state) = watch::channel(TunnelState::default());
         let stop = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?;

@@ -8,6 +8,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use lath_clock::Clock;
 use lath_feed::{Condition, PeeringTunnel, Snapshot, SnapshotReceiver, TransitPeer};
 use lath_model::id::{TransitGatewayAttachmentId, TransitGatewayId};
 use lath_net::{Kind, Network, Place};
@@ -52,6 +53,7 @@ pub struct Tunnels {
     network: Arc<dyn Network>,
     netns: GatewayNetns,
     snapshots: SnapshotReceiver,
+    clock: Clock,
     tunnels: BTreeMap<TransitGatewayAttachmentId, ManagedTunnel>,
     /// Gateways whose namespaces have been searched for stale devices.
     swept: BTreeSet<TransitGatewayId>,
@@ -90,11 +92,13 @@ impl Tunnels {
         network: Arc<dyn Network>,
         netns: GatewayNetns,
         snapshots: SnapshotReceiver,
+        clock: Clock,
     ) -> Self {
         Self {
             network,
             netns,
             snapshots,
+            clock,
             tunnels: BTreeMap::new(),
             swept: BTreeSet::new(),
             conditions_tx: watch::Sender::default(),
@@ -234,6 +238,7 @@ impl Tunnels {
             mtu: PEERING_MTU,
             keepalive: KEEPALIVE,
             addresses: None,
+            clock: self.clock.clone(),
         };
         tokio::task::spawn_blocking(|| Tunnel::start(config))
             .await

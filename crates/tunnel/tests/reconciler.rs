@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use lab::{End, Namespace, PATIENCE, ends};
+use lath_clock::Clock;
 use lath_feed::*;
 use lath_model::id::{TransitGatewayAttachmentId, TransitGatewayId};
 use lath_net::{Kind, Network, Place, new_socket};
@@ -92,7 +93,7 @@ impl Node {
         };
         let (feed, snapshots) = watch::channel(snapshot);
         let network = Arc::new(UnderlayOf(end.underlay.fd()));
-        let tunnels = Tunnels::new(network, Arc::new(netns), snapshots);
+        let tunnels = Tunnels::new(network, Arc::new(netns), snapshots, Clock::system());
         let (conditions, stop) = (tunnels.conditions(), CancellationToken::new());
         Self {
             gateway,

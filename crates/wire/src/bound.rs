@@ -64,7 +64,7 @@ pub(crate) struct Output {
 }
 
 /// Why a call did not give an output.
-pub(crate) enum Refusal {
+pub(crate) enum CallError {
     /// The input does not fit the operation.
     Misfit(DecodeError),
     /// The input has members that the operation does not know.
@@ -84,7 +84,7 @@ pub(crate) trait Call: Send + Sync {
         judging: Option<Judging<'a>>,
         caller: &'a Caller,
         input: Input,
-    ) -> BoxFuture<'a, Result<Output, Refusal>>;
+    ) -> BoxFuture<'a, Result<Output, CallError>>;
 }
 
 pub(crate) struct Bound<Op, App> {
@@ -107,7 +107,7 @@ impl<Op: Operation, App: Handle<Op> + Permissions<Op>> Call for Bound<Op, App> {
         judging: Option<Judging<'a>>,
         caller: &'a Caller,
         input: Input,
-    ) -> BoxFuture<'a, Result<Output, Refusal>> {
+    ) -> BoxFuture<'a, Result<Output, CallError>> {
         async move {
             let (shaping, is_valid_first) = (input.shaping, input.is_valid_first);
             let (operation, mut problems): (Op, _) = decoded(input)?;
@@ -124,12 +124,12 @@ impl<Op: Operation, App: Handle<Op> + Permissions<Op>> Call for Bound<Op, App> {
                 .app
                 .handle(caller, operation)
                 .await
-                .map_err(Refusal::Api)?;
+                .map_err(CallError::Api)?;
             let raw = Op::raw(&output);
             let doc = match raw {
                 Some(_) => Doc::Null,
                 None => encode(&output, shaping)
-                    .map_err(|error| Refusal::Api(ApiError::internal(error)))?,
+                    .map_err(|error| CallError::Api(ApiError::internal(error)))?,
             };
             Ok(Output {
                 doc,
@@ -143,39 +143,39 @@ impl<Op: Operation, App: Handle<Op> + Permissions<Op>> Call for Bound<Op, App> {
 }
 
 impl<Op: Operation, App: Permissions<Op>> Bound<Op, App> {
-    fn allowed(&self, judging: Judging<'_>, caller: &Caller, op: &Op) -> Result<(), Refusal> {
+    fn allowed(&self, judging: Judging<'_>, caller: &Caller, op: &Op) -> Result<(), CallError> {
         let permissions = self.app.permissions(caller, op);
-        let permissions = permissions.map_err(|error| Refusal::Api(error.into()))?;
+        let permissions = permissions.map_err(|error| CallError::Api(error.into()))?;
         let ask = Ask {
             caller,
             user_agent: judging.user_agent,
             operation: Op::NAME,
             permissions: &permissions,
         };
-        judging.judge.authorize(&ask).map_err(Refusal::Denied)
+        judging.judge.authorize(&ask).map_err(CallError::Denied)
     }
 }
 
-fn decoded<Op: Operation>(input: Input) -> Result<(Op, Vec<Problem>), Refusal> {
+fn decoded<Op: Operation>(input: Input) -> Result<(Op, Vec<Problem>), CallError> {
     let held = input.checks.as_deref();
     let held = held.map(|checks| (checks, checks.input(Op::NAME)));
-    let decoded = decode_held::<Op>(input.doc, input.typing, held).map_err(Refusal::Misfit)?;
+    let decoded = decode_held::<Op>(input.doc, input.typing, held).map_err(CallError::Misfit)?;
     if input.refuse_unknown
         && let Some(unknown) = decoded.ignored.into_iter().next()
     {
-        return Err(Refusal::Unknown(unknown));
+        return Err(CallError::Unknown(unknown));
     }
     Ok((decoded.value, decoded.problems))
 }
 
 /// Adds what the operation knows of its values to what broke the table.
-fn check<Op: Operation>(op: &Op, broken: Vec<Problem>) -> Result<(), Refusal> {
+fn check<Op: Operation>(op: &Op, broken: Vec<Problem>) -> Result<(), CallError> {
     let mut problems = Problems::from(broken);
     op.validate(&mut problems);
     if problems.is_empty() {
         Ok(())
     } else {
-        Err(Refusal::Invalid(problems.into_vec()))
+        Err(CallError::Invalid(problems.into_vec()))
     }
 }
 

@@ -171,12 +171,12 @@ impl Checks {
 }
 
 /// Where problems are noted, and the path of the value.
-pub(crate) struct Place<'p> {
+pub(crate) struct ProblemSink<'p> {
     pub(crate) path: &'p [String],
     pub(crate) found: &'p mut Vec<Problem>,
 }
 
-impl Place<'_> {
+impl ProblemSink<'_> {
     fn add(&mut self, value: Option<String>, message: String) {
         if self.found.len() < MOST_PROBLEMS {
             self.found.push(Problem {
@@ -191,7 +191,7 @@ impl Place<'_> {
 /// Holds values to rules.
 impl Checks {
     /// Holds a text, a number or bytes to its rule.
-    pub(crate) fn scalar(&self, rule: u16, mut at: Place<'_>, doc: &Doc) {
+    pub(crate) fn scalar(&self, rule: u16, mut at: ProblemSink<'_>, doc: &Doc) {
         let rule = self.rule(rule);
         for message in self.broken(rule, doc) {
             let is_shown = !matches!(rule, Rule::Secret(..) | Rule::Bytes(..));
@@ -201,7 +201,7 @@ impl Checks {
     }
 
     /// Holds a list to its rule: how many items, and items that are no structures. What remains is the rule of each item.
-    pub(crate) fn list(&self, rule: u16, mut at: Place<'_>, items: &[(String, Doc)]) -> u16 {
+    pub(crate) fn list(&self, rule: u16, mut at: ProblemSink<'_>, items: &[(String, Doc)]) -> u16 {
         let Rule::List(least, most, of) = self.rule(rule) else {
             return 0;
         };
@@ -225,7 +225,7 @@ impl Checks {
     }
 
     /// The same of a map: how many entries, keys and values.
-    pub(crate) fn map(&self, rule: u16, mut at: Place<'_>, entries: &[(String, Doc)]) -> u16 {
+    pub(crate) fn map(&self, rule: u16, mut at: ProblemSink<'_>, entries: &[(String, Doc)]) -> u16 {
         let Rule::Map(least, most, of_keys, of_values) = self.rule(rule) else {
             return 0;
         };

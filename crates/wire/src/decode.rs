@@ -11,7 +11,7 @@ use serde::de::{DeserializeOwned, Deserializer, Visitor};
 
 use access::{Chosen, Items, Members, Within};
 
-use crate::constraint::{Checks, Place};
+use crate::constraint::{Checks, ProblemSink};
 use crate::decode_error::{DecodeError, Misfit};
 use crate::{Blob, Doc, Problem, moment};
 
@@ -129,8 +129,8 @@ impl Context<'_> {
         checks.map_or(0, |it| self.at(|place| it.map(rule, place, entries)))
     }
 
-    fn at<T>(&self, hold: impl FnOnce(Place<'_>) -> T) -> T {
-        hold(Place {
+    fn at<T>(&self, hold: impl FnOnce(ProblemSink<'_>) -> T) -> T {
+        hold(ProblemSink {
             path: &self.path.borrow(),
             found: &mut self.problems.borrow_mut(),
         })

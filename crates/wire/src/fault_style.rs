@@ -1,6 +1,6 @@
 //! What decoding and validation answer, by protocol and service.
 
-use crate::bound::Refusal;
+use crate::bound::CallError;
 use crate::decode_error::Misfit;
 use crate::{ApiError, DecodeError, Doc, Problem, Protocol, ServiceInfo};
 
@@ -75,17 +75,17 @@ impl ErrorStyle {
         }
     }
 
-    pub(crate) fn error(self, refusal: Refusal, protocol: Protocol) -> ApiError {
+    pub(crate) fn error(self, refusal: CallError, protocol: Protocol) -> ApiError {
         match refusal {
-            Refusal::Denied(denied) => denied.error(protocol),
-            Refusal::Api(error) => error,
-            Refusal::Misfit(error) => self.misfit(&error),
-            Refusal::Unknown(member) => ApiError::new(
+            CallError::Denied(denied) => denied.error(protocol),
+            CallError::Api(error) => error,
+            CallError::Misfit(error) => self.misfit(&error),
+            CallError::Unknown(member) => ApiError::new(
                 "UnknownParameter",
                 400,
                 format!("The parameter {member} is not recognized"),
             ),
-            Refusal::Invalid(problems) => self.invalid(problems),
+            CallError::Invalid(problems) => self.invalid(problems),
         }
     }
 

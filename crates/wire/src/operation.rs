@@ -146,7 +146,7 @@ pub struct Caller {
     pub principal: Principal,
     /// The access key's id.
     pub access_key_id: String,
-    /// The request's id, as the caller is told.
+    /// The request's id, which the answer carries.
     pub request_id: String,
     /// Where the request came from; `None` where that is a VPC, whose owner chooses its addresses.
     pub source_ip: Option<IpAddr>,

@@ -37,7 +37,7 @@ pub enum Shape {
         /// The variants with content.
         members: Vec<Member>,
     },
-    /// A structure that contains itself; its form is told further up.
+    /// A structure that contains itself; its form is described further up.
     Recursive(&'static str),
 }
 

@@ -101,7 +101,7 @@ impl FaultInjector {
             return Err(format!("this installation has no region {}", order.region));
         }
         if let Some(link) = link {
-            let left = order.left().ok_or("the order has expired")?;
+            let left = self.orders.left(order).ok_or("the order has expired")?;
             let cut = self.wan().and_then(|wan| wan.for_duration(link, left));
             cut.map_err(|error| format!("the WAN link cannot be cut: {error}"))?;
         }
@@ -113,7 +113,8 @@ impl FaultInjector {
             self.kill(&order.region, Role::Node);
         }
         if kills.instances {
-            let killed = lath_instance::kill_all(&self.layout.cell(&order.region));
+            let killed =
+                lath_instance::kill_all(&self.layout.cell(&order.region), self.orders.clock());
             killed
                 .map_err(|error| format!("the region's instances could not be killed: {error}"))?;
         }

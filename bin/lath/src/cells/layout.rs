@@ -109,7 +109,7 @@ impl Layout {
 
     /// The orders of drills.
     pub(crate) fn orders(&self) -> lath_drill::order::Orders {
-        lath_drill::order::Orders::of(&self.installation)
+        lath_drill::order::Orders::of(&self.installation, lath_clock::Clock::system())
     }
 
     /// The supervisor's own run directory; the WAN is pinned there too.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use lath_clock::Clock;
 use lath_door::{Outlook, Relay, Way};
 use lath_feed::stream::{
     self, Address, Follower, Listener, Outbox, RemoteNodes, SnapshotFile, Source,
@@ -13,7 +14,7 @@ use lath_feed::{CONTROL_PORT, Mesh, NodeId, Observed, Placement, Snapshot};
 use lath_health_checkers::Witness;
 use lath_mesh::Underlay;
 use lath_net::Network;
-use lath_node::{Host, Node, NodeConfig, Place};
+use lath_node::{CellMembership, Host, Node, NodeConfig};
 use lath_tasks::Group;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
@@ -138,7 +139,14 @@ async fn run_control(cell: CellFile) -> anyhow::Result<()> {
 
     // The links belong to the node: while it is down, control cannot reach other regions.
     let network = Arc::new(Underlay::of(&topology));
-    let carried = lath_mesh::carry(topology, CONTROL_PORT, network, carrier, links.token());
+    let carried = lath_mesh::carry(
+        topology,
+        CONTROL_PORT,
+        network,
+        carrier,
+        Clock::system(),
+        links.token(),
+    );
     links.spawn("the mesh", carried);
     let feed = listen(&layout.feed_socket(&region))?;
     let feeding = stream::serve(
@@ -315,8 +323,8 @@ fn relay(cell: &CellFile) -> Relay {
     })
 }
 
-fn place(cell: &CellFile) -> anyhow::Result<Place> {
-    Ok(Place {
+fn place(cell: &CellFile) -> anyhow::Result<CellMembership> {
+    Ok(CellMembership {
         topology: Arc::new(cell.topology.clone()),
         link_key: Some(open_link_key(&cell.config.data_dir)?),
     })
@@ -328,8 +336,8 @@ async fn run_witness(cell: CellFile) -> anyhow::Result<()> {
     let place = place(&cell)?;
     let topology = Arc::clone(&place.topology);
     let mut links = Group::new("the mesh");
-    let mesh = place.join(&network, &mut links);
-    let witness = Witness::start(network, topology, mesh, PROBES)?;
+    let mesh = place.join(&network, &Clock::system(), &mut links);
+    let witness = Witness::start(network, topology, mesh, PROBES, Clock::system())?;
     tracing::info!("the witness is ready");
     ends.next().await;
     witness.shutdown().await;

@@ -28,13 +28,13 @@ mod tests {
 
     use std::time::Duration;
 
-    use lath_drill::order::{Order, ahead};
+    use lath_drill::order::Order;
 
     #[test]
     fn an_order_holds_what_it_names_until_it_ends() {
         let directory = tempfile::tempdir().unwrap();
-        let orders = Orders::of(directory.path());
-        let soon = ahead(Duration::from_secs(60));
+        let orders = Orders::of(directory.path(), lath_clock::Clock::system());
+        let soon = orders.ahead(Duration::from_secs(60));
         for (scenario, until_ms, want) in [
             (Scenario::KillRegion, soon, [true, true]),
             (Scenario::KillControlPlane, soon, [true, false]),

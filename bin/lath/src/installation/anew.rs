@@ -60,7 +60,7 @@ pub(crate) async fn set_aside_state(region_dir: RegionDir<'_>) -> anyhow::Result
         );
         return Ok(Anew::NotNeeded);
     }
-    let killed = lath_instance::kill_all(region_dir.data_dir);
+    let killed = lath_instance::kill_all(region_dir.data_dir, &lath_clock::Clock::system());
     let killed = match killed {
         Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
         killed => killed.context("running instances cannot be ended")?,

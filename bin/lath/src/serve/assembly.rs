@@ -62,7 +62,7 @@ impl Assembly {
         }
         let state = State::open(region_dir).await?;
 
-        let place = lath_node::Place::alone(&config.region);
+        let place = lath_node::CellMembership::alone(&config.region);
         admin::make_dir(&run_dir)?;
         let status = admin::listen(&run_dir)?;
         let running = Running {
@@ -162,7 +162,7 @@ pub(crate) async fn listen(at: std::net::SocketAddr, key: &str) -> anyhow::Resul
 }
 
 /// The configuration of the node of the configured region.
-pub(crate) fn node_config(config: &Config, place: lath_node::Place) -> NodeConfig {
+pub(crate) fn node_config(config: &Config, place: lath_node::CellMembership) -> NodeConfig {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let threads = if config.proxy_threads == 0 {
         cores
@@ -185,8 +185,8 @@ pub(crate) fn node_config(config: &Config, place: lath_node::Place) -> NodeConfi
         api_in_vpcs: config.api_in_vpcs,
         authority: authority(config, &place.topology),
         place,
+        orders: Orders::of(&config.data_dir, Clock::system()),
         clock: Clock::system(),
-        orders: Orders::of(&config.data_dir),
     }
 }
 

@@ -221,8 +221,8 @@ async fn disposed(
         };
     }
     if own.step == Step::Removing {
-        let told = tell(app, stack, kind, &ctx(stack, own)).await;
-        return Ok(match told {
+        let begun = begin_removal(app, stack, kind, &ctx(stack, own)).await;
+        return Ok(match begun {
             Ok(()) => {
                 own.step = Step::Leaving;
                 Disposal::Leaving
@@ -251,7 +251,7 @@ fn judged(error: &ApiError, since: Timestamp, now: Timestamp) -> Option<Disposal
     (is_passing && now.since(since) < PATIENCE).then_some(Disposal::Waiting)
 }
 
-async fn tell(
+async fn begin_removal(
     app: &CloudFormation,
     stack: &Stack,
     kind: &kinds::Kind,
@@ -322,7 +322,7 @@ async fn former(
     let disposal = if it.since.is_some() {
         gone(app, stack, kind, &view).await?
     } else {
-        match tell(app, stack, kind, &view).await {
+        match begin_removal(app, stack, kind, &view).await {
             Ok(()) => Disposal::Leaving,
             Err(error) => judged(&error, stack.began, app.cell.now())
                 .unwrap_or_else(|| Disposal::Failed(worded(&error, kind, &own.token))),

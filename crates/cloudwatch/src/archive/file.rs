@@ -133,7 +133,7 @@ impl ArchiveFile {
             path: self.path.clone(),
             source,
         };
-        self.say_failing(&error);
+        self.report_failing(&error);
         error
     }
 
@@ -141,7 +141,7 @@ impl ArchiveFile {
         let opened = contain(|| open(&self.path, self.cache_bytes));
         let (database, mended) = opened.unwrap_or_else(|panic| Err(Failed::Damaged(panic)))?;
         if mended {
-            self.say_replaced(format!(
+            self.report_replaced(format!(
                 "the archive of logs and metrics {} was damaged and is mended: what was written last may be missing",
                 self.path.display()
             ));
@@ -155,7 +155,7 @@ impl ArchiveFile {
         if open.generation == generation {
             drop_quietly(open.database.take());
             open.generation += 1;
-            self.say_failing(error);
+            self.report_failing(error);
         }
     }
 
@@ -185,16 +185,16 @@ impl ArchiveFile {
                 self.path.display()
             ),
         };
-        self.say_replaced(text);
+        self.report_replaced(text);
     }
 
-    fn say_replaced(&self, text: String) {
+    fn report_replaced(&self, text: String) {
         tracing::error!("{text}");
         let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
         trouble.replaced.push(text);
     }
 
-    fn say_failing(&self, error: &ArchiveError) {
+    fn report_failing(&self, error: &ArchiveError) {
         let cause = std::error::Error::source(error).map(ToString::to_string);
         let text = format!(
             "the archive of logs and metrics {} cannot be used: {}",

@@ -32,7 +32,7 @@ pub(crate) struct StoredEvent {
 
 /// An event's place in its group: its time, then the order of arrival.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Place {
+pub(crate) struct Cursor {
     pub(crate) at: u64,
     pub(crate) sequence: u64,
 }
@@ -175,9 +175,9 @@ impl Archive {
     pub(crate) fn walk(
         &self,
         group: u64,
-        (from, to): (Place, Place),
+        (from, to): (Cursor, Cursor),
         forward: bool,
-        mut visit: impl FnMut(Place, StoredEvent) -> bool,
+        mut visit: impl FnMut(Cursor, StoredEvent) -> bool,
     ) -> Result<(), ArchiveError> {
         if from >= to {
             return Ok(());
@@ -195,7 +195,7 @@ impl Archive {
                 rows.next_back()
             } {
                 let (at, json) = row?;
-                let place = Place {
+                let place = Cursor {
                     at: key_part(at.value(), 1),
                     sequence: key_part(at.value(), 2),
                 };

@@ -6,7 +6,7 @@ use lath_wire::{ApiError, Caller};
 
 use super::api::{EventsFiltered, FilterLogEvents, FilteredLogEvent};
 use super::constraint::at_most;
-use super::events::{Place, StoredEvent};
+use super::events::{Cursor, StoredEvent};
 use super::pattern::FilterPattern;
 use super::resource_types::{LOG_GROUP, group};
 use super::{find_group, invalid, no_stream};
@@ -73,7 +73,7 @@ async fn filter(
         Some(token) => {
             parse_token(token).ok_or_else(|| invalid("The specified nextToken is invalid."))?
         }
-        None => Place {
+        None => Cursor {
             at: op.start_time.map_or(0, millis),
             sequence: 0,
         },
@@ -100,7 +100,7 @@ async fn filter(
             .map_or(u64::MAX, |end| millis(end).saturating_add(1));
         let span = (
             from,
-            Place {
+            Cursor {
                 at: to,
                 sequence: 0,
             },
@@ -112,9 +112,9 @@ async fn filter(
         .ok_or_else(no_stream)
 }
 
-fn parse_token(token: &str) -> Option<Place> {
+fn parse_token(token: &str) -> Option<Cursor> {
     let (at, sequence) = token.split_once('-')?;
-    Some(Place {
+    Some(Cursor {
         at: at.parse().ok()?,
         sequence: sequence.parse().ok()?,
     })
@@ -123,7 +123,7 @@ fn parse_token(token: &str) -> Option<Place> {
 fn page(
     archive: &Archive,
     group: u64,
-    span: (Place, Place),
+    span: (Cursor, Cursor),
     streams: &Streams,
     pattern: &FilterPattern,
     limit: usize,
@@ -150,7 +150,7 @@ fn page(
     })
 }
 
-fn output(place: Place, event: StoredEvent) -> FilteredLogEvent {
+fn output(place: Cursor, event: StoredEvent) -> FilteredLogEvent {
     FilteredLogEvent {
         log_stream_name: event.stream,
         timestamp: i64::try_from(place.at).unwrap_or(i64::MAX),

@@ -5,7 +5,7 @@ use lath_wire::{ApiError, Caller};
 
 use super::api::{EventsGot, GetLogEvents, OutputLogEvent};
 use super::constraint::{at_most, check_length};
-use super::events::{Place, StoredEvent, Stream};
+use super::events::{Cursor, StoredEvent, Stream};
 use super::resource_types::{LOG_STREAM, group, stream};
 use super::{find_group, invalid, no_stream};
 use crate::CloudWatch;
@@ -24,7 +24,7 @@ const MAX_BYTES: usize = 1 << 20;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Token {
     forward: bool,
-    place: Place,
+    place: Cursor,
 }
 
 impl Token {
@@ -46,7 +46,7 @@ impl Token {
         };
         Some(Self {
             forward,
-            place: Place {
+            place: Cursor {
                 at: at.parse().ok()?,
                 sequence: sequence.parse().ok()?,
             },
@@ -90,11 +90,11 @@ fn page(
     token: Option<Token>,
     limit: usize,
 ) -> Result<EventsGot, ArchiveError> {
-    let mut low = Place {
+    let mut low = Cursor {
         at: op.start_time.map_or(0, millis),
         sequence: 0,
     };
-    let mut high = Place {
+    let mut high = Cursor {
         at: op.end_time.map_or(u64::MAX, millis),
         sequence: 0,
     };
@@ -110,7 +110,7 @@ fn page(
         }) => high = high.min(place),
         None => {}
     }
-    let mut found: Vec<(Place, StoredEvent)> = Vec::new();
+    let mut found: Vec<(Cursor, StoredEvent)> = Vec::new();
     let mut bytes = 0;
     let span = held_by(stream, (low, high));
     archive.walk(group, span, forward, |place, event| {
@@ -127,11 +127,11 @@ fn page(
 }
 
 /// The part of a span in which a stream has events: others of its group may have many elsewhere.
-fn held_by(stream: &Stream, (low, high): (Place, Place)) -> (Place, Place) {
+fn held_by(stream: &Stream, (low, high): (Cursor, Cursor)) -> (Cursor, Cursor) {
     let (Some(first), Some(last)) = (stream.first_event, stream.last_event) else {
         return (low, low);
     };
-    let at = |at| Place { at, sequence: 0 };
+    let at = |at| Cursor { at, sequence: 0 };
     (
         low.max(at(millis(first))),
         high.min(at(millis(last).saturating_add(1))),
@@ -141,12 +141,12 @@ fn held_by(stream: &Stream, (low, high): (Place, Place)) -> (Place, Place) {
 /// The tokens always lead on from the page's ends. An empty page answers the token it was asked with, which
 /// tells the client that there is no more for now.
 fn reply(
-    found: Vec<(Place, StoredEvent)>,
+    found: Vec<(Cursor, StoredEvent)>,
     token: Option<Token>,
-    (low, high): (Place, Place),
+    (low, high): (Cursor, Cursor),
     forward: bool,
 ) -> EventsGot {
-    let after = |place: Place| Place {
+    let after = |place: Cursor| Cursor {
         sequence: place.sequence + 1,
         ..place
     };
@@ -170,7 +170,7 @@ fn reply(
     }
 }
 
-fn output(place: Place, event: StoredEvent) -> OutputLogEvent {
+fn output(place: Cursor, event: StoredEvent) -> OutputLogEvent {
     OutputLogEvent {
         timestamp: i64::try_from(place.at).unwrap_or(i64::MAX),
         message: event.message,

@@ -71,7 +71,7 @@ pub(crate) async fn run(
     network: Arc<dyn Network>,
     config: AuthorityConfig,
     zone_state: ZoneState,
-    say: watch::Sender<Served>,
+    served_tx: watch::Sender<Served>,
     stop: CancellationToken,
 ) {
     let mut running: BTreeMap<(Place, SocketAddr), Server> = BTreeMap::new();
@@ -87,7 +87,7 @@ pub(crate) async fn run(
             served.insert(key.clone(), result);
         }
         let complete = served.values().all(Result::is_ok);
-        say.send_if_modified(|old| {
+        served_tx.send_if_modified(|old| {
             let differs = *old != served;
             if differs {
                 report(&served);
@@ -100,7 +100,7 @@ pub(crate) async fn run(
             () = tokio::time::sleep(crate::dns::RETRY), if !complete => {}
         }
     }
-    say.send_replace(Served::new());
+    served_tx.send_replace(Served::new());
 }
 
 fn report(served: &Served) {

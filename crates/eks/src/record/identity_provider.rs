@@ -12,7 +12,7 @@ pub(crate) struct IdentityProvider {
     pub(crate) cluster: String,
     /// The last part of its ARN.
     pub(crate) uuid: String,
-    /// As the API server is told.
+    /// As the API server's configuration has it.
     pub(crate) settings: lath_feed::IdentityProvider,
     pub(crate) status: IdentityProviderStatus,
     /// The state's revision before the one in which `status` began.

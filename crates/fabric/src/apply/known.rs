@@ -6,7 +6,7 @@ use lath_model::WorkloadId;
 use lath_model::id::VpcId;
 
 use super::ApplyReport;
-use crate::plan::{HostPlan, Namespace, Place, VpcPlan};
+use crate::plan::{HostPlan, Namespace, NamespaceRef, VpcPlan};
 
 /// The complete parts of an earlier apply's plan.
 #[derive(Debug, Clone, Default)]
@@ -21,8 +21,8 @@ pub struct Known {
 
 impl Known {
     /// Forgets a place that may have changed: of a VPC only its router or the workload.
-    pub fn doubt(&mut self, place: &Place) {
-        let Place::Named(name) = place else {
+    pub fn doubt(&mut self, place: &NamespaceRef) {
+        let NamespaceRef::Named(name) = place else {
             self.host = None;
             return;
         };

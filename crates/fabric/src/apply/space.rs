@@ -5,7 +5,7 @@ use std::io;
 
 use super::{Failed, Run, reason, without_uplink};
 use crate::operation::diff;
-use crate::plan::{HostPlan, LinkKind, Namespace, Place};
+use crate::plan::{HostPlan, LinkKind, Namespace, NamespaceRef};
 
 impl Run<'_> {
     /// Creates all namespaces, so that they exist before the first veth leads to one of them.
@@ -44,7 +44,7 @@ impl Run<'_> {
         }
     }
 
-    pub(super) fn tell_joints(&mut self, plan: &HostPlan) {
+    pub(super) fn report_joints(&mut self, plan: &HostPlan) {
         for (id, joints) in &plan.transit {
             let made = self.report.spaces.get(id.as_str()).cloned();
             let made = made.unwrap_or(Ok(()));
@@ -60,7 +60,7 @@ impl Run<'_> {
     }
 
     /// A VPC is not as it should be while one of its peering connections is not.
-    pub(super) fn tell_peerings(&mut self, plan: &HostPlan) {
+    pub(super) fn report_peerings(&mut self, plan: &HostPlan) {
         for (id, vpcs) in &plan.peerings {
             let Some(Err(reason)) = self.report.spaces.get(id.as_str()) else {
                 continue;
@@ -85,7 +85,7 @@ impl Run<'_> {
         let reduced = self.unguarded.as_ref().map(|_| without_uplink(wanted));
         let wanted = reduced.as_ref().unwrap_or(wanted);
         self.cut_halves(name, wanted, &|_| true)?;
-        let place = Place::Named(name.to_owned());
+        let place = NamespaceRef::Named(name.to_owned());
         let actual = self.kernel.observe(&place, wanted)?;
         Ok(self.perform(&place, diff(&actual, wanted)))
     }

@@ -7,7 +7,7 @@ use std::io;
 use crate::kernel::Kernel;
 use crate::nft::{Chain, Change, Table};
 use crate::operation::Operation;
-use crate::plan::{Link, LinkKind, Namespace, Place};
+use crate::plan::{Link, LinkKind, Namespace, NamespaceRef};
 
 /// Obeys operations as Linux does, as far as the fabric can tell: a link's addresses and routes go with
 /// it, a veth's ends go together, and a transaction that cannot be done changes nothing.
@@ -33,7 +33,7 @@ impl FakeKernel {
         }
     }
 
-    fn place(&mut self, place: &Place) -> io::Result<&mut Namespace> {
+    fn place(&mut self, place: &NamespaceRef) -> io::Result<&mut Namespace> {
         self.places
             .get_mut(&place.to_string())
             .ok_or_else(|| not_found(&place.to_string()))
@@ -50,7 +50,7 @@ impl FakeKernel {
         }
     }
 
-    fn add_link(&mut self, place: &Place, name: &str, link: &Link) -> io::Result<()> {
+    fn add_link(&mut self, place: &NamespaceRef, name: &str, link: &Link) -> io::Result<()> {
         let LinkKind::Veth { peer_place, peer } = &link.kind else {
             return Err(not_found(name));
         };
@@ -68,7 +68,7 @@ impl FakeKernel {
         Ok(())
     }
 
-    fn delete_link(&mut self, place: &Place, name: &str) -> io::Result<()> {
+    fn delete_link(&mut self, place: &NamespaceRef, name: &str) -> io::Result<()> {
         let namespace = self.place(place)?;
         let Some(link) = namespace.links.remove(name) else {
             return Ok(());
@@ -123,13 +123,13 @@ impl Kernel for FakeKernel {
             .map(|n| n.links.keys().cloned().collect())
             .unwrap_or_default();
         for link in links {
-            self.delete_link(&Place::Named(name.to_owned()), &link)?;
+            self.delete_link(&NamespaceRef::Named(name.to_owned()), &link)?;
         }
         self.places.remove(name);
         Ok(())
     }
 
-    fn observe(&mut self, place: &Place, wanted: &Namespace) -> io::Result<Namespace> {
+    fn observe(&mut self, place: &NamespaceRef, wanted: &Namespace) -> io::Result<Namespace> {
         let mut found = self.place(place)?.clone();
         found
             .sysctls
@@ -137,7 +137,7 @@ impl Kernel for FakeKernel {
         Ok(found)
     }
 
-    fn perform(&mut self, place: &Place, operation: &Operation) -> io::Result<()> {
+    fn perform(&mut self, place: &NamespaceRef, operation: &Operation) -> io::Result<()> {
         let text = operation.to_string();
         if self.refuses.iter().any(|refused| text.contains(refused)) {
             return Err(io::Error::from_raw_os_error(libc::EPERM));

@@ -12,7 +12,7 @@ use crate::netlink::{Netlink, code};
 use crate::netns::{Namespaces, Netns};
 use crate::nft;
 use crate::operation::Operation;
-use crate::plan::{Link, LinkKind, Namespace, Place, RouteKey, RouteTo};
+use crate::plan::{Link, LinkKind, Namespace, NamespaceRef, RouteKey, RouteTo};
 use crate::rtnetlink as rt;
 use crate::watch::{Disturbed, Watch};
 
@@ -28,11 +28,11 @@ pub(crate) struct LinuxKernel {
     remembered: Remembered,
     /// Where the thread is, with a socket there. Given up after each apply: a socket keeps its namespace
     /// alive.
-    session: Option<(Place, Netlink)>,
+    session: Option<(NamespaceRef, Netlink)>,
     /// Whether the kernel knows tables that only one socket can change.
     owns: bool,
     /// The sockets that own tables, for as long as those are to be.
-    owners: BTreeMap<Place, Netlink>,
+    owners: BTreeMap<NamespaceRef, Netlink>,
     watch: Watch,
 }
 
@@ -67,17 +67,17 @@ impl LinuxKernel {
     pub(crate) fn listen(&mut self) -> io::Result<()> {
         self.session = None;
         if self.namespaces.reaches_host() {
-            self.watch_over(&Place::Host)?;
+            self.watch_over(&NamespaceRef::Host)?;
         }
         for name in self.namespaces.names() {
-            self.watch_over(&Place::Named(name))?;
+            self.watch_over(&NamespaceRef::Named(name))?;
         }
         Ok(())
     }
 
     /// Takes a namespace that others made; whether it is another one than was known by that name.
     pub(crate) fn hand_over(&mut self, name: &str, netns: Netns) -> io::Result<bool> {
-        let place = Place::Named(name.to_owned());
+        let place = NamespaceRef::Named(name.to_owned());
         if self
             .namespaces
             .get(&place)
@@ -113,7 +113,7 @@ impl LinuxKernel {
         Ok(())
     }
 
-    fn watch_over(&mut self, place: &Place) -> io::Result<()> {
+    fn watch_over(&mut self, place: &NamespaceRef) -> io::Result<()> {
         let netns = self.namespaces.get(place)?;
         if netns.is_owned_below() {
             // Its root could send any number of notifications.
@@ -130,7 +130,7 @@ impl LinuxKernel {
             return Ok(());
         }
         self.session = None;
-        self.enter(&Place::Host)?;
+        self.enter(&NamespaceRef::Host)?;
         for (path, value) in gone {
             match write_sysctl(&path, &value) {
                 // The link is gone, and its settings with it.
@@ -143,7 +143,7 @@ impl LinuxKernel {
     }
 
     /// Moves the thread to a place and takes out a socket there; it is put back for the next operation.
-    fn enter(&mut self, place: &Place) -> io::Result<Netlink> {
+    fn enter(&mut self, place: &NamespaceRef) -> io::Result<Netlink> {
         if let Some((_, netlink)) = self.session.take_if(|(at, _)| at == place) {
             return Ok(netlink);
         }
@@ -156,7 +156,7 @@ impl LinuxKernel {
         Ok(netlink)
     }
 
-    fn stay(&mut self, place: &Place, netlink: Netlink) {
+    fn stay(&mut self, place: &NamespaceRef, netlink: Netlink) {
         self.know(&netlink);
         self.session = Some((place.clone(), netlink));
     }
@@ -172,10 +172,10 @@ impl LinuxKernel {
         self.watch.take()
     }
 
-    fn table_in(&self, place: &Place) -> &str {
+    fn table_in(&self, place: &NamespaceRef) -> &str {
         match place {
-            Place::Host => &self.table,
-            Place::Named(_) => crate::TABLE,
+            NamespaceRef::Host => &self.table,
+            NamespaceRef::Named(_) => crate::TABLE,
         }
     }
 
@@ -219,18 +219,18 @@ impl Kernel for LinuxKernel {
     fn create_namespace(&mut self, name: &str) -> io::Result<()> {
         self.session = None;
         self.namespaces.create(name)?;
-        self.watch_over(&Place::Named(name.to_owned()))
+        self.watch_over(&NamespaceRef::Named(name.to_owned()))
     }
 
     fn delete_namespace(&mut self, name: &str) -> io::Result<()> {
-        let place = Place::Named(name.to_owned());
+        let place = NamespaceRef::Named(name.to_owned());
         self.session = None;
         self.owners.remove(&place);
         self.watch.remove(&place);
         self.namespaces.delete(name)
     }
 
-    fn observe(&mut self, place: &Place, wanted: &Namespace) -> io::Result<Namespace> {
+    fn observe(&mut self, place: &NamespaceRef, wanted: &Namespace) -> io::Result<Namespace> {
         let mut netlink = self.enter(place)?;
         let names = rt::links(&mut netlink)?;
         let mut found = Namespace {
@@ -250,18 +250,18 @@ impl Kernel for LinuxKernel {
                 wanted.links.contains_key(name) || rt::is_ours(link, &self.owner)
             })
             .collect();
-        if *place == Place::Host || wanted.shared {
+        if *place == NamespaceRef::Host || wanted.shared {
             only_on_our_links(&mut found);
         }
         // Instances have no table; asking would load the module into every one of them.
-        if wanted.table.is_some() || *place == Place::Host {
+        if wanted.table.is_some() || *place == NamespaceRef::Host {
             found.table = self.table(place, wanted.table.as_ref())?;
         }
         self.stay(place, netlink);
         Ok(found)
     }
 
-    fn perform(&mut self, place: &Place, operation: &Operation) -> io::Result<()> {
+    fn perform(&mut self, place: &NamespaceRef, operation: &Operation) -> io::Result<()> {
         let mut netlink = self.enter(place)?;
         let outcome = self.obey(place, &mut netlink, operation);
         self.stay(place, netlink);
@@ -273,13 +273,13 @@ impl LinuxKernel {
     /// On a thread that is in the place.
     fn obey(
         &mut self,
-        place: &Place,
+        place: &NamespaceRef,
         netlink: &mut Netlink,
         operation: &Operation,
     ) -> io::Result<()> {
         match operation {
             Operation::SetSysctl(path, value) => {
-                if *place == Place::Host {
+                if *place == NamespaceRef::Host {
                     self.remembered.note(path, read_sysctl(path))?;
                 }
                 write_sysctl(path, value)
@@ -303,7 +303,7 @@ impl LinuxKernel {
                     RouteTo::Dev { dev, .. } => Some(index_of(dev)?),
                     _ => None,
                 };
-                if *place == Place::Host {
+                if *place == NamespaceRef::Host {
                     self.spare_others(netlink, key)?;
                 }
                 rt::set_route(netlink, key, to, index)
@@ -362,7 +362,7 @@ impl LinuxKernel {
 impl LinuxKernel {
     fn change_firewall(
         &mut self,
-        place: &Place,
+        place: &NamespaceRef,
         table: &str,
         changes: &[nft::Change],
     ) -> io::Result<()> {
@@ -386,7 +386,7 @@ impl LinuxKernel {
     /// The table as it is, with its ownership taken over from a predecessor that has ended.
     fn table(
         &mut self,
-        place: &Place,
+        place: &NamespaceRef,
         wanted: Option<&nft::Table>,
     ) -> io::Result<Option<nft::Table>> {
         let name = self.table_in(place).to_owned();
@@ -401,7 +401,12 @@ impl LinuxKernel {
         Ok(found)
     }
 
-    fn take_over(&mut self, place: &Place, name: &str, netlink: &mut Netlink) -> io::Result<()> {
+    fn take_over(
+        &mut self,
+        place: &NamespaceRef,
+        name: &str,
+        netlink: &mut Netlink,
+    ) -> io::Result<()> {
         match nft::holder(netlink, name)? {
             Some(nft::Holder::Nobody) => {
                 let mut owner = Netlink::netfilter()?;
@@ -421,7 +426,7 @@ impl LinuxKernel {
         }
     }
 
-    fn holds(&self, place: &Place, port: u32) -> bool {
+    fn holds(&self, place: &NamespaceRef, port: u32) -> bool {
         let owner = self.owners.get(place);
         owner.is_some_and(|owner| owner.port().is_ok_and(|own| own == port))
     }

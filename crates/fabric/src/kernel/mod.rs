@@ -12,7 +12,7 @@ pub(crate) use linux::LinuxKernel;
 pub(crate) use remembered::Remembered;
 
 use crate::operation::Operation;
-use crate::plan::{Namespace, Place};
+use crate::plan::{Namespace, NamespaceRef};
 
 /// What `apply` needs of a kernel.
 pub trait Kernel {
@@ -43,11 +43,11 @@ pub trait Kernel {
     ///
     /// # Errors
     /// `NotFound` for an unknown namespace, or what the kernel said.
-    fn observe(&mut self, place: &Place, wanted: &Namespace) -> io::Result<Namespace>;
+    fn observe(&mut self, place: &NamespaceRef, wanted: &Namespace) -> io::Result<Namespace>;
 
     /// Does one operation. What is already as wanted is no error.
     ///
     /// # Errors
     /// `NotFound` for an unknown namespace, or what the kernel said.
-    fn perform(&mut self, place: &Place, operation: &Operation) -> io::Result<()>;
+    fn perform(&mut self, place: &NamespaceRef, operation: &Operation) -> io::Result<()>;
 }

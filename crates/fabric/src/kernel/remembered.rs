@@ -28,7 +28,7 @@ impl Remembered {
         Ok(Self { file, values })
     }
 
-    /// Keeps the first value that is told.
+    /// Keeps the first value that it gets.
     pub(crate) fn note(&mut self, path: &str, value: Option<String>) -> io::Result<()> {
         let Some(value) = value.filter(|_| !self.values.contains_key(path)) else {
             return Ok(());

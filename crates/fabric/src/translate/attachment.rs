@@ -11,7 +11,9 @@ use super::router::RULE_PRIORITY;
 use super::tables::{KernelTables, back};
 use super::transit::{GATEWAY_END, VPC_END, gateway_link, link, vpc_link};
 use super::{VpcView, host_net, nth};
-use crate::plan::{LinkKind, Namespace, Place, RouteTo, Rule as PolicyRule, RuleAction, RuleMatch};
+use crate::plan::{
+    LinkKind, Namespace, NamespaceRef, RouteTo, Rule as PolicyRule, RuleAction, RuleMatch,
+};
 
 /// An attachment of a VPC, from its side.
 pub(super) struct VpcJoint<'a> {
@@ -62,7 +64,7 @@ impl<'a> VpcView<'a> {
         for joint in self.transit() {
             let id = joint.attachment.id.as_str();
             let kind = LinkKind::Veth {
-                peer_place: Place::Named(joint.gateway.as_str().to_owned()),
+                peer_place: NamespaceRef::Named(joint.gateway.as_str().to_owned()),
                 peer: gateway_link(&joint.attachment.id),
             };
             router

@@ -21,8 +21,8 @@ use crate::facts::HostFacts;
 use crate::name;
 use crate::nft::{Chain, ChainKind, Hook, Part, Rule, Set, Table, Verdict};
 use crate::plan::{
-    HostPlan, Link, LinkKind, MAIN, Namespace, Place, RouteTo, Rule as PolicyRule, RuleAction,
-    RuleMatch,
+    HostPlan, Link, LinkKind, MAIN, Namespace, NamespaceRef, RouteTo, Rule as PolicyRule,
+    RuleAction, RuleMatch,
 };
 
 /// The connection's links: to the VPC with the lower id, and to the other one.
@@ -83,7 +83,7 @@ impl<'a> VpcView<'a> {
             let dev = peer_link(&peer.id);
             let end = ENDS[usize::from(self.vpc.id > there.id)];
             let kind = LinkKind::Veth {
-                peer_place: Place::Named(peer.id.as_str().to_owned()),
+                peer_place: NamespaceRef::Named(peer.id.as_str().to_owned()),
                 peer: end.to_owned(),
             };
             let made = link(kind, self.facts, &peer.id);

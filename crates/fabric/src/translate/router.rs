@@ -11,7 +11,9 @@ use super::{
     nth, uplink_name,
 };
 use crate::name;
-use crate::plan::{Link, LinkKind, MAIN, Namespace, Place, RouteTo, Rule, RuleAction, RuleMatch};
+use crate::plan::{
+    Link, LinkKind, MAIN, Namespace, NamespaceRef, RouteTo, Rule, RuleAction, RuleMatch,
+};
 
 /// Rules stand before the main table's, which is 32766.
 pub(super) const RULE_PRIORITY: u32 = 1000;
@@ -101,7 +103,7 @@ impl VpcView<'_> {
     fn interface_link(&self, attached: &super::Attached<'_>) -> Link {
         Link {
             kind: LinkKind::Veth {
-                peer_place: Place::Named(attached.workload.as_str().to_owned()),
+                peer_place: NamespaceRef::Named(attached.workload.as_str().to_owned()),
                 peer: super::workload::device_name(attached.device),
             },
             mac: None,
@@ -125,7 +127,7 @@ impl VpcView<'_> {
     fn uplink(&self, router: &mut Namespace) {
         let link = Link {
             kind: LinkKind::Veth {
-                peer_place: Place::Host,
+                peer_place: NamespaceRef::Host,
                 peer: uplink_name(self.facts, self.vpc),
             },
             mac: None,

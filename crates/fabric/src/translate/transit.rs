@@ -32,7 +32,8 @@ use crate::nft::{
     Chain, ChainKind, Hook, Key, KeyType, Part, Rule, Set, Table, Value, ValueType, Verdict,
 };
 use crate::plan::{
-    HostPlan, Link, LinkKind, Namespace, Place, RouteTo, Rule as PolicyRule, RuleAction, RuleMatch,
+    HostPlan, Link, LinkKind, Namespace, NamespaceRef, RouteTo, Rule as PolicyRule, RuleAction,
+    RuleMatch,
 };
 
 /// A gateway's end of every VPC attachment.
@@ -190,7 +191,7 @@ impl<'a> GatewayView<'a> {
         let place = there.as_str().to_owned();
         let kind = if first {
             LinkKind::Veth {
-                peer_place: Place::Named(place.clone()),
+                peer_place: NamespaceRef::Named(place.clone()),
                 peer: peer.clone(),
             }
         } else {

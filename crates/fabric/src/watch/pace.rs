@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use crate::plan::Place;
+use crate::plan::NamespaceRef;
 
 /// The time between two comparisons of a place that is disturbed all the time.
 const EVERY: Duration = Duration::from_secs(1);
@@ -14,14 +14,18 @@ const BURST: u32 = 4;
 #[derive(Debug, Default)]
 pub(super) struct Pace {
     /// When each place has its whole burst again.
-    spent: BTreeMap<Place, Instant>,
+    spent: BTreeMap<NamespaceRef, Instant>,
     /// Disturbed places that must wait.
-    held: BTreeSet<Place>,
+    held: BTreeSet<NamespaceRef>,
 }
 
 impl Pace {
     /// Takes disturbed places; those that may be compared now, of earlier ones too.
-    pub(super) fn pass(&mut self, places: BTreeSet<Place>, now: Instant) -> BTreeSet<Place> {
+    pub(super) fn pass(
+        &mut self,
+        places: BTreeSet<NamespaceRef>,
+        now: Instant,
+    ) -> BTreeSet<NamespaceRef> {
         self.held.extend(places);
         self.spent
             .retain(|place, until| *until > now || self.held.contains(place));
@@ -53,8 +57,8 @@ mod tests {
     #[test]
     fn a_place_that_is_disturbed_all_the_time_is_compared_now_and_then() {
         let start = Instant::now();
-        let noisy = Place::Named("vpc-1".into());
-        let quiet = Place::Named("vpc-2".into());
+        let noisy = NamespaceRef::Named("vpc-1".into());
+        let quiet = NamespaceRef::Named("vpc-2".into());
         let mut pace = Pace::default();
         let mut passed = 0;
         for tick in 0..1000u64 {

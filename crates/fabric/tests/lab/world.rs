@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use lath_fabric::plan::{Link, LinkKind, MAIN, Namespace, Place, RouteTo, VpcPlan};
+use lath_fabric::plan::{Link, LinkKind, MAIN, Namespace, NamespaceRef, RouteTo, VpcPlan};
 use lath_fabric::{Fabric, FabricConfig, HostPlan};
 
 use super::{Lab, Site, id};
@@ -65,7 +65,7 @@ fn world(alias: &str) -> HostPlan {
     );
     let mut router = Namespace::with_loopback();
     let kind = LinkKind::Veth {
-        peer_place: Place::Host,
+        peer_place: NamespaceRef::Host,
         peer: "out0".into(),
     };
     router.links.insert("in0".into(), link(kind));

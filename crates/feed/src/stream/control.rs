@@ -410,7 +410,7 @@ impl End {
         let pending = Pending::default();
         let taken = Notify::new();
         let ended = tokio::select! {
-            ended = self.tell(&node, writer, queue, &pending, &taken) => ended,
+            ended = self.send_snapshots(&node, writer, queue, &pending, &taken) => ended,
             ended = self.hear(&node, reader, &pending, &taken) => ended,
             () = revoked => Err(io::Error::other("its key is not known any more")),
         };
@@ -425,7 +425,7 @@ impl End {
         }
     }
 
-    async fn tell(
+    async fn send_snapshots(
         &self,
         node: &NodeId,
         mut writer: WriteHalf<Wire>,
@@ -438,8 +438,8 @@ impl End {
         let placed = placement.borrow_and_update().clone();
         let mut slicer = Slicer::new(node.clone(), placed);
         let first = Arc::clone(&snapshots.borrow_and_update());
-        let mut told = slicer.follow(&first);
-        let whole = Delta::between(None, &told);
+        let mut sent = slicer.follow(&first);
+        let whole = Delta::between(None, &sent);
         frame::write(&mut writer, &Down::Snapshot(Box::new(whole))).await?;
         let mut numbers = 0;
         loop {
@@ -471,8 +471,8 @@ impl End {
             }
             let whole = Arc::clone(&snapshots.borrow_and_update());
             let next = slicer.follow(&whole);
-            let delta = Delta::between(Some(&told), &next);
-            told = next;
+            let delta = Delta::between(Some(&sent), &next);
+            sent = next;
             frame::write(&mut writer, &Down::Snapshot(Box::new(delta))).await?;
         }
     }
@@ -505,7 +505,7 @@ impl End {
                 }
                 Up::Observed(observed) => {
                     (has_said, changed_bytes) = (true, 0);
-                    lock(&self.said).say(node, observed);
+                    lock(&self.said).observe(node, observed);
                     self.said_more.notify_one();
                 }
                 Up::Telemetry(events) => {

@@ -170,7 +170,7 @@ impl Follower {
         let control = OtherEnd::default();
         tokio::select! {
             ended = self.hear(reader, answers, &control) => ended,
-            ended = self.tell(writer, queue, &control) => ended,
+            ended = self.send_observed(writer, queue, &control) => ended,
         }
     }
 
@@ -243,7 +243,7 @@ impl Follower {
         }
     }
 
-    async fn tell(
+    async fn send_observed(
         &self,
         mut writer: WriteHalf<Wire>,
         mut answers: mpsc::Receiver<Up>,

@@ -203,7 +203,7 @@ mod tests {
             region: "us-east-1".into(),
             ..Snapshot::default()
         };
-        let (_say, snapshots) = watch::channel(Arc::new(snapshot));
+        let (_snapshots_tx, snapshots) = watch::channel(Arc::new(snapshot));
         let stop = CancellationToken::new();
         let task = tokio::spawn(kept.clone().keep(snapshots, stop.clone()));
         tokio::time::sleep(SETTLE * 4).await;
@@ -231,7 +231,7 @@ mod tests {
         snapshot
             .name_sharing
             .insert(VpcId::random(), BTreeSet::new());
-        let (say, snapshots) = watch::channel(Arc::new(snapshot.clone()));
+        let (snapshots_tx, snapshots) = watch::channel(Arc::new(snapshot.clone()));
         let stop = CancellationToken::new();
         let task = tokio::spawn(kept.clone().keep(snapshots, stop.clone()));
         let has = async |vpcs: usize| {
@@ -250,7 +250,7 @@ mod tests {
         has(1).await;
         // The VPC is on another node now.
         snapshot.name_sharing = Default::default();
-        say.send_replace(Arc::new(snapshot));
+        snapshots_tx.send_replace(Arc::new(snapshot));
         has(0).await;
         stop.cancel();
         task.await.unwrap();

@@ -112,11 +112,11 @@ fn a_kept_snapshot_is_read_back_or_not_at_all() {
     let path = directory.path().join("snapshot-of-local");
     let kept = SnapshotFile::at(&path);
     assert_eq!(kept.load("us-east-1"), None, "absent");
-    let told = snapshot(7, &[(ONE, "a")]);
-    kept.save(&told).unwrap();
+    let saved = snapshot(7, &[(ONE, "a")]);
+    kept.save(&saved).unwrap();
     let mode = std::fs::metadata(&path).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600, "it holds keys");
-    assert_eq!(kept.load("us-east-1"), Some(told));
+    assert_eq!(kept.load("us-east-1"), Some(saved));
     assert_eq!(kept.load("us-west-2"), None, "another region's");
     let whole = std::fs::read(&path).unwrap();
     std::fs::write(&path, &whole[..whole.len() / 2]).unwrap();
@@ -257,7 +257,7 @@ impl ControlEnd {
 
     fn at(listener: Listener, first: Snapshot) -> Self {
         let (publish, snapshots) = watch::channel(Arc::new(first));
-        let (say, observed) = watch::channel(Arc::default());
+        let (tx, observed) = watch::channel(Arc::default());
         let (place, placement) = watch::channel(Placement::default());
         let node = RemoteNodes::default();
         let taken = Arc::new(Taken::default());
@@ -266,7 +266,7 @@ impl ControlEnd {
             node.clone(),
             snapshots,
             placement,
-            say,
+            tx,
             Arc::clone(&taken) as Arc<_>,
             CancellationToken::new(),
         ));
@@ -328,8 +328,8 @@ impl NodeEnd {
         directory: &Path,
         queries: Arc<dyn NodeQueries>,
     ) -> Self {
-        let (say, snapshots) = watch::channel(Arc::default());
-        let (say_source, source) = watch::channel(Source::Nothing);
+        let (tx, snapshots) = watch::channel(Arc::default());
+        let (source_tx, source) = watch::channel(Source::Nothing);
         let (observe, observed) = watch::channel(Arc::default());
         let outbox = Arc::new(Outbox::default());
         let metrics: Metrics = Arc::new(|| "counted 1\n".into());
@@ -338,8 +338,8 @@ impl NodeEnd {
             region: "us-east-1".into(),
             kept: SnapshotFile::at(&directory.join(format!("snapshot-of-{node}"))),
             node,
-            snapshots: say,
-            source: say_source,
+            snapshots: tx,
+            source: source_tx,
             observed,
             outbox: Arc::clone(&outbox),
             queries,
@@ -427,7 +427,7 @@ async fn either_end_may_die_and_come_back() {
     let before = node.obeys(1).await;
     node.observe.send_replace(applied(1));
     drop(control);
-    // What happens while control is away is told when it is back; its absence is no empty snapshot.
+    // What happens while control is away is reported when it is back; its absence is no empty snapshot.
     node.outbox.metric(sample("Meanwhile"));
     tokio::time::sleep(Duration::from_millis(200)).await;
     assert!(Arc::ptr_eq(&before, &node.snapshots.borrow()));

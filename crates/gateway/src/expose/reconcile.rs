@@ -6,7 +6,7 @@ use kube::api::{Api, Patch, PatchParams};
 use serde_json::{Value, json};
 
 use super::{CONDITION, FINALIZER, HOSTNAME, Names, identity, plan, service_names, sources};
-use crate::condition::{Verdict, merged};
+use crate::condition::{ConditionState, merged};
 use crate::controller::{App, Undone};
 use crate::desired::{Tags, key};
 use crate::guards::Target;
@@ -47,8 +47,10 @@ impl App {
             Ok(exposed) => exposed,
             // What was made before stays as it is until the Service says again what it wants.
             Err(why) => {
-                let verdict = Verdict::bad("Invalid", why);
-                return self.tell_service(&api, &live, Some(verdict)).await;
+                let verdict = ConditionState::bad("Invalid", why);
+                return self
+                    .write_service_condition(&api, &live, Some(verdict))
+                    .await;
             }
         };
         if !held {
@@ -86,16 +88,16 @@ impl App {
             Err(fault) => Err(fault),
         };
         let verdict = match &result {
-            Ok(deployed) => {
-                Verdict::good("Programmed").saying(deployed.remark.clone().unwrap_or_default())
-            }
+            Ok(deployed) => ConditionState::good("Programmed")
+                .with_message(deployed.remark.clone().unwrap_or_default()),
             Err(Fault::Waits(message) | Fault::Unanswered(message)) => {
-                Verdict::bad("Pending", message.clone())
+                ConditionState::bad("Pending", message.clone())
             }
-            Err(Fault::Conflict(message)) => Verdict::bad("Conflicted", message.clone()),
-            Err(fault) => Verdict::bad("Invalid", fault.to_string()),
+            Err(Fault::Conflict(message)) => ConditionState::bad("Conflicted", message.clone()),
+            Err(fault) => ConditionState::bad("Invalid", fault.to_string()),
         };
-        self.tell_service(&api, &live, Some(verdict)).await?;
+        self.write_service_condition(&api, &live, Some(verdict))
+            .await?;
         match result?.leftovers {
             true => Err(Fault::Waits("groups that are no longer used still go".to_owned()).into()),
             false => Ok(()),
@@ -138,7 +140,7 @@ impl App {
         self.lattice.withdraw(&names, &identity, &sources).await?;
         let gone = [(DOMAIN_NAME, None), (SERVICE_ARN, None)];
         self.annotate_service(api, live, &gone).await?;
-        self.tell_service(api, live, None).await?;
+        self.write_service_condition(api, live, None).await?;
         self.hold(api, live, false).await
     }
 
@@ -187,11 +189,11 @@ impl App {
     }
 
     /// Says what came of it by a condition, or takes that away.
-    async fn tell_service(
+    async fn write_service_condition(
         &self,
         api: &Api<core::Service>,
         live: &core::Service,
-        verdict: Option<Verdict>,
+        verdict: Option<ConditionState>,
     ) -> Result<(), Undone> {
         let conditions = live.status.as_ref().and_then(|it| it.conditions.as_ref());
         let known: Vec<Condition> = conditions
@@ -204,7 +206,7 @@ impl App {
             .map(|it| it.condition(CONDITION, generation))
             .into_iter()
             .collect();
-        let next = merged(&known, new, &[CONDITION]);
+        let next = merged(&self.settings.now(), &known, new, &[CONDITION]);
         if next == known {
             return Ok(());
         }

@@ -179,7 +179,7 @@ impl Lattice {
         self.retag(&changes.retag.1).await?;
         for (priority, rule) in &changes.create {
             // Names are unique in a listener, and say nothing: what a rule is, is its content.
-            let now = lath_clock::Clock::system().system_time();
+            let now = self.clock.system_time();
             let now = now.duration_since(std::time::UNIX_EPOCH);
             let now = now.unwrap_or_default().as_micros();
             let create = self

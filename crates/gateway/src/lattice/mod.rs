@@ -15,6 +15,7 @@ mod rules;
 mod service;
 mod shape;
 pub(crate) mod shared;
+mod targets;
 mod verified;
 
 pub(crate) use self::auth::Guarded;
@@ -34,6 +35,7 @@ use aws_sdk_vpclattice::Client;
 use aws_sdk_vpclattice::config::interceptors::BeforeTransmitInterceptorContextRef;
 use aws_sdk_vpclattice::config::{ConfigBag, Intercept, RuntimeComponents};
 use aws_sdk_vpclattice::error::{BoxError, ProvideErrorMetadata, SdkError};
+use lath_clock::Clock;
 use tokio::sync::Mutex;
 
 use crate::desired::{Action, Condition, MANAGED_BY, Tags, key};
@@ -176,6 +178,7 @@ type Texts = HashMap<(String, String), Option<String>>;
 /// VPC Lattice, and what is remembered of it.
 pub(crate) struct Lattice {
     client: Client,
+    clock: Clock,
     metrics: Arc<Metrics>,
     managed_by: String,
     account: String,
@@ -254,6 +257,7 @@ impl Lattice {
             .interceptor(Counted(Arc::clone(&metrics)));
         Self {
             client: Client::from_conf(config.build()),
+            clock: settings.clock.clone(),
             metrics,
             managed_by: settings.managed_by(),
             account: settings.account_id.clone(),

@@ -85,7 +85,7 @@ impl Lattice {
         }
         match guarded {
             Guarded::Shut(fault) => Err(Fault::Failed(format!(
-                "nobody may call services in {name}: {fault}"
+                "no client may call services in {name}: {fault}"
             ))),
             Guarded::Not | Guarded::AsAsked => Ok(network),
         }

@@ -121,7 +121,7 @@ impl Lattice {
         }
         match guarded {
             Guarded::Shut(fault) => Err(Fault::Failed(format!(
-                "nobody may call the service: {fault}"
+                "no client may call the service: {fault}"
             ))),
             Guarded::Not | Guarded::AsAsked => Ok(deployed),
         }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use kube::ResourceExt as _;
 
 use super::{conflict, export_groups, invalid};
-use crate::condition::{Verdict, merged};
+use crate::condition::{ConditionState, merged};
 use crate::controller::{App, Undone};
 use crate::desired::{MANAGED_BY, SERVICE_NAME, SERVICE_NAMESPACE, SOURCE_TYPE, tags};
 use crate::kinds::{self, McsExport};
@@ -61,13 +61,14 @@ impl App {
         }
         if !aws_held && !mcs_held {
             if let Some(export) = mcs.filter(|it| stays(&it.metadata)) {
-                self.tell_export(name, &export, valid, Ok(())).await?;
+                self.write_export_status(name, &export, valid, Ok(()))
+                    .await?;
             }
             return Ok(());
         }
         let result = self.fit_export(name, &groups).await;
         if let Some(export) = mcs.as_ref().filter(|it| stays(&it.metadata)) {
-            self.tell_export(name, export, valid, result.clone())
+            self.write_export_status(name, export, valid, result.clone())
                 .await?;
         }
         result?;
@@ -113,25 +114,27 @@ impl App {
     }
 
     /// Says what became of an export.
-    async fn tell_export(
+    async fn write_export_status(
         &self,
         name: &Name,
         export: &McsExport,
-        invalid: Option<Verdict>,
+        invalid: Option<ConditionState>,
         result: Result<(), Fault>,
     ) -> Result<(), Undone> {
         let ready = match (&invalid, result) {
-            (Some(_), _) => Verdict::bad("Pending", "the export is not valid"),
-            (None, Ok(())) => Verdict::good("Exported"),
-            (None, Err(Fault::Waits(why) | Fault::Unanswered(why))) => Verdict::bad("Pending", why),
-            (None, Err(fault)) => Verdict::bad("Failed", fault.to_string()),
+            (Some(_), _) => ConditionState::bad("Pending", "the export is not valid"),
+            (None, Ok(())) => ConditionState::good("Exported"),
+            (None, Err(Fault::Waits(why) | Fault::Unanswered(why))) => {
+                ConditionState::bad("Pending", why)
+            }
+            (None, Err(fault)) => ConditionState::bad("Failed", fault.to_string()),
         };
-        let valid = invalid.unwrap_or_else(|| Verdict::good("Valid"));
+        let valid = invalid.unwrap_or_else(|| ConditionState::good("Valid"));
         let conflict = {
             let world = self.look();
             conflict(&world.exported(name))
         };
-        let conflict = conflict.unwrap_or_else(|| Verdict::bad("NoConflicts", ""));
+        let conflict = conflict.unwrap_or_else(|| ConditionState::bad("NoConflicts", ""));
         let known = export.status.clone().unwrap_or_default().conditions;
         let generation = export.metadata.generation.unwrap_or_default();
         let new = vec![
@@ -139,7 +142,12 @@ impl App {
             ready.condition("Ready", generation),
             conflict.condition("Conflict", generation),
         ];
-        let next = merged(&known, new, &["Valid", "Ready", "Conflict"]);
+        let next = merged(
+            &self.settings.now(),
+            &known,
+            new,
+            &["Valid", "Ready", "Conflict"],
+        );
         if next != known {
             let form = self.form(kinds::mcs_export());
             let status = serde_json::json!({"conditions": next});

@@ -5,7 +5,7 @@ use kube::api::{Api, DeleteParams, Patch, PatchParams, Preconditions};
 use serde_json::{Value, json};
 
 use super::{Exported, clusters, ports};
-use crate::condition::{Verdict, merged};
+use crate::condition::{ConditionState, merged};
 use crate::controller::{App, Undone};
 use crate::kinds::{self, McsImport};
 use crate::lattice::Fault;
@@ -131,11 +131,11 @@ impl App {
         };
         let known = import.status.clone().unwrap_or_default();
         let generation = import.metadata.generation.unwrap_or_default();
-        let verdict = Verdict::good("Ready").saying(
+        let verdict = ConditionState::good("Ready").with_message(
             "routes may forward to it by a backendRef; it has no ClusterSetIP, and no name in the cluster's DNS",
         );
         let new = vec![verdict.condition("Ready", generation)];
-        let next = merged(&known.conditions, new, &["Ready"]);
+        let next = merged(&self.settings.now(), &known.conditions, new, &["Ready"]);
         if next != known.conditions || known.clusters != status {
             let status = json!({"clusters": status, "conditions": next});
             self.set_status(&form, &import, status).await?;

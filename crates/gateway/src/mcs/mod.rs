@@ -10,7 +10,7 @@ mod read;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::condition::Verdict;
+use crate::condition::ConditionState;
 use crate::desired::{
     CLUSTER_NAME, Group, GroupRef, SERVICE_NAME, SERVICE_NAMESPACE, Source, Tags, key,
 };
@@ -113,24 +113,24 @@ fn kind_of(port: &ServicePort) -> RouteKind {
 }
 
 /// What is wrong with a Service that is to be exported.
-fn invalid(service: Option<&Service>, name: &Name) -> Option<Verdict> {
+fn invalid(service: Option<&Service>, name: &Name) -> Option<ConditionState> {
     let Some(service) = service else {
-        return Some(Verdict::bad(
+        return Some(ConditionState::bad(
             "NoService",
             format!("there is no Service {name}"),
         ));
     };
     if service.external_name {
         let message = "a Service of type ExternalName cannot be exported";
-        return Some(Verdict::bad("InvalidServiceType", message));
+        return Some(ConditionState::bad("InvalidServiceType", message));
     }
     if service.ports.is_empty() {
         let message = "the Service has no TCP port";
-        return Some(Verdict::bad("InvalidServiceType", message));
+        return Some(ConditionState::bad("InvalidServiceType", message));
     }
     service
         .ipv6_only
-        .then(|| Verdict::bad("InvalidServiceType", "VPC Lattice serves IPv4 targets here"))
+        .then(|| ConditionState::bad("InvalidServiceType", "VPC Lattice serves IPv4 targets here"))
 }
 
 /// The groups of an export of this kind: one for each TCP port.
@@ -281,11 +281,11 @@ pub(crate) fn spread(
     backend: &BackendRef,
     name: &Name,
     most: usize,
-) -> Result<Spread, Verdict> {
-    let missing = |why: String| Verdict::bad("BackendNotFound", why);
+) -> Result<Spread, ConditionState> {
+    let missing = |why: String| ConditionState::bad("BackendNotFound", why);
     if settings.cluster_set.is_none() {
         let why = "the controller is in no ClusterSet: --cluster-set names one";
-        return Err(Verdict::bad("InvalidKind", why));
+        return Err(ConditionState::bad("InvalidKind", why));
     }
     let Some(import) = world.mcs_imports.get(name) else {
         return Err(missing(format!("there is no ServiceImport {name}")));
@@ -311,7 +311,7 @@ pub(crate) fn spread(
         let port = backend.port.unwrap_or_default();
         return Err(missing(format!("no cluster exports port {port} of {name}")));
     }
-    let unsupported = |why: String| Verdict::bad("UnsupportedValue", why);
+    let unsupported = |why: String| ConditionState::bad("UnsupportedValue", why);
     let asked = annotations.get(WEIGHTS).map_or("", String::as_str);
     let asked = weights(asked).map_err(unsupported)?;
     let weight = |it: &Exported| {
@@ -365,7 +365,7 @@ pub(crate) fn spread(
 }
 
 /// What two exports of one name say differently, for the condition `Conflict`: what the oldest says counts.
-fn conflict(exported: &[&Exported]) -> Option<Verdict> {
+fn conflict(exported: &[&Exported]) -> Option<ConditionState> {
     let oldest = exported.first()?;
     let mut ports: BTreeMap<i32, &Exported> = BTreeMap::new();
     let mut names: BTreeMap<&str, &Exported> = BTreeMap::new();
@@ -390,13 +390,13 @@ fn conflict(exported: &[&Exported]) -> Option<Verdict> {
                 "port {port} of cluster {} is not as cluster {by} exports it, which counts",
                 it.cluster
             );
-            return Some(Verdict::good("PortConflict").saying(message));
+            return Some(ConditionState::good("PortConflict").with_message(message));
         };
         let message = format!(
             "cluster {} {what} cluster {}, which counts",
             it.cluster, oldest.cluster
         );
-        return Some(Verdict::good(reason).saying(message));
+        return Some(ConditionState::good(reason).with_message(message));
     }
     None
 }

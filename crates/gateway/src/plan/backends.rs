@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::Imports;
 use crate::attach::Parent;
 use crate::backend_tls::{self, UNTRUSTED};
-use crate::condition::Verdict;
+use crate::condition::ConditionState;
 use crate::desired::{
     Action, Group, GroupRef, SERVICE_NAME, SERVICE_NAMESPACE, Source, group, key, session_name,
 };
@@ -77,7 +77,7 @@ pub(super) struct Builder<'a> {
     /// The ARN of what health checks show targets that ask.
     shown: Option<&'a String>,
     pub(super) groups: BTreeMap<String, Group>,
-    pub(super) unresolved: Vec<Verdict>,
+    pub(super) unresolved: Vec<ConditionState>,
     /// Whether a rule has more backends than there can be: their number may be another's doing, so that nothing is withdrawn for it.
     pub(super) crowded: bool,
     /// What is worth saying of rules that are served.
@@ -126,10 +126,10 @@ impl<'a> Builder<'a> {
 
 impl Builder<'_> {
     /// The group that a backend stands for.
-    fn backend(&mut self, backend: &BackendRef) -> Result<GroupRef, Verdict> {
+    fn backend(&mut self, backend: &BackendRef) -> Result<GroupRef, ConditionState> {
         let Some((kind, name)) = backend_of(backend, self.name) else {
             let kind = backend.kind.as_deref().unwrap_or("Service");
-            return Err(Verdict::bad(
+            return Err(ConditionState::bad(
                 "InvalidKind",
                 format!("{kind} cannot be a backend"),
             ));
@@ -139,12 +139,13 @@ impl Builder<'_> {
             .granted(self.kind, &self.name.namespace, kind, &name)
         {
             let message = format!("no ReferenceGrant lets this route refer to {name}");
-            return Err(Verdict::bad("RefNotPermitted", message));
+            return Err(ConditionState::bad("RefNotPermitted", message));
         }
         if kind == BackendKind::Mcs {
             // Copies go to one cluster's.
             let spread = mcs::spread(self.world, self.settings, backend, &name, 1)?;
-            let none = || Verdict::bad("BackendNotFound", format!("no cluster exports {name}"));
+            let none =
+                || ConditionState::bad("BackendNotFound", format!("no cluster exports {name}"));
             return spread
                 .groups
                 .into_iter()
@@ -159,18 +160,18 @@ impl Builder<'_> {
                 .map(|id| GroupRef::Existing(id.clone()))
                 .ok_or_else(|| {
                     let message = format!("there is no target group for ServiceImport {name}");
-                    Verdict::bad("BackendNotFound", message)
+                    ConditionState::bad("BackendNotFound", message)
                 });
         }
         let Some(service) = self.world.services.get(&name) else {
-            return Err(Verdict::bad(
+            return Err(ConditionState::bad(
                 "BackendNotFound",
                 format!("there is no Service {name}"),
             ));
         };
         if service.external_name || service.ipv6_only {
             let message = format!("Service {name} has no IPv4 addresses in the VPC");
-            return Err(Verdict::bad("UnsupportedValue", message));
+            return Err(ConditionState::bad("UnsupportedValue", message));
         }
         let mut ports = service.ports.iter();
         let Some(port) = ports.find(|it| Some(it.port) == backend.port) else {
@@ -178,13 +179,13 @@ impl Builder<'_> {
                 "Service {name} has no port {}",
                 backend.port.unwrap_or_default()
             );
-            return Err(Verdict::bad("BackendNotFound", message));
+            return Err(ConditionState::bad("BackendNotFound", message));
         };
         let source = Source::Route(self.kind, self.name);
         let policy = self.world.group_policy(Of::Service, &name);
         let policy = policy.map(|(_, policy)| policy);
         let verified = match self.verifies {
-            true => backend_tls::told(self.world, &name, port, self.shown)?,
+            true => backend_tls::group_tls(self.world, &name, port, self.shown)?,
             false => None,
         };
         let policies = (policy, verified);
@@ -210,7 +211,7 @@ impl Builder<'_> {
     }
 
     /// Notes why a backend is lost.
-    fn lose(&mut self, verdict: Verdict) {
+    fn lose(&mut self, verdict: ConditionState) {
         if verdict.reason != UNTRUSTED {
             self.unresolved.push(verdict);
         } else if !self.remarks.contains(&verdict.message) {
@@ -239,7 +240,7 @@ impl Builder<'_> {
         &mut self,
         backend: &BackendRef,
         most: usize,
-    ) -> Result<Vec<(GroupRef, i64)>, Verdict> {
+    ) -> Result<Vec<(GroupRef, i64)>, ConditionState> {
         let of = backend_of(backend, self.name);
         let across = of.as_ref().filter(|(kind, name)| {
             *kind == BackendKind::Mcs

@@ -7,13 +7,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use kube::ResourceExt as _;
 
 use crate::attach::{Parent, meet, parents, protocol};
-use crate::condition::Verdict;
+use crate::condition::ConditionState;
 use crate::desired::{
     self, Action, CLUSTER_NAME, Group, Listener, MANAGED_BY, Protocol, ROUTE_NAME, ROUTE_NAMESPACE,
     ROUTE_TYPE, SERVICE_NAME, SERVICE_NAMESPACE, SOURCE_TYPE, Service, Source, Tags, key,
     listener_name, service_names, tags,
 };
-use crate::entrance::{self, Place};
+use crate::entrance::{self, RouteBinding};
 use crate::group_policies::Of;
 use crate::kinds::{Route, RouteKind, Rule, ServiceExport};
 use crate::listeners::Section;
@@ -34,13 +34,13 @@ pub(crate) struct Plan {
     /// The parents that are this controller's.
     pub(crate) parents: Vec<Parent>,
     /// Whether all backends are what they should be.
-    pub(crate) resolved: Verdict,
+    pub(crate) resolved: ConditionState,
     /// What of an accepted route cannot be had.
     pub(crate) left_out: Option<String>,
     /// What should be in Lattice; `None` when no parent accepts the route.
     pub(crate) service: Option<Service>,
     /// Which entrances lead to it.
-    pub(crate) place: Place,
+    pub(crate) place: RouteBinding,
 }
 
 /// How a ServiceImport finds the target group that another cluster, or anything else, has made.
@@ -327,7 +327,7 @@ pub(crate) fn route(
             false => left_out.join("; "),
         };
         for parent in parents.iter_mut().filter(|it| it.accepted.good) {
-            parent.accepted = Verdict::bad("UnsupportedValue", message.clone());
+            parent.accepted = ConditionState::bad("UnsupportedValue", message.clone());
         }
         left_out.clear();
     }
@@ -377,7 +377,7 @@ pub(crate) fn route(
         kind,
         place,
         parents,
-        resolved: resolved.unwrap_or_else(|| Verdict::good("ResolvedRefs")),
+        resolved: resolved.unwrap_or_else(|| ConditionState::good("ResolvedRefs")),
         left_out: (!left_out.is_empty()).then(|| left_out.join("; ")),
         service,
     }

@@ -177,9 +177,9 @@ fn problems(conditions: &[Said]) -> Vec<String> {
     let mut problems = Vec::new();
     for it in conditions.iter().filter(|it| it.is_bad()) {
         let words = it.words();
-        let says_more = |other: &String| other.contains(&it.message) && !it.message.is_empty();
+        let has_more = |other: &String| other.contains(&it.message) && !it.message.is_empty();
         // Programmed repeats what Accepted says, and parents repeat each other.
-        if !problems.contains(&words) && !problems.iter().any(says_more) {
+        if !problems.contains(&words) && !problems.iter().any(has_more) {
             problems.push(words);
         }
     }

@@ -47,7 +47,7 @@ fn planned(world: &mut World, settings: &Settings) -> Plan {
     )
 }
 
-/// Protocol of the only group, and what it is told.
+/// The protocol of the only group, and how it verifies.
 fn told(world: &mut World, settings: &Settings) -> (String, Option<Value>) {
     let plan = planned(world, settings);
     assert!(

@@ -12,7 +12,7 @@ fn key(name: &str) -> Key {
     Key::GroupPolicy(Name::new("default", name))
 }
 
-async fn told(bench: &Bench, name: &str, spec: &Value) -> (String, String) {
+async fn status_of(bench: &Bench, name: &str, spec: &Value) -> (String, String) {
     bench.put("targetgrouppolicies", name, spec);
     bench.settle(&[key(name)]).await;
     bench.said("targetgrouppolicies", name, "Accepted")
@@ -23,8 +23,8 @@ async fn a_policy_for_target_groups_is_told_what_becomes_of_it() {
     let bench = Bench::usual().await;
     let target = json!({"kind": "Service", "name": "one"});
     let spec = json!({"targetRef": target, "protocol": "HTTPS"});
-    assert_eq!(told(&bench, "first", &spec).await.0, "Accepted");
-    let (reason, message) = told(&bench, "second", &spec).await;
+    assert_eq!(status_of(&bench, "first", &spec).await.0, "Accepted");
+    let (reason, message) = status_of(&bench, "second", &spec).await;
     assert_eq!(
         (reason.as_str(), message.as_str()),
         (
@@ -69,7 +69,7 @@ async fn a_policy_for_target_groups_is_told_what_becomes_of_it() {
             "spec.healthCheck",
         ),
     ] {
-        let said = told(&bench, "third", &spec).await;
+        let said = status_of(&bench, "third", &spec).await;
         assert_eq!(said.0, reason, "{spec}");
         assert!(said.1.contains(word), "{said:?}");
     }
@@ -79,8 +79,8 @@ async fn a_policy_for_target_groups_is_told_what_becomes_of_it() {
 async fn when_the_older_policy_goes_the_younger_one_counts_and_is_told() {
     let bench = Bench::usual().await;
     let spec = |protocol: &str| json!({"targetRef": {"kind": "Service", "name": "one"}, "protocol": protocol});
-    told(&bench, "first", &spec("HTTPS")).await;
-    told(&bench, "second", &spec("HTTP")).await;
+    status_of(&bench, "first", &spec("HTTPS")).await;
+    status_of(&bench, "second", &spec("HTTP")).await;
     let one = Name::new("default", "one");
     let counts = || {
         let world = bench.app.look();

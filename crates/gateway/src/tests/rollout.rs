@@ -245,7 +245,7 @@ fn put_pod(bench: &Bench, last: u8, object: &Value) {
 }
 
 /// The gate's condition of a pod.
-fn told(bench: &Bench, last: u8) -> Option<(String, String)> {
+fn gate_of(bench: &Bench, last: u8) -> Option<(String, String)> {
     let pod = bench.object("pods", &format!("p-{last}")).unwrap();
     let conditions = pod["status"]["conditions"].as_array().unwrap();
     let found = conditions.iter().find(|it| it["type"] == GATE)?;
@@ -288,16 +288,16 @@ async fn a_gate_opens_when_all_targets_of_the_pod_are_healthy() {
     // Its containers are not ready: it is no target, and nothing is said of it.
     bench.once(&route("web")).await.unwrap();
     bench.once(&gates()).await.unwrap();
-    assert_eq!((changes(&bench), told(&bench, 7)), (vec![], None));
+    assert_eq!((changes(&bench), gate_of(&bench, 7)), (vec![], None));
     put_pod(&bench, 7, &pod(7, true, None));
     bench.once(&gates()).await.unwrap_err();
-    assert_eq!(told(&bench, 7), words("False", "TargetNotFound"));
+    assert_eq!(gate_of(&bench, 7), words("False", "TargetNotFound"));
     for name in ["web", "more"] {
         bench.once(&route(name)).await.unwrap();
         assert_eq!(changes(&bench), [change("registertargets", &["10.0.0.7"])]);
     }
     let groups = bench.there().ids("targetgroups");
-    let says = |at: usize, status: &'static str| {
+    let report = |at: usize, status: &'static str| {
         let target = (groups[at].clone(), "10.0.0.7".to_owned());
         bench.there().health.insert(target, status);
     };
@@ -306,18 +306,18 @@ async fn a_gate_opens_when_all_targets_of_the_pod_are_healthy() {
         ("UNHEALTHY", "Unhealthy"),
         ("DRAINING", "Unhealthy"),
     ] {
-        says(1, status);
+        report(1, status);
         bench.once(&gates()).await.unwrap_err();
-        assert_eq!(told(&bench, 7), words("False", reason));
+        assert_eq!(gate_of(&bench, 7), words("False", reason));
     }
-    says(1, "HEALTHY");
+    report(1, "HEALTHY");
     bench.once(&gates()).await.unwrap();
-    assert_eq!(told(&bench, 7), words("True", "Healthy"));
+    assert_eq!(gate_of(&bench, 7), words("True", "Healthy"));
     // It is not shut again, and stays a target until its slice says that it is ready.
-    says(0, "UNHEALTHY");
+    report(0, "UNHEALTHY");
     bench.once(&gates()).await.unwrap();
     bench.once(&route("web")).await.unwrap();
-    assert_eq!(told(&bench, 7), words("True", "Healthy"));
+    assert_eq!(gate_of(&bench, 7), words("True", "Healthy"));
     set(&bench, &[ready(1), ready(2), ready(7)]);
     bench.once(&route("web")).await.unwrap();
     assert_eq!(changes(&bench), []);
@@ -341,7 +341,7 @@ async fn a_group_that_is_not_checked_or_used_holds_no_pod_up() {
         if status == "UNUSED" {
             // The route forwards to it: Lattice is about to know.
             bench.once(&gates()).await.unwrap_err();
-            assert_eq!(told(&bench, 7), words("False", "Unused"));
+            assert_eq!(gate_of(&bench, 7), words("False", "Unused"));
             bench.put(
                 "httproutes",
                 "web",
@@ -349,7 +349,7 @@ async fn a_group_that_is_not_checked_or_used_holds_no_pod_up() {
             );
         }
         bench.once(&gates()).await.unwrap();
-        assert_eq!(told(&bench, 7), words("True", reason));
+        assert_eq!(gate_of(&bench, 7), words("True", reason));
     }
 }
 
@@ -367,10 +367,10 @@ async fn a_pod_waits_for_the_groups_that_a_policy_brings() {
         "Programmed"
     );
     bench.once(&gates()).await.unwrap_err();
-    assert_eq!(told(&bench, 7), words("False", "TargetNotFound"));
+    assert_eq!(gate_of(&bench, 7), words("False", "TargetNotFound"));
     bench.settle(&[route("web")]).await;
     bench.once(&gates()).await.unwrap();
-    assert_eq!(told(&bench, 7), words("True", "Healthy"));
+    assert_eq!(gate_of(&bench, 7), words("True", "Healthy"));
 }
 
 #[tokio::test]
@@ -381,12 +381,12 @@ async fn a_gate_is_not_shut_again_before_the_watch_brings_that_it_is_open() {
     bench.once(&route("web")).await.unwrap();
     let one = Name::new("default", "one");
     bench.app.gates(&one).await.unwrap();
-    assert_eq!(told(&bench, 7), words("True", "Healthy"));
+    assert_eq!(gate_of(&bench, 7), words("True", "Healthy"));
     let group = bench.there().ids("targetgroups").remove(0);
     let target = (group, "10.0.0.7".to_owned());
     bench.there().health.insert(target, "UNHEALTHY");
     bench.app.gates(&one).await.unwrap();
-    assert_eq!(told(&bench, 7), words("True", "Healthy"));
+    assert_eq!(gate_of(&bench, 7), words("True", "Healthy"));
 }
 
 #[tokio::test]
@@ -413,11 +413,11 @@ async fn a_group_that_is_refused_leaves_pods_to_what_serves_still() {
     );
     // The rollout waits: the pods that serve must not end for one that is not among them as it should be.
     bench.once(&gates()).await.unwrap_err();
-    assert_eq!(told(&bench, 7), words("False", "TargetNotFound"));
+    assert_eq!(gate_of(&bench, 7), words("False", "TargetNotFound"));
     bench.there().refused.clear();
     bench.settle(&[route("web")]).await;
     bench.once(&gates()).await.unwrap();
-    assert_eq!(told(&bench, 7), words("True", "Healthy"));
+    assert_eq!(gate_of(&bench, 7), words("True", "Healthy"));
 }
 
 #[tokio::test]
@@ -436,7 +436,7 @@ async fn an_export_whose_group_is_not_there_holds_no_pod_up() {
     let name = Name::new("default", "one");
     bench.app.world().exports.insert(name, Arc::new(export));
     bench.once(&gates()).await.unwrap();
-    assert_eq!(told(&bench, 7), words("True", "Healthy"));
+    assert_eq!(gate_of(&bench, 7), words("True", "Healthy"));
 }
 
 #[tokio::test]
@@ -491,8 +491,8 @@ async fn a_pod_that_cannot_be_told_keeps_no_other_gate_shut() {
     bench.forbid("pods", "p-7");
     let result = bench.once(&gates()).await;
     assert!(matches!(result, Err(Undone::Kubernetes(_))), "{result:?}");
-    assert_eq!(told(&bench, 7), None);
-    assert_eq!(told(&bench, 8), words("True", "Healthy"));
+    assert_eq!(gate_of(&bench, 7), None);
+    assert_eq!(gate_of(&bench, 8), words("True", "Healthy"));
 }
 
 #[tokio::test]
@@ -524,7 +524,7 @@ async fn a_route_that_cannot_be_had_holds_no_pod_up() {
     bench.once(&route("web")).await.unwrap();
     bench.put("httproutes", "more", &web(&["one"]));
     bench.once(&gates()).await.unwrap_err();
-    assert_eq!(told(&bench, 7), words("False", "TargetNotFound"));
+    assert_eq!(gate_of(&bench, 7), words("False", "TargetNotFound"));
     // Lattice has no room for its group.
     let condition = json!({"type": "Programmed", "status": "False", "reason": "Invalid", "observedGeneration": 1});
     let controller = settings().controller_names.remove(0);
@@ -535,7 +535,7 @@ async fn a_route_that_cannot_be_had_holds_no_pod_up() {
         &json!({"status": {"parents": [entry]}}),
     );
     bench.once(&gates()).await.unwrap();
-    assert_eq!(told(&bench, 7), words("True", "Healthy"));
+    assert_eq!(gate_of(&bench, 7), words("True", "Healthy"));
 }
 
 #[tokio::test]
@@ -544,7 +544,7 @@ async fn a_pod_that_is_in_no_group_is_another_controllers() {
     put_pod(&bench, 7, &pod(7, true, None));
     set(&bench, &[ready(1), shut(7)]);
     bench.once(&gates()).await.unwrap();
-    assert_eq!(told(&bench, 7), None);
+    assert_eq!(gate_of(&bench, 7), None);
 }
 
 #[tokio::test]
@@ -571,5 +571,5 @@ async fn what_waits_for_a_gate_is_looked_at_when_anything_about_it_changes() {
     bench.app.world().slices.insert(name, Arc::new(other));
     assert_eq!(bench.app.look().touched_by_pod(&pod), [route("web")]);
     bench.once(&gates()).await.unwrap();
-    assert_eq!(told(&bench, 7), None);
+    assert_eq!(gate_of(&bench, 7), None);
 }

@@ -27,7 +27,7 @@ use crate::world::{Name, Service};
 
 const NAME: &str = "webhook-service.system.svc";
 
-struct Place {
+struct Fixture {
     app: Arc<App>,
     configuration: Arc<Mutex<Value>>,
     served: Arc<Served>,
@@ -37,7 +37,7 @@ struct Place {
     _server: Server,
 }
 
-async fn place() -> Place {
+async fn place() -> Fixture {
     let client = json!({"service": {"name": "webhook-service", "namespace": "system", "path": "/mutate-pod"}});
     let configuration = json!({"metadata": {"name": "hook", "resourceVersion": "1"}, "webhooks": [
         {"name": "mpod.gwc.k8s.aws", "admissionReviewVersions": ["v1"], "sideEffects": "None", "clientConfig": client}]});
@@ -88,7 +88,7 @@ async fn place() -> Place {
     let webhook = Webhook::new(Arc::clone(&app), Arc::clone(&read), Arc::clone(&served));
     tokio::spawn(webhook.serve(listener));
     let renewer = Renewer::new(Arc::clone(&app), Arc::clone(&served), "hook".into());
-    Place {
+    Fixture {
         app,
         configuration,
         served,
@@ -99,7 +99,7 @@ async fn place() -> Place {
     }
 }
 
-impl Place {
+impl Fixture {
     fn bundle(&self) -> Vec<CertificateDer<'static>> {
         let configuration = self.configuration.lock().unwrap();
         let bundle = configuration["webhooks"][0]["clientConfig"]["caBundle"].clone();

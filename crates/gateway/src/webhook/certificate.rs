@@ -6,7 +6,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use k8s_openapi::ByteString;
 use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
@@ -67,11 +67,10 @@ impl Served {
     }
 }
 
-/// Makes a certificate for these names.
-fn make(names: &[String]) -> anyhow::Result<Own> {
+/// Makes a certificate for these names, valid from this time on.
+fn make(names: &[String], now: SystemTime) -> anyhow::Result<Own> {
     let key = KeyPair::generate()?;
     let mut params = CertificateParams::new(names.to_vec())?;
-    let now = lath_clock::Clock::system().system_time();
     params.not_before = (now - SKEW).into();
     params.not_after = (now + VALID).into();
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
@@ -199,7 +198,7 @@ impl Renewer {
         }
         let good = |own: &Own| own.names == names && own.made.elapsed() < RENEWED;
         if !self.current.as_ref().is_some_and(good) && !self.next.as_ref().is_some_and(good) {
-            self.next = Some(make(&names)?);
+            self.next = Some(make(&names, self.app.settings.clock.system_time())?);
         }
         let Some(own) = self.next.as_ref().or(self.current.as_ref()) else {
             return Ok(false);
@@ -306,7 +305,7 @@ mod tests {
                  "clientConfig": {"url": "https://other.example.com/else"}}]})).unwrap();
         let names = names(&configuration);
         assert_eq!(names, ["127.0.0.1", "webhook-service.system.svc"]);
-        let own = make(&names).unwrap();
+        let own = make(&names, SystemTime::UNIX_EPOCH + VALID).unwrap();
         assert!(
             own.pem.starts_with("-----BEGIN") && own.pem.ends_with("-----END CERTIFICATE-----")
         );

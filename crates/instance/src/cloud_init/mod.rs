@@ -45,7 +45,7 @@ pub(crate) fn run(plan: &BootPlan, first_boot: bool) -> i32 {
         }
     };
     for problem in problems {
-        output.say(&problem);
+        output.write_line(&problem);
     }
     let mut configs = Vec::new();
     let mut scripts = Vec::new();
@@ -54,7 +54,9 @@ pub(crate) fn run(plan: &BootPlan, first_boot: bool) -> i32 {
             Part::Script(bytes) => scripts.push(bytes),
             Part::Config(text) => match CloudConfig::parse(&text) {
                 Ok(config) => configs.push(config),
-                Err(reason) => output.say(&format!("#cloud-config: {reason}; it is ignored")),
+                Err(reason) => {
+                    output.write_line(&format!("#cloud-config: {reason}; it is ignored"))
+                }
             },
         }
     }

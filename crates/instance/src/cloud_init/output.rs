@@ -37,8 +37,8 @@ impl Output {
         Ok(Stdio::from(self.pipe.try_clone()?))
     }
 
-    /// A line of our own.
-    pub(super) fn say(&self, text: &str) {
+    /// A line of Lath's own.
+    pub(super) fn write_line(&self, text: &str) {
         let line = format!("cloud-init: {text}\n");
         if let Ok(pipe) = self.pipe.try_clone() {
             let _ = File::from(pipe).write_all(line.as_bytes());

@@ -29,7 +29,7 @@ pub(super) fn run(
         first_time(plan, output, configs, scripts);
     }
     run_folder(&Path::new(CLOUD).join("scripts/per-boot"), output);
-    output.say("finished");
+    output.write_line("finished");
     let _ = fs::write(
         Path::new(CLOUD).join("instance/boot-finished"),
         "finished\n",
@@ -44,10 +44,10 @@ fn first_time(plan: &BootPlan, output: &Output, configs: &[CloudConfig], scripts
         config
             .refused
             .iter()
-            .for_each(|refused| output.say(refused));
+            .for_each(|refused| output.write_line(refused));
         for file in &config.write_files {
             if let Err(error) = write_file(file) {
-                output.say(&format!("write_files: {}: {error}", file.path));
+                output.write_line(&format!("write_files: {}: {error}", file.path));
             }
         }
     }
@@ -59,7 +59,7 @@ fn first_time(plan: &BootPlan, output: &Output, configs: &[CloudConfig], scripts
         let path = instance.join("scripts").join(&name);
         match write_script(&path, script) {
             Ok(()) => run_process(&name, &mut Process::new(&path), output),
-            Err(error) => output.say(&format!("{name}: {error}")),
+            Err(error) => output.write_line(&format!("{name}: {error}")),
         }
     }
 }
@@ -127,8 +127,8 @@ fn run_process(name: &str, process: &mut Process, output: &Output) {
     })();
     match status {
         Ok(status) if status.success() => {}
-        Ok(status) => output.say(&format!("{name} failed: {}", in_words(status))),
-        Err(error) => output.say(&format!("{name} could not be started: {error}")),
+        Ok(status) => output.write_line(&format!("{name} failed: {}", in_words(status))),
+        Err(error) => output.write_line(&format!("{name} could not be started: {error}")),
     }
 }
 

@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 
-use lath_clock::Clock;
 use lath_feed::InstancePhase;
 use lath_model::WorkloadId;
 use rustix::process::{Signal, pidfd_send_signal};
@@ -36,7 +35,7 @@ impl Instances {
         let turn = self.turn(id);
         let _turn = self.turn_by_force(id, &layout, &turn).await;
         if let Some((running, supervisor)) = alive(&layout) {
-            kill_or_warn(id, &layout, &running);
+            kill_or_warn(id, &layout, &running, self.0.config.clock.now());
             // `end` waits longer, and says so when they do not go.
             let _ = ended_within(&supervisor, STOP_SLACK).await;
             reap(running.supervisor.pid);
@@ -55,7 +54,7 @@ impl Instances {
         let _turn = self.turn_by_force(id, &layout, &turn).await;
         if let Some((running, supervisor)) = alive(&layout) {
             let reason = EndReason::Died { how: how.into() };
-            kill(&layout, &running, reason)
+            kill(&layout, &running, reason, self.0.config.clock.now())
                 .map_err(|source| io_error(id, "recording how it ended", source))?;
             if !ended_within(&supervisor, STOP_SLACK).await {
                 return Err(InstanceError::DoesNotEnd { id: id.clone() });
@@ -103,7 +102,7 @@ impl Instances {
                 && let Some((running, _)) = alive(layout)
             {
                 // The one that has the turn sees them end, and does the rest.
-                kill_or_warn(id, layout, &running);
+                kill_or_warn(id, layout, &running, self.0.config.clock.now());
             }
             tokio::select! {
                 turn = &mut turn => return turn,
@@ -167,13 +166,13 @@ impl Instances {
             id,
             InstancePhase::Stopping,
             running.boot,
-            Clock::system().now(),
+            self.0.config.clock.now(),
         );
         let _ = pidfd_send_signal(&supervisor, Signal::TERM);
         let grace = running.stop_time.max(self.0.config.stop_grace) + STOP_SLACK;
         if !ended_within(&supervisor, grace).await {
             tracing::warn!(instance.id = %id, "its supervisor does not end: it is killed");
-            kill_or_warn(id, &layout, &running);
+            kill_or_warn(id, &layout, &running, self.0.config.clock.now());
             if !ended_within(&supervisor, STOP_SLACK).await {
                 return Err(InstanceError::DoesNotEnd { id: id.clone() });
             }
@@ -195,7 +194,7 @@ impl Instances {
                     id,
                     InstancePhase::Stopped,
                     known.boot,
-                    Clock::system().now(),
+                    self.0.config.clock.now(),
                 );
             }
             return;
@@ -218,7 +217,7 @@ impl Instances {
                 tracing::warn!(instance.id = %id, "its files are a copy of those of an instance that lives");
                 let _ = fs::remove_file(layout.running());
             } else {
-                bury(&layout, &running);
+                bury(&layout, &running, self.0.config.clock.now());
             }
         }
         if let Some(ended) = load::<Ended>(&layout.ended()) {

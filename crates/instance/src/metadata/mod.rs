@@ -75,7 +75,7 @@ impl std::fmt::Debug for MetadataService {
 }
 
 impl MetadataService {
-    /// A service that obeys `snapshots`.
+    /// A service that obeys `snapshots`, and goes by the machine's clock (see [`Self::with_clock`]).
     pub fn new(network: Arc<dyn Network>, snapshots: SnapshotReceiver) -> Self {
         Self {
             listeners: Listeners::new(network, snapshots.clone(), METADATA_ADDRESS),

@@ -43,7 +43,7 @@ pub fn called_as_program() -> Option<ExitCode> {
 }
 
 /// Writes a line; a reader that has gone does not want it.
-fn say(text: &str) {
+fn print(text: &str) {
     let _ = writeln!(std::io::stdout(), "{text}");
 }
 

@@ -1,6 +1,6 @@
 //! `dnf` and `yum` where there are no repositories: what is there counts as installed, everything else is not found.
 
-use super::{has_program, say};
+use super::{has_program, print};
 
 /// Packages that are called otherwise than their program.
 const PROGRAMS: [(&str, &str); 5] = [
@@ -35,14 +35,14 @@ pub(super) fn run(words: &[String]) -> u8 {
 fn install<'a>(names: impl Iterator<Item = &'a str>) -> u8 {
     let (there, missing): (Vec<&str>, Vec<&str>) = names.partition(|name| is_there(name));
     for name in &there {
-        say(&format!("Package {name} is already installed."));
+        print(&format!("Package {name} is already installed."));
     }
     if missing.is_empty() {
-        say("Dependencies resolved.\nNothing to do.\nComplete!");
+        print("Dependencies resolved.\nNothing to do.\nComplete!");
         return 0;
     }
     for name in &missing {
-        say(&format!("No match for argument: {name}"));
+        print(&format!("No match for argument: {name}"));
     }
     eprintln!("Error: Unable to find a match: {}", missing.join(" "));
     1

@@ -4,7 +4,7 @@
 use std::io;
 use std::time::{Duration, Instant};
 
-use super::say;
+use super::print;
 use crate::units::door::{self, Known, Phase, Verb};
 
 /// How long a unit may take to begin or to end until that is called a failure.
@@ -31,7 +31,7 @@ pub(super) fn run(words: &[String]) -> u8 {
         .map(|it| it.strip_suffix(".service").unwrap_or(it))
         .collect();
     let each: fn(&str, bool, bool) -> Result<u8, Trouble> = match verb.as_str() {
-        // What units are is told by their setup, which nothing in the instance changes: there is nothing to read again.
+        // Units come from the instance's setup, which nothing in the instance changes: there is nothing to read again.
         "daemon-reload" => return 0,
         "start" => |unit, _, _| start(unit),
         "stop" => |unit, _, _| stop(unit),
@@ -54,7 +54,7 @@ pub(super) fn run(words: &[String]) -> u8 {
     for unit in units {
         let outcome = each(unit, now, quiet);
         let its = outcome.unwrap_or_else(|trouble| {
-            let (its, words) = trouble.told(verb, unit);
+            let (its, words) = trouble.message(verb, unit);
             eprintln!("{words}");
             its
         });
@@ -73,7 +73,7 @@ enum Trouble {
 }
 
 impl Trouble {
-    fn told(&self, verb: &str, unit: &str) -> (u8, String) {
+    fn message(&self, verb: &str, unit: &str) -> (u8, String) {
         match self {
             Self::NotFound if verb == "status" => {
                 (NO_UNIT, format!("Unit {unit}.service could not be found."))
@@ -188,16 +188,16 @@ fn status(unit: &str) -> Result<u8, Trouble> {
         Phase::Deactivating => "deactivating (stop-sigterm)",
         Phase::Inactive => "inactive (dead)",
     };
-    say(&format!("● {unit}.service"));
-    say(&format!(
+    print(&format!("● {unit}.service"));
+    print(&format!(
         "     Loaded: loaded (/usr/lib/systemd/system/{unit}.service; {})",
         in_words(unit, &known)
     ));
-    say(&format!("     Active: {what}"));
+    print(&format!("     Active: {what}"));
     if let Some(process) = known.process {
-        say(&format!("   Main PID: {process}"));
+        print(&format!("   Main PID: {process}"));
     }
-    say(&format!("        Log: /var/log/{unit}.log"));
+    print(&format!("        Log: /var/log/{unit}.log"));
     Ok(if known.phase == Phase::Active {
         0
     } else {
@@ -211,7 +211,7 @@ fn is_active(unit: &str, quiet: bool) -> Result<u8, Trouble> {
         other => other?.phase,
     };
     if !quiet {
-        say(phase.name());
+        print(phase.name());
     }
     Ok(if phase == Phase::Active { 0 } else { INACTIVE })
 }
@@ -219,7 +219,7 @@ fn is_active(unit: &str, quiet: bool) -> Result<u8, Trouble> {
 fn is_enabled(unit: &str, quiet: bool) -> Result<u8, Trouble> {
     let word = in_words(unit, &ask(Verb::Status, unit)?);
     if !quiet {
-        say(word);
+        print(word);
     }
     Ok(u8::from(word != "enabled"))
 }

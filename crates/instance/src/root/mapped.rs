@@ -39,7 +39,7 @@ pub(super) fn copy_of_working_directory() -> io::Result<OwnedFd> {
     Ok(tree)
 }
 
-#[expect(unsafe_code, reason = "no crate of ours wraps mount_setattr")]
+#[expect(unsafe_code, reason = "no crate that Lath uses wraps mount_setattr")]
 fn map(tree: BorrowedFd<'_>, user: &OwnedFd) -> io::Result<()> {
     let attributes = libc::mount_attr {
         attr_set: libc::MOUNT_ATTR_IDMAP,

@@ -149,11 +149,11 @@ pub(crate) fn in_feed(cell: &Cell, view: &View, record: &Listener) -> Option<fee
     let asked = record.mutual_tls.as_deref()?;
     let trusted = asked.trust_anchors.iter().filter_map(|arn| {
         let found = lath_acm::trusted(cell, view, arn);
-        let told = found.inspect_err(|reason| {
+        let logged = found.inspect_err(|reason| {
             let listener = &record.id;
             tracing::error!(listener.id = %listener, authority.arn = arn, %reason, "a listener's clients cannot be trusted by an authority");
         });
-        told.ok()
+        logged.ok()
     });
     let verifies = asked.mode == feed::MutualTlsMode::Verify;
     let revoked = verifies.then(|| lath_acm::revoked(cell, view));

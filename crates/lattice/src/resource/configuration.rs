@@ -352,7 +352,7 @@ fn list(
     })
 }
 
-/// The model has no ConflictException here: what cannot be changed now is told as a ValidationException.
+/// The model has no ConflictException here: what cannot be changed now is refused with a ValidationException.
 fn refuse_unsettled(it: &ResourceConfiguration) -> Result<(), ApiError> {
     use ChangingStatus::{Active, UpdateFailed};
     match it.status {

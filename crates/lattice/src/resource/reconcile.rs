@@ -8,7 +8,7 @@ use lath_model::Timestamp;
 use lath_store::{Record, Tx, View};
 
 use super::{ResourceAssociation, ResourceConfiguration, ResourceGateway, gateway};
-use crate::reconcile::{Verdict, gone, made, still};
+use crate::reconcile::{SubjectState, gone, made, still};
 use crate::record::{Failure, UNSETTLED, VpcAssociation};
 use crate::shape::{ChangingStatus, ResourceAssociationStatus, ResourceConfigurationType};
 
@@ -21,7 +21,7 @@ pub(crate) enum Subject {
 }
 
 /// What is to be said of each of them.
-pub(crate) fn judge_all(view: &View, observed: &Observed) -> Vec<(Subject, Verdict)> {
+pub(crate) fn judge_all(view: &View, observed: &Observed) -> Vec<(Subject, SubjectState)> {
     let gateways = view.by::<ResourceGateway>("state", UNSETTLED).map(|it| {
         let verdict = of_gateway(observed, &it);
         (Subject::Gateway(it), verdict)
@@ -41,50 +41,51 @@ pub(crate) fn judge_all(view: &View, observed: &Observed) -> Vec<(Subject, Verdi
     gateways.chain(configurations).chain(associations).collect()
 }
 
-fn of_gateway(observed: &Observed, it: &ResourceGateway) -> Verdict {
+fn of_gateway(observed: &Observed, it: &ResourceGateway) -> SubjectState {
     use ChangingStatus::{CreateInProgress, DeleteInProgress, UpdateInProgress};
     let condition = observed.resource_gateways.get(&it.id);
     let after = it.status_after;
     match it.status {
         CreateInProgress | UpdateInProgress => made(condition, observed, after, false),
         DeleteInProgress => gone(condition.is_none() && observed.applied_version > after),
-        _ => Verdict::Pending,
+        _ => SubjectState::Pending,
     }
 }
 
 /// A configuration works when its gateway does, and a change of it when all who reach it have heard.
-fn of_configuration(view: &View, observed: &Observed, it: &ResourceConfiguration) -> Verdict {
+fn of_configuration(view: &View, observed: &Observed, it: &ResourceConfiguration) -> SubjectState {
     use ChangingStatus::{CreateInProgress, DeleteInProgress, UpdateInProgress};
     let mut associations = view.by::<ResourceAssociation>("configuration", it.id.as_str());
     let after = it.status_after;
     let obeyed = observed.applied_version > after;
     match it.status {
-        CreateInProgress if !obeyed => Verdict::Pending,
+        CreateInProgress if !obeyed => SubjectState::Pending,
         CreateInProgress => match view.get::<ResourceGateway>(it.gateway.as_str()) {
-            Some(gateway) if super::is_served(gateway.status) => Verdict::Works,
-            _ => Verdict::Failed(Failure {
+            Some(gateway) if super::is_served(gateway.status) => SubjectState::Works,
+            _ => SubjectState::Failed(Failure {
                 code: "ResourceNotFoundException".to_owned(),
                 message: format!("ResourceGateway {} not found", it.gateway),
             }),
         },
         UpdateInProgress => {
             if !obeyed {
-                return Verdict::Pending;
+                return SubjectState::Pending;
             }
-            let told = associations.filter_map(|it| observed.resource_associations.get(&it.id));
-            let verdicts = told.map(|it| made(Some(it), observed, after, false));
-            // What keeps failing is told; else the last one is waited for.
-            verdicts.fold(Verdict::Works, |all, one| match (&all, &one) {
-                (Verdict::Broken(_), _) | (_, Verdict::Works) => all,
+            let conditions =
+                associations.filter_map(|it| observed.resource_associations.get(&it.id));
+            let verdicts = conditions.map(|it| made(Some(it), observed, after, false));
+            // A lasting failure is reported; otherwise the last association is waited for.
+            verdicts.fold(SubjectState::Works, |all, one| match (&all, &one) {
+                (SubjectState::Broken(_), _) | (_, SubjectState::Works) => all,
                 _ => one,
             })
         }
         DeleteInProgress => gone(obeyed && associations.next().is_none()),
-        _ => Verdict::Pending,
+        _ => SubjectState::Pending,
     }
 }
 
-fn of_association(view: &View, observed: &Observed, it: &ResourceAssociation) -> Verdict {
+fn of_association(view: &View, observed: &Observed, it: &ResourceAssociation) -> SubjectState {
     use ResourceAssociationStatus::{CreateInProgress, DeleteInProgress, Partial};
     let configuration = view.get::<ResourceConfiguration>(it.configuration.as_str());
     let kind = configuration.map(|it| it.kind);
@@ -104,23 +105,23 @@ fn of_association(view: &View, observed: &Observed, it: &ResourceAssociation) ->
             let left = condition.is_some() || children.next().is_some();
             gone(!left && observed.applied_version > after)
         }
-        _ => Verdict::Pending,
+        _ => SubjectState::Pending,
     }
 }
 
 /// A group's association is what those of its children are.
-fn of_children(view: &View, observed: &Observed, it: &ResourceAssociation) -> Verdict {
+fn of_children(view: &View, observed: &Observed, it: &ResourceAssociation) -> SubjectState {
     use ResourceAssociationStatus::{CreateFailed, CreateInProgress};
     let children = view.by::<ResourceAssociation>("parent", it.id.as_str());
     let states: BTreeSet<&str> = children.map(|child| child.status.as_str()).collect();
     let has = |status: ResourceAssociationStatus| states.contains(status.as_str());
     if observed.applied_version <= it.status_after || has(CreateInProgress) {
-        return Verdict::Pending;
+        return SubjectState::Pending;
     }
     match (has(CreateFailed), it.status) {
-        (false, _) => Verdict::Works,
-        (true, ResourceAssociationStatus::Partial) => Verdict::Pending,
-        (true, _) => Verdict::Failed(Failure {
+        (false, _) => SubjectState::Works,
+        (true, ResourceAssociationStatus::Partial) => SubjectState::Pending,
+        (true, _) => SubjectState::Failed(Failure {
             code: "InternalFailure".to_owned(),
             message: "Some child resource configurations could not be associated".to_owned(),
         }),
@@ -128,13 +129,17 @@ fn of_children(view: &View, observed: &Observed, it: &ResourceAssociation) -> Ve
 }
 
 /// A changing thing's next state, by its present one; `None` when it goes.
-fn next(was: ChangingStatus, verdict: Verdict) -> Option<(ChangingStatus, Option<Failure>)> {
+fn next(was: ChangingStatus, verdict: SubjectState) -> Option<(ChangingStatus, Option<Failure>)> {
     use ChangingStatus::{Active, CreateFailed, UpdateFailed, UpdateInProgress};
     match verdict {
-        Verdict::Gone => None,
-        Verdict::Failed(failure) if was == UpdateInProgress => Some((UpdateFailed, Some(failure))),
-        Verdict::Failed(failure) => Some((CreateFailed, Some(failure))),
-        Verdict::Works | Verdict::Pending | Verdict::Broken(_) => Some((Active, None)),
+        SubjectState::Gone => None,
+        SubjectState::Failed(failure) if was == UpdateInProgress => {
+            Some((UpdateFailed, Some(failure)))
+        }
+        SubjectState::Failed(failure) => Some((CreateFailed, Some(failure))),
+        SubjectState::Works | SubjectState::Pending | SubjectState::Broken(_) => {
+            Some((Active, None))
+        }
     }
 }
 
@@ -148,7 +153,7 @@ impl Subject {
     }
 
     /// Carries a verdict out, unless the record changed since it was judged.
-    pub(crate) fn settle(&self, tx: &mut Tx, verdict: Verdict, now: Timestamp) {
+    pub(crate) fn settle(&self, tx: &mut Tx, verdict: SubjectState, now: Timestamp) {
         match self {
             Self::Gateway(it) => settle_gateway(tx, it, verdict, now),
             Self::Configuration(it) => settle_configuration(tx, it, verdict, now),
@@ -157,7 +162,7 @@ impl Subject {
     }
 }
 
-fn settle_gateway(tx: &mut Tx, it: &ResourceGateway, verdict: Verdict, now: Timestamp) {
+fn settle_gateway(tx: &mut Tx, it: &ResourceGateway, verdict: SubjectState, now: Timestamp) {
     let same = |known: &ResourceGateway| {
         (known.status, known.status_after) == (it.status, it.status_after)
     };
@@ -173,7 +178,12 @@ fn settle_gateway(tx: &mut Tx, it: &ResourceGateway, verdict: Verdict, now: Time
     });
 }
 
-fn settle_configuration(tx: &mut Tx, it: &ResourceConfiguration, verdict: Verdict, now: Timestamp) {
+fn settle_configuration(
+    tx: &mut Tx,
+    it: &ResourceConfiguration,
+    verdict: SubjectState,
+    now: Timestamp,
+) {
     let same = |known: &ResourceConfiguration| {
         (known.status, known.status_after) == (it.status, it.status_after)
     };
@@ -189,7 +199,12 @@ fn settle_configuration(tx: &mut Tx, it: &ResourceConfiguration, verdict: Verdic
     });
 }
 
-fn settle_association(tx: &mut Tx, it: &ResourceAssociation, verdict: Verdict, now: Timestamp) {
+fn settle_association(
+    tx: &mut Tx,
+    it: &ResourceAssociation,
+    verdict: SubjectState,
+    now: Timestamp,
+) {
     use ResourceAssociationStatus::{Active, CreateFailed, Partial};
     let same = |known: &ResourceAssociation| {
         (known.status, known.status_after) == (it.status, it.status_after)
@@ -199,13 +214,13 @@ fn settle_association(tx: &mut Tx, it: &ResourceAssociation, verdict: Verdict, n
     }
     let is_group = it.address.is_unspecified();
     let (status, failure) = match verdict {
-        Verdict::Gone => {
+        SubjectState::Gone => {
             tx.delete::<ResourceAssociation>(it.id.as_str());
             return;
         }
-        Verdict::Failed(failure) if is_group => (Partial, Some(failure)),
-        Verdict::Failed(failure) => (CreateFailed, Some(failure)),
-        Verdict::Works | Verdict::Pending | Verdict::Broken(_) => (Active, None),
+        SubjectState::Failed(failure) if is_group => (Partial, Some(failure)),
+        SubjectState::Failed(failure) => (CreateFailed, Some(failure)),
+        SubjectState::Works | SubjectState::Pending | SubjectState::Broken(_) => (Active, None),
     };
     tx.update::<ResourceAssociation>(it.id.as_str(), |record| {
         (record.status, record.failure, record.updated_at) = (status, failure, now);

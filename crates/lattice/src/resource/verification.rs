@@ -190,7 +190,7 @@ fn next(
     }
     let name = format!("{}.{}", it.record_name, it.domain_name);
     let records = (app.records)(&app.cell, view, &name, "TXT");
-    let is_found = records.iter().any(|text| says(text, &it.record_value));
+    let is_found = records.iter().any(|text| has_value(text, &it.record_value));
     if is_found {
         return Some(DomainVerification {
             status: VerificationStatus::Verified,
@@ -210,7 +210,7 @@ fn next(
 }
 
 /// Whether a TXT record, in the form of zone files, has this value.
-fn says(record: &str, value: &str) -> bool {
+fn has_value(record: &str, value: &str) -> bool {
     record.trim().trim_matches('"') == value
 }
 

@@ -158,11 +158,11 @@ pub(crate) fn in_feed(cell: &Cell, view: &View, record: &TargetGroup) -> Option<
     let asked = record.tls.as_deref()?;
     let trusted = asked.trust_anchors.iter().filter_map(|arn| {
         let found = lath_acm::trusted(cell, view, arn);
-        let told = found.inspect_err(|reason| {
+        let logged = found.inspect_err(|reason| {
             let group = &record.id;
             tracing::error!(target_group.id = %group, authority.arn = arn, %reason, "a group's targets cannot be trusted by an authority");
         });
-        told.ok()
+        logged.ok()
     });
     let holder = target_group::arn(cell, &record.id);
     let shown = asked.check_certificate.as_deref();

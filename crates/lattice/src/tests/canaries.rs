@@ -11,7 +11,7 @@ use crate::shape::TagResource;
 
 const TAG: &str = "lath:canary";
 
-struct Place {
+struct Fixture {
     world: World,
     stable: String,
     new: String,
@@ -19,7 +19,7 @@ struct Place {
     rule: String,
 }
 
-impl Place {
+impl Fixture {
     async fn new() -> Self {
         let world = World::with(|cell| cell.mode = Mode::Extended).await;
         let stable = world.active_group("stable").await;
@@ -122,7 +122,7 @@ fn forwards(groups: &[(&String, i64)]) -> Value {
 
 #[tokio::test]
 async fn weights_move_by_the_plan_and_the_records_have_it() {
-    let place = Place::new().await;
+    let place = Fixture::new().await;
     place.tag(&place.plan("")).await.is(200, "");
     assert_eq!(place.weights().await, (90, 10));
     assert_eq!(place.phase().0, "running");
@@ -150,7 +150,7 @@ async fn weights_move_by_the_plan_and_the_records_have_it() {
 
 #[tokio::test]
 async fn bad_answers_take_it_back_and_a_restart_forgets_nothing_of_where_it_is() {
-    let place = Place::new().await;
+    let place = Fixture::new().await;
     let plan =
         place.plan(r#","analysis":{"errorPercent":5,"minimumRequests":10,"interval":"10m"}"#);
     place.tag(&plan).await.is(200, "");
@@ -179,7 +179,7 @@ async fn bad_answers_take_it_back_and_a_restart_forgets_nothing_of_where_it_is()
 
 #[tokio::test]
 async fn sessions_do_not_hold_to_a_group_that_a_roll_back_left() {
-    let place = Place::new().await;
+    let place = Fixture::new().await;
     let plan = place.plan(r#","analysis":{"errorPercent":5,"minimumRequests":1}"#);
     let path = format!("/tags/{}", segment(&place.arn()));
     let policy = r#"{"sessionPersistence":{}}"#;
@@ -208,7 +208,7 @@ async fn sessions_do_not_hold_to_a_group_that_a_roll_back_left() {
 
 #[tokio::test]
 async fn a_change_by_hand_ends_it_visibly() {
-    let place = Place::new().await;
+    let place = Fixture::new().await;
     place.tag(&place.plan("")).await.is(200, "");
     let path = format!("{}/{}", place.rules, place.rule);
     // The same action, or a change of something else, ends nothing.
@@ -231,7 +231,7 @@ async fn a_change_by_hand_ends_it_visibly() {
 
 #[tokio::test]
 async fn what_does_not_fit_is_refused() {
-    let place = Place::new().await;
+    let place = Fixture::new().await;
     let third = place.world.active_group("third").await;
     for text in [
         r#"{"targetGroupIdentifier":"tg-00000000000000000","steps":[{"weight":1}]}"#.to_owned(),

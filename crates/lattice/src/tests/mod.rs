@@ -113,7 +113,7 @@ impl Answer {
     }
 }
 
-/// A region with two VPCs, and a node that does what it is told.
+/// A region with two VPCs, and a node that reports everything as ready.
 struct World {
     cell: Cell,
     hands: ManualClock,

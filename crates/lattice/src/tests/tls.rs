@@ -64,8 +64,8 @@ async fn the_first_https_listener_brings_a_certificate_for_generated_names() {
     let written = serde_json::to_string(&*kept).unwrap();
     assert!(!written.contains("PRIVATE KEY"), "{written}");
     assert_eq!(kept.names, ["*.7d67968.vpc-lattice-svcs.us-east-1.on.aws"]);
-    // No other region is told a key.
-    let told = contribute::told(&world.cell, &world.cell.db.view());
+    // Keys are not exported to other regions.
+    let told = contribute::exported(&world.cell, &world.cell.db.view());
     assert!(told.services.iter().all(|it| it.certificate.is_none()));
 }
 

@@ -13,14 +13,14 @@ use crate::shape::{CreateRule, TagResource, UntagResource};
 const TAG: &str = "lath:traffic-policy";
 
 /// A listener with a rule, in extended mode.
-struct Place {
+struct Fixture {
     world: World,
     service: String,
     group: String,
     listener: String,
 }
 
-impl Place {
+impl Fixture {
     async fn new() -> Self {
         Self::of(World::with(|cell| cell.mode = Mode::Extended).await).await
     }
@@ -97,7 +97,7 @@ fn parts(text: &str) -> Value {
 
 #[tokio::test]
 async fn strict_mode_knows_no_policies() {
-    let place = Place::of(World::new().await).await;
+    let place = Fixture::of(World::new().await).await;
     let tags = json!({ TAG: r#"{"timeouts":{"request":"1s"}}"# });
     let refused = place.rule("a", forward(&place.group), tags.clone()).await;
     refused.is(400, "ValidationException");
@@ -125,7 +125,7 @@ async fn strict_mode_knows_no_policies() {
 
 #[tokio::test]
 async fn a_policy_is_set_with_its_rule_and_changed_as_a_whole() {
-    let place = Place::new().await;
+    let place = Fixture::new().await;
     let long = format!(
         r#"{{"requestHeaders":{{"set":{{"x-a":"{}"}}}},"timeouts":{{"request":"5s"}}}}"#,
         "v".repeat(600)
@@ -174,7 +174,7 @@ async fn a_policy_is_set_with_its_rule_and_changed_as_a_whole() {
 
 #[tokio::test]
 async fn what_is_wrong_is_said() {
-    let place = Place::new().await;
+    let place = Fixture::new().await;
     for (tags, want) in [
         (
             json!({ TAG: "{" }),
@@ -246,7 +246,7 @@ async fn what_is_wrong_is_said() {
 
 #[tokio::test]
 async fn a_fixed_response_has_no_policy_for_targets() {
-    let place = Place::new().await;
+    let place = Fixture::new().await;
     let timeouts = json!({ TAG: r#"{"timeouts":{"request":"1s"}}"# });
     place
         .rule("a", fixed(404), timeouts.clone())
@@ -273,7 +273,7 @@ async fn a_fixed_response_has_no_policy_for_targets() {
 
 #[tokio::test]
 async fn the_default_rules_policy_is_its_listeners() {
-    let place = Place::new().await;
+    let place = Fixture::new().await;
     let default = place.fed().default_rule.to_string();
     let policy = json!({ TAG: r#"{"responseHeaders":{"set":{"x-a":"1"}}}"# });
     let rest = format!("/rule/{default}");
@@ -322,7 +322,7 @@ async fn the_default_rules_policy_is_its_listeners() {
 
 #[tokio::test]
 async fn a_group_that_gets_copies_is_used() {
-    let place = Place::new().await;
+    let place = Fixture::new().await;
     let copies = place.world.active_group("copies").await;
     let arn = format!("{ARN}targetgroup/{copies}");
     let policy = format!(r#"{{"mirrors":[{{"targetGroupIdentifier":"{arn}","percent":5}}]}}"#);
@@ -364,7 +364,7 @@ async fn a_group_that_gets_copies_is_used() {
 
 #[tokio::test]
 async fn who_sets_a_policy_may_change_the_rule() {
-    let place = Place::new().await;
+    let place = Fixture::new().await;
     let rule = place.rule("a", forward(&place.group), json!({})).await.id();
     let of_listener = format!("service/{}/listener/{}", place.service, place.listener);
     let of_rule = format!("{of_listener}/rule/{rule}");
@@ -401,7 +401,7 @@ async fn who_sets_a_policy_may_change_the_rule() {
 
 #[tokio::test]
 async fn a_part_is_set_with_the_first_only() {
-    let place = Place::new().await;
+    let place = Fixture::new().await;
     let copies = place.world.active_group("copies").await;
     let of = |group: &str| format!(r#"{{"mirrors":[{{"targetGroupIdentifier":"{group}"}}]}}"#);
     let split = |text: &str| {
@@ -430,7 +430,7 @@ async fn a_part_is_set_with_the_first_only() {
 #[tokio::test]
 async fn other_tags_leave_a_policy_as_it_is() {
     // As an earlier run in extended mode leaves it.
-    let place = Place::of(World::new().await).await;
+    let place = Fixture::of(World::new().await).await;
     let rule = place.rule("a", forward(&place.group), json!({})).await.id();
     let rest = format!("/rule/{rule}");
     let policy = r#"{"timeouts":{"request":"1s"}}"#;
@@ -460,7 +460,7 @@ async fn other_tags_leave_a_policy_as_it_is() {
 
 #[tokio::test]
 async fn values_of_other_resources_are_as_aws_has_them() {
-    for world in [World::new().await, Place::new().await.world] {
+    for world in [World::new().await, Fixture::new().await.world] {
         let service = json!({ "name": "other", "tags": { TAG: "{}" } });
         let refused = world.post("/services", service).await;
         refused.is(400, "ValidationException");

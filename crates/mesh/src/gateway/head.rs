@@ -4,10 +4,10 @@
 pub(crate) const LARGEST_HEAD: usize = 8 * 1024;
 
 /// Why a head is refused: a status and words.
-pub(crate) type Refusal = (u16, &'static str);
+pub(crate) type HeadError = (u16, &'static str);
 
 /// What the head asks for, and how long it is; `None` while it is not whole.
-pub(crate) fn authority(bytes: &[u8]) -> Result<Option<(&str, usize)>, Refusal> {
+pub(crate) fn authority(bytes: &[u8]) -> Result<Option<(&str, usize)>, HeadError> {
     let Some(end) = bytes.windows(4).position(|four| four == b"\r\n\r\n") else {
         if bytes.len() >= LARGEST_HEAD {
             return Err((431, "the head is too large"));

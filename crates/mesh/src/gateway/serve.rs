@@ -15,7 +15,7 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::head::{Refusal, phrase};
+use super::head::{HeadError, phrase};
 use super::pump::pump;
 use super::{LARGEST_HEAD, authority_of, resolve};
 use crate::listen;
@@ -105,7 +105,7 @@ impl Gateway {
         }
     }
 
-    async fn open(&self, authority: &str) -> Result<TcpStream, Refusal> {
+    async fn open(&self, authority: &str) -> Result<TcpStream, HeadError> {
         let snapshot = Arc::clone(&self.snapshots.borrow());
         let destination = resolve(&snapshot, authority).map_err(|reason| (404, reason))?;
         drop(snapshot);
@@ -125,7 +125,7 @@ impl Gateway {
     }
 }
 
-fn refused(error: &io::Error) -> Refusal {
+fn refused(error: &io::Error) -> HeadError {
     match error.kind() {
         io::ErrorKind::TimedOut => (504, "the target did not answer in time"),
         io::ErrorKind::ConnectionRefused => (502, "the target refused the connection"),
@@ -136,7 +136,7 @@ fn refused(error: &io::Error) -> Refusal {
     }
 }
 
-type Asked = Result<(String, usize), Refusal>;
+type Asked = Result<(String, usize), HeadError>;
 
 /// Reads until the head is whole; what comes behind it stays in `bytes`.
 async fn read_head(stream: &mut TcpStream, bytes: &mut Vec<u8>) -> io::Result<Asked> {
@@ -153,7 +153,7 @@ async fn read_head(stream: &mut TcpStream, bytes: &mut Vec<u8>) -> io::Result<As
     }
 }
 
-async fn refuse(mut stream: TcpStream, (status, reason): Refusal) -> io::Result<()> {
+async fn refuse(mut stream: TcpStream, (status, reason): HeadError) -> io::Result<()> {
     let answer = format!(
         "HTTP/1.1 {status} {}\r\ncontent-type: text/plain\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{reason}",
         phrase(status),

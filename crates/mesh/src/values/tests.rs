@@ -77,7 +77,7 @@ async fn what_is_told_is_what_changed() {
             }
         }
         let mut wire = Vec::new();
-        tell(&mut outgoing, &mut wire, &values).await;
+        send(&mut outgoing, &mut wire, &values).await;
         assert_eq!(wire.is_empty(), changes.is_empty(), "{name}");
         let mut wire = BytesMut::from(&wire[..]);
         while let Some(frame) = Frame::take(&mut wire).unwrap() {
@@ -96,22 +96,22 @@ async fn a_section_that_the_other_end_would_not_take_is_withheld_whole() {
     values.insert("large/1".into(), Bytes::new());
     values.insert(format!("large/{}", "x".repeat(LONGEST_TOPIC)), Bytes::new());
     let mut wire = Vec::new();
-    tell(&mut outgoing, &mut wire, &values).await;
+    send(&mut outgoing, &mut wire, &values).await;
     let mut heard = Values::new();
     let mut incoming = Incoming::default();
     hear(&mut incoming, &mut heard, &wire);
     assert_eq!(heard.keys().collect::<Vec<_>>(), ["small"]);
-    // When it fits again, all of it is told.
+    // When it fits again, all of it is sent.
     values.remove(&format!("large/{}", "x".repeat(LONGEST_TOPIC)));
     let mut wire = Vec::new();
-    tell(&mut outgoing, &mut wire, &values).await;
+    send(&mut outgoing, &mut wire, &values).await;
     hear(&mut incoming, &mut heard, &wire);
     assert_eq!(heard, values);
     for number in 0..TOPICS {
         values.insert(format!("many/{number}"), Bytes::new());
     }
     let mut wire = Vec::new();
-    tell(&mut outgoing, &mut wire, &values).await;
+    send(&mut outgoing, &mut wire, &values).await;
     assert!(wire.is_empty(), "they are too many");
 }
 
@@ -121,7 +121,7 @@ async fn a_section_without_a_name_keeps_no_other_from_being_told() {
     values.insert("/x".into(), Bytes::new());
     values.insert("y".into(), Bytes::new());
     let (mut wire, mut heard) = (Vec::new(), Values::new());
-    tell(&mut outgoing, &mut wire, &values).await;
+    send(&mut outgoing, &mut wire, &values).await;
     hear(&mut Incoming::default(), &mut heard, &wire);
     assert_eq!(heard.keys().collect::<Vec<_>>(), ["y"]);
 }
@@ -174,13 +174,13 @@ async fn a_small_section_does_not_wait_for_a_large_one() {
     hear(&mut incoming, &mut heard, &wire);
     assert_eq!(heard["large/1"], large, "as it was when it set out");
     let mut wire = Vec::new();
-    tell(&mut outgoing, &mut wire, &values).await;
+    send(&mut outgoing, &mut wire, &values).await;
     hear(&mut incoming, &mut heard, &wire);
     assert_eq!(heard, values);
     assert_eq!((incoming.size, incoming.topics), (0, 0));
 }
 
-async fn tell(outgoing: &mut Outgoing, wire: &mut Vec<u8>, values: &Values) {
+async fn send(outgoing: &mut Outgoing, wire: &mut Vec<u8>, values: &Values) {
     outgoing.take(values);
     while outgoing.send_next(wire).await.unwrap() {}
 }

@@ -88,7 +88,7 @@ pub struct HeaderEdits {
     pub remove: Vec<String>,
 }
 
-/// Another URL that a client is told. What is absent is as in the request.
+/// The URL of a redirect. A part that is absent is taken from the request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Redirect {
     /// `http` or `https`.

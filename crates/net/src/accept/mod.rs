@@ -26,7 +26,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use crate::Place;
 use report::Report;
 use slot::Entry;
-use table::{Table, Verdict};
+use table::{Admission, Table};
 
 pub use slot::{Busy, Slot};
 pub use stream::Watched;
@@ -219,12 +219,12 @@ impl Acceptor {
         let entry = Arc::new(Entry::new());
         let verdict = shared.table().admit(place, &source, &entry);
         match verdict {
-            Verdict::Admitted => {}
-            Verdict::InsteadOf(other) => {
+            Admission::Admitted => {}
+            Admission::InsteadOf(other) => {
                 other.evict();
                 shared.report.evicted();
             }
-            Verdict::Refused => {
+            Admission::Refused => {
                 shared.report.refused();
                 return None;
             }

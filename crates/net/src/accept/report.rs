@@ -64,10 +64,10 @@ impl Report {
         let news = std::mem::take(&mut *since);
         since.said = Some(Instant::now());
         drop(since);
-        self.say(&news);
+        self.log(&news);
     }
 
-    fn say(&self, news: &Since) {
+    fn log(&self, news: &Since) {
         tracing::warn!(
             connections = self.name,
             evicted = news.evicted,

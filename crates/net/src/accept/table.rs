@@ -12,7 +12,7 @@ const LOOKED_AT: usize = 8;
 
 /// What becomes of a newcomer.
 #[derive(Debug)]
-pub(super) enum Verdict {
+pub(super) enum Admission {
     Admitted,
     /// Admitted; this one is out of the table, and must be evicted.
     InsteadOf(Arc<Entry>),
@@ -54,17 +54,22 @@ impl Table {
     }
 
     /// Takes a newcomer in, if need be in the place of another.
-    pub(super) fn admit(&mut self, place: &Place, source: &Source, entry: &Arc<Entry>) -> Verdict {
+    pub(super) fn admit(
+        &mut self,
+        place: &Place,
+        source: &Source,
+        entry: &Arc<Entry>,
+    ) -> Admission {
         let Some(victim) = self.victim(place, source) else {
             self.insert(place, source, entry);
-            return Verdict::Admitted;
+            return Admission::Admitted;
         };
         let Some((its_place, its_source, victim)) = victim else {
-            return Verdict::Refused;
+            return Admission::Refused;
         };
         self.release(&its_place, &its_source, &victim);
         self.insert(place, source, entry);
-        Verdict::InsteadOf(victim)
+        Admission::InsteadOf(victim)
     }
 
     /// Whether somebody must go for a newcomer, and who can.

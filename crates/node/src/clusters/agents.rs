@@ -12,7 +12,7 @@ use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use lath_feed::{ClusterNodeObserved, ControlPlane, Power, Snapshot};
-use lath_kubernetes::agent::{self, Answer, Refusal};
+use lath_kubernetes::agent::{self, AgentError, Answer};
 use lath_model::WorkloadId;
 use lath_model::id::{InstanceId, VpcId};
 use lath_net::{POD_IDENTITY_ADDRESS, Place};
@@ -117,7 +117,7 @@ async fn serve(shared: &Arc<Shared>, id: &InstanceId) -> std::io::Result<DropGua
 
 /// What was given for a token.
 #[derive(Clone)]
-struct Kept {
+struct CachedAnswer {
     answer: Answer,
     /// The role that the association had.
     role: String,
@@ -130,7 +130,7 @@ struct Agent {
     shared: Arc<Shared>,
     id: InstanceId,
     /// By digest of the token.
-    kept: Mutex<BTreeMap<[u8; 32], Kept>>,
+    kept: Mutex<BTreeMap<[u8; 32], CachedAnswer>>,
 }
 
 impl Door for Agent {
@@ -169,8 +169,11 @@ impl Agent {
     }
 
     /// The certificate of a pod whose token was found to be good: of its service account.
-    fn identity(&self, answer: &Answer) -> Result<serde_json::Result<serde_json::Value>, Refusal> {
-        let refuse = |text: &str| Refusal::new(StatusCode::NOT_FOUND, text);
+    fn identity(
+        &self,
+        answer: &Answer,
+    ) -> Result<serde_json::Result<serde_json::Value>, AgentError> {
+        let refuse = |text: &str| AgentError::new(StatusCode::NOT_FOUND, text);
         let snapshot = Arc::clone(&self.shared.parts.snapshots.borrow());
         let authority = snapshot.workload_authority.as_ref();
         let authority = authority.ok_or_else(|| refuse("workloads get no certificates"))?;
@@ -188,7 +191,7 @@ impl Agent {
         let issuer = &self.shared.parts.issuer;
         let svid = issuer.issue(authority, &id, self.shared.parts.clock.now());
         let svid = svid.ok_or_else(|| {
-            Refusal::new(
+            AgentError::new(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "no certificate can be signed",
             )
@@ -203,9 +206,9 @@ impl Agent {
         })))
     }
 
-    async fn credentials(&self, token: &str, now: i64) -> Result<Answer, Refusal> {
+    async fn credentials(&self, token: &str, now: i64) -> Result<Answer, AgentError> {
         let snapshot = Arc::clone(&self.shared.parts.snapshots.borrow());
-        let gone = || Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "the cluster is gone");
+        let gone = || AgentError::new(StatusCode::SERVICE_UNAVAILABLE, "the cluster is gone");
         let plane = wanted(&snapshot, &self.id).ok_or_else(gone)?;
         let key = Sha256::digest(token).into();
         let known = self.known(&key, plane, now);
@@ -226,7 +229,7 @@ impl Agent {
     }
 
     /// What was given before, while its association is as it was.
-    fn known(&self, key: &[u8; 32], plane: &ControlPlane, now: i64) -> Option<Kept> {
+    fn known(&self, key: &[u8; 32], plane: &ControlPlane, now: i64) -> Option<CachedAnswer> {
         let all = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         let kept = all.get(key)?;
         let role = role(plane, &kept.answer)?;
@@ -237,7 +240,7 @@ impl Agent {
         let Some(role) = role(plane, answer) else {
             return;
         };
-        let kept = Kept {
+        let kept = CachedAnswer {
             answer: answer.clone(),
             role: role.to_owned(),
             since: now,
@@ -260,12 +263,12 @@ impl Agent {
         snapshot: &Snapshot,
         plane: &ControlPlane,
         token: &str,
-    ) -> Result<Answer, Refusal> {
+    ) -> Result<Answer, AgentError> {
         let (request, from) = self
             .request(snapshot, plane, token)
-            .map_err(|reason| Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, reason))?;
+            .map_err(|reason| AgentError::new(StatusCode::INTERNAL_SERVER_ERROR, reason))?;
         let answered = tokio::time::timeout(ASKING, self.shared.parts.api.ask(request, from));
-        let late = |_| Refusal::new(StatusCode::GATEWAY_TIMEOUT, "EKS Auth does not answer");
+        let late = |_| AgentError::new(StatusCode::GATEWAY_TIMEOUT, "EKS Auth does not answer");
         let answered = answered.await.map_err(late)?;
         let header = |name: &str| {
             let value = answered.headers().get(name);

@@ -26,7 +26,7 @@ pub(super) struct Authentication {
     is_known: bool,
     /// Whether that is of what was written.
     is_settled: bool,
-    told: Option<String>,
+    logged: Option<String>,
 }
 
 impl Authentication {
@@ -53,8 +53,8 @@ impl Authentication {
         // Authorities are a ConfigMap, which others change, and a boot writes the file anew.
         if is_new || slowly {
             match self.write(instances, client, wanted).await {
-                Ok(()) => self.told = None,
-                Err(reason) => self.tell(wanted, reason),
+                Ok(()) => self.logged = None,
+                Err(reason) => self.log(wanted, reason),
             }
         }
         let Some((text, of)) = &self.written else {
@@ -70,7 +70,7 @@ impl Authentication {
                 self.is_known = true;
             }
             Ok(_) => {}
-            Err(error) => self.tell(wanted, error.to_string()),
+            Err(error) => self.log(wanted, error.to_string()),
         }
     }
 
@@ -107,15 +107,15 @@ impl Authentication {
         }
     }
 
-    fn tell(&mut self, wanted: &ControlPlane, reason: String) {
-        if self.told.as_ref() != Some(&reason) {
+    fn log(&mut self, wanted: &ControlPlane, reason: String) {
+        if self.logged.as_ref() != Some(&reason) {
             let cluster = &wanted.name;
             tracing::warn!(
                 cluster,
                 reason,
-                "an API server cannot be told its identity provider"
+                "the identity provider of an API server cannot be configured"
             );
-            self.told = Some(reason);
+            self.logged = Some(reason);
         }
     }
 }

@@ -48,7 +48,7 @@ impl Renewal {
         }
         let mut opened = Vec::new();
         for (id, certificates, keys) in needed {
-            match Authority::open(keys) {
+            match Authority::open(keys, &parts.clock) {
                 Ok(authority) => opened.push((id, certificates, authority)),
                 Err(error) => {
                     tracing::warn!(workload.id = %id, %error, "certificates cannot be renewed")

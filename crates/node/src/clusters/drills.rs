@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use lath_clock::Clock;
 use lath_drill::{Pods, Which};
 use lath_feed::{ClusterNode, ControlPlane, Snapshot};
 use lath_instance::Instances;
@@ -52,17 +53,17 @@ pub(crate) fn membership<'a>(
 /// # Errors
 /// When its API server does not take that.
 pub(crate) async fn cordon(
-    network: &Arc<dyn Network>,
+    (network, clock): (&Arc<dyn Network>, &Clock),
     snapshot: &Snapshot,
     victim: &WorkloadId,
 ) -> Result<(), String> {
     let cluster = &membership(snapshot, victim)?.cluster;
     let plane = snapshot.control_planes.get(cluster);
     let plane = plane.ok_or_else(|| format!("{cluster:?} does not exist"))?;
-    let client = client(network, plane)?;
-    let says = |error: ClientError| error.to_string();
+    let client = client(network, clock, plane)?;
+    let in_words = |error: ClientError| error.to_string();
     for _ in 0..TRIES {
-        let nodes = client.get("/api/v1/nodes").await.map_err(says)?;
+        let nodes = client.get("/api/v1/nodes").await.map_err(in_words)?;
         let node = objects::items(&nodes).find(|it| is_of(it, victim));
         let node = node.ok_or_else(|| format!("{victim} has not joined its cluster"))?;
         let Some(change) = objects::cordon(node, true) else {
@@ -70,7 +71,7 @@ pub(crate) async fn cordon(
         };
         let name = objects::text(node, "/metadata/name").to_owned();
         let patched = objects::perform(&client, &Work::Patch(name, change)).await;
-        patched.map_err(says)?;
+        patched.map_err(in_words)?;
     }
     Err(format!("{victim} cannot be cordoned: it changes too fast"))
 }
@@ -119,25 +120,25 @@ struct List {
 /// # Errors
 /// When the API server does not say which they are, or when none runs.
 pub(crate) async fn kill_pods(
-    (network, instances): (&Arc<dyn Network>, &Instances),
+    (network, instances, clock): (&Arc<dyn Network>, &Instances, &Clock),
     snapshot: &Snapshot,
     plane: &ControlPlane,
     pods: &Pods,
 ) -> Result<(), String> {
-    let client = client(network, plane)?;
-    let says = |error: ClientError| error.to_string();
+    let client = client(network, clock, plane)?;
+    let in_words = |error: ClientError| error.to_string();
     let path = format!("/api/v1/namespaces/{}/pods", pods.namespace);
     let found: Vec<Pod> = match &pods.which {
         Which::Name(name) => vec![
             client
                 .get_as(&format!("{path}/{name}"))
                 .await
-                .map_err(says)?,
+                .map_err(in_words)?,
         ],
         Which::Selector(selector) => {
             let selector = encoded(selector);
             let path = format!("{path}?labelSelector={selector}");
-            client.get_as::<List>(&path).await.map_err(says)?.items
+            client.get_as::<List>(&path).await.map_err(in_words)?.items
         }
     };
     let mut killed = 0;
@@ -190,8 +191,12 @@ fn encoded(text: &str) -> String {
     text.bytes().map(one).collect()
 }
 
-fn client(network: &Arc<dyn Network>, plane: &ControlPlane) -> Result<Client, String> {
-    let authority = Authority::open(&plane.keys).map_err(|error| error.to_string())?;
+fn client(
+    network: &Arc<dyn Network>,
+    clock: &Clock,
+    plane: &ControlPlane,
+) -> Result<Client, String> {
+    let authority = Authority::open(&plane.keys, clock).map_err(|error| error.to_string())?;
     let address = supervisor::address(plane).ok_or("its cluster has no address")?;
     let place = Place::Workload(plane::workload(plane));
     let client = Client::new(&authority, Arc::clone(network), place, address);

@@ -50,7 +50,7 @@ pub(super) async fn ensure(
         TcpListener::from_std(it)
     });
     let listener = listener.map_err(|error| format!("its endpoint {}: {error}", wanted.listen))?;
-    let (say, cidrs) = watch::channel(wanted.cidrs.clone());
+    let (cidrs_tx, cidrs) = watch::channel(wanted.cidrs.clone());
     let stop = CancellationToken::new();
     let door = Door {
         shared: Arc::clone(shared),
@@ -64,7 +64,7 @@ pub(super) async fn ensure(
     tokio::spawn(async move { ended.run_until_cancelled(door.serve()).await });
     Ok(Some(Endpoint {
         listen: wanted.listen,
-        cidrs: say,
+        cidrs: cidrs_tx,
         _stop: stop.drop_guard(),
     }))
 }

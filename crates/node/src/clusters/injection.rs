@@ -39,7 +39,8 @@ pub(super) async fn serve(
     address: SocketAddr,
 ) -> Result<DropGuard, String> {
     let place = Place::Workload(WorkloadId::Managed(plane.id.clone()));
-    let authority = Authority::open(&plane.keys).map_err(|error| error.to_string())?;
+    let authority =
+        Authority::open(&plane.keys, &shared.parts.clock).map_err(|error| error.to_string())?;
     let tls = injection::tls(&authority).map_err(|error| error.to_string())?;
     let network = Arc::clone(&shared.parts.network);
     let client = Client::new(&authority, network, place.clone(), address);

@@ -148,7 +148,7 @@ impl SecureDoor for Issuer {
             return Some(tls.clone());
         }
         let (host, _) = plane.issuer_place()?;
-        let tls = Authority::open(&plane.keys)
+        let tls = Authority::open(&plane.keys, &self.shared.parts.clock)
             .map_err(|error| error.to_string())
             .and_then(|it| serving::open_acceptor(&it, host).map_err(|error| error.to_string()));
         match tls {

@@ -31,7 +31,7 @@ pub(super) struct ManagedObjects {
     objects: Vec<Refused>,
     bindings: Vec<Refused>,
     /// What was logged last.
-    told: Vec<String>,
+    logged: Vec<String>,
 }
 
 /// An object that is not as it should be.
@@ -74,17 +74,17 @@ impl ManagedObjects {
             self.bindings = bind(client, plane).await?;
         }
         let both = self.objects.iter().chain(&self.bindings);
-        let told: Vec<String> = both
+        let lines: Vec<String> = both
             .map(|it| format!("{}: {}", it.path, it.reason))
             .collect();
-        for line in told.iter().filter(|it| !self.told.contains(it)) {
+        for line in lines.iter().filter(|it| !self.logged.contains(it)) {
             tracing::warn!(
                 cluster = plane.name,
                 reason = line,
                 "an object of a cluster is refused"
             );
         }
-        self.told = told;
+        self.logged = lines;
         Ok(())
     }
 
@@ -252,9 +252,9 @@ fn is_immutable(error: &ClientError) -> bool {
     let ClientError::Refused { status, message } = error else {
         return false;
     };
-    let says = |it: &str| message.contains(it);
+    let mentions = |it: &str| message.contains(it);
     *status == StatusCode::UNPROCESSABLE_ENTITY
-        && (says("cannot change roleRef") || says("field is immutable"))
+        && (mentions("cannot change roleRef") || mentions("field is immutable"))
 }
 
 fn because(manifest: &Manifest, error: &ClientError) -> Refused {

@@ -81,7 +81,7 @@ pub(crate) struct Parts {
     /// Images for nodes.
     pub(crate) images: PathBuf,
     pub(crate) image_sources: lath_registry::Sources,
-    pub(crate) say: watch::Sender<ClustersObserved>,
+    pub(crate) observed_tx: watch::Sender<ClustersObserved>,
 }
 
 /// What the supervisors of all clusters share.
@@ -123,7 +123,7 @@ pub(crate) async fn run(parts: Parts, stop: CancellationToken) {
         networks.borrow_and_update();
         supervisors.retain(&snapshot);
         let leaving = leaving(&shared.parts.instances, &snapshot);
-        tell(&shared.parts.say, &supervisors, &leaving);
+        report_unsupervised(&shared.parts.observed_tx, &supervisors, &leaving);
         let has_clusters = !snapshot.control_planes.is_empty() || nodes::any(&snapshot);
         if !are_limits_raised && has_clusters {
             nodes::raise_limits();
@@ -170,12 +170,12 @@ fn leaving(instances: &Instances, snapshot: &Snapshot) -> BTreeSet<ManagedId> {
 }
 
 /// Reports clusters without a supervisor: they are leaving, or are not there.
-fn tell(
-    say: &watch::Sender<ClustersObserved>,
+fn report_unsupervised(
+    observed_tx: &watch::Sender<ClustersObserved>,
     supervisors: &Supervisors,
     leaving: &BTreeSet<ManagedId>,
 ) {
-    say.send_if_modified(|known| {
+    observed_tx.send_if_modified(|known| {
         let mut now = (**known).clone();
         now.retain(|id, _| supervisors.running.contains_key(id));
         now.extend(leaving.iter().map(|id| (id.clone(), being_removed())));
@@ -297,13 +297,13 @@ mod tests {
 
     #[test]
     fn a_control_plane_that_leaves_is_told_of_until_it_is_gone() {
-        let say = watch::Sender::new(ClustersObserved::default());
+        let observed_tx = watch::Sender::new(ClustersObserved::default());
         let supervisors = Supervisors::default();
-        tell(&say, &supervisors, &BTreeSet::from([id()]));
+        report_unsupervised(&observed_tx, &supervisors, &BTreeSet::from([id()]));
         let reason = "it is being removed".to_owned();
         let failed = Condition::Failed { reason };
-        assert_eq!(say.borrow()[&id()].condition, failed);
-        tell(&say, &supervisors, &BTreeSet::new());
-        assert!(say.borrow().is_empty());
+        assert_eq!(observed_tx.borrow()[&id()].condition, failed);
+        report_unsupervised(&observed_tx, &supervisors, &BTreeSet::new());
+        assert!(observed_tx.borrow().is_empty());
     }
 }

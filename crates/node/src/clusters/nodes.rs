@@ -7,6 +7,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use lath_clock::Clock;
 use lath_feed::{Instance, InstanceKind, Power, Snapshot};
 use lath_instance::{Instances, Setup};
 use lath_kubernetes::REGISTRY_PORT;
@@ -25,7 +26,11 @@ use super::Shared;
 ///
 /// # Errors
 /// When it cannot be a node here, or not yet; in words a user can act on.
-pub(crate) fn setup_of(snapshot: &Snapshot, instance: &Instance) -> Result<Setup, String> {
+pub(crate) fn setup_of(
+    snapshot: &Snapshot,
+    instance: &Instance,
+    clock: &Clock,
+) -> Result<Setup, String> {
     if instance.kind == InstanceKind::Ordinary {
         return Ok(Setup::default());
     }
@@ -33,7 +38,7 @@ pub(crate) fn setup_of(snapshot: &Snapshot, instance: &Instance) -> Result<Setup
         return Ok(self_managed::setup(super::binaries(), &lath()?));
     }
     let binaries = super::binaries()?;
-    let setup = with_node(snapshot, instance, |it| node::setup(it, binaries))?;
+    let setup = with_node(snapshot, instance, |it| node::setup(it, binaries, clock))?;
     let setup = setup.unwrap_or_else(|| Ok(Setup::default()));
     setup.map_err(|error| error.to_string())
 }
@@ -178,7 +183,7 @@ pub(super) async fn write_prefixes(instances: &Instances, snapshot: &Snapshot) {
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
                 Err(error) => tracing::warn!(
                     instance.id = %workload, %error,
-                    "a node cannot be told the addresses of its pods"
+                    "the addresses of a node's pods cannot be written"
                 ),
                 Ok(()) => {}
             }
@@ -193,7 +198,7 @@ pub(super) async fn write_prefixes(instances: &Instances, snapshot: &Snapshot) {
 pub(super) struct Registries {
     /// With the namespace that the listener is in.
     serving: BTreeMap<InstanceId, (u64, DropGuard)>,
-    told: Option<String>,
+    logged: Option<String>,
 }
 
 impl Registries {
@@ -222,9 +227,9 @@ impl Registries {
             match serve(shared, workload).await {
                 Ok(guard) => drop(self.serving.insert(id.clone(), (netns, guard))),
                 Err(reason) => {
-                    if self.told.as_ref() != Some(&reason) {
+                    if self.logged.as_ref() != Some(&reason) {
                         tracing::warn!(instance.id = %id, reason, "a node has no registry");
-                        self.told = Some(reason);
+                        self.logged = Some(reason);
                     }
                 }
             }
@@ -234,6 +239,7 @@ impl Registries {
 
 async fn serve(shared: &Shared, workload: WorkloadId) -> Result<DropGuard, String> {
     let images = Images::open(&shared.parts.images).map_err(|error| error.to_string())?;
+    let images = images.with_clock(shared.parts.clock.clone());
     let address = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), REGISTRY_PORT);
     let listener = listen(&shared.parts.network, &Place::Workload(workload), address).await;
     let listener = listener.and_then(|it| {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use lath_clock::Clock;
 use lath_fabric::Fabric;
 use lath_feed::{ControlPlane, InstanceObserved, InstancePhase, RootSource, Snapshot};
 use lath_instance::{InstanceError, InstanceSpec, Instances, Kind, Limits};
@@ -33,7 +34,7 @@ pub(super) fn workload(plane: &ControlPlane) -> WorkloadId {
 
 /// Makes the processes of a control plane run as its newest boot; says why they do not.
 pub(super) async fn ensure(
-    (instances, fabric): (&Instances, &Fabric),
+    (instances, fabric, clock): (&Instances, &Fabric, &Clock),
     snapshot: &Snapshot,
     network: &NetworkObserved,
     plane: &ControlPlane,
@@ -51,7 +52,7 @@ pub(super) async fn ensure(
     let netns = fabric
         .workload_netns(&id)
         .map_err(|error| error.to_string())?;
-    let spec = spec(snapshot, plane, boot, Arc::new(netns))?;
+    let spec = spec(snapshot, plane, boot, Arc::new(netns), clock)?;
     match instances.ensure_running(&spec).await {
         Err(InstanceError::Died { reason, .. }) => Err(format!("it is started again: {reason}")),
         outcome => outcome.map_err(|error| error.to_string()),
@@ -84,8 +85,9 @@ fn spec(
     plane: &ControlPlane,
     boot: u64,
     netns: Arc<std::os::fd::OwnedFd>,
+    clock: &Clock,
 ) -> Result<InstanceSpec, String> {
-    let setup = control_plane::setup(plane, super::binaries()?);
+    let setup = control_plane::setup(plane, super::binaries()?, clock);
     let (vpc, _) = snapshot
         .placement(&workload(plane))
         .ok_or("it has no VPC")?;

@@ -61,13 +61,13 @@ struct Supervisor {
     endpoint: Option<Endpoint>,
     nodes: BTreeMap<InstanceId, ClusterNodeObserved>,
     waiting: Vec<WaitingPods>,
-    told_waiting: Option<String>,
+    logged_waiting: Option<String>,
     /// The boot of control's that was ready, and since when one is not.
     ready: Option<u64>,
     unready_since: Instant,
     objects: ManagedObjects,
     looked_slowly: Option<Instant>,
-    told: Option<String>,
+    logged: Option<String>,
     logs: Logs,
     authentication: Authentication,
     decided: Arc<Decided>,
@@ -99,12 +99,12 @@ pub(super) async fn run(shared: Arc<Shared>, id: ManagedId, stop: CancellationTo
         endpoint: None,
         nodes: BTreeMap::new(),
         waiting: Vec::new(),
-        told_waiting: None,
+        logged_waiting: None,
         ready: None,
         unready_since: Instant::now(),
         objects: ManagedObjects::default(),
         looked_slowly: None,
-        told: None,
+        logged: None,
         logs: Logs::default(),
         authentication: Authentication::default(),
         decided: Arc::default(),
@@ -120,7 +120,7 @@ pub(super) async fn run(shared: Arc<Shared>, id: ManagedId, stop: CancellationTo
         let Some(outcome) = stop.run_until_cancelled(look).await else {
             return;
         };
-        supervisor.say(&snapshot, wanted, outcome);
+        supervisor.report(&snapshot, wanted, outcome);
         let parts = &supervisor.shared.parts;
         let decisions = supervisor.knowledge.take_lines();
         let to = (&parts.instances, &*parts.sink, &parts.clock);
@@ -153,9 +153,14 @@ impl Supervisor {
         }
         let network = parts.networks.borrow().clone();
         let (instances, fabric) = (&parts.instances, &*parts.fabric);
-        plane::ensure((instances, fabric), snapshot, &network, wanted)
-            .await
-            .map_err(Trouble::Starting)?;
+        plane::ensure(
+            (instances, fabric, &parts.clock),
+            snapshot,
+            &network,
+            wanted,
+        )
+        .await
+        .map_err(Trouble::Starting)?;
         self.open_doors(wanted).await.map_err(Trouble::Broken)?;
         self.renew_client(wanted)?;
         let Some(known) = &self.client else {
@@ -189,17 +194,17 @@ impl Supervisor {
             true => match waiting::look(client).await {
                 Ok(waiting) => {
                     self.waiting = waiting;
-                    self.told_waiting = None;
+                    self.logged_waiting = None;
                 }
                 Err(error) => {
                     let reason = error.to_string();
-                    if self.told_waiting.as_ref() != Some(&reason) {
+                    if self.logged_waiting.as_ref() != Some(&reason) {
                         tracing::warn!(
                             cluster = wanted.name,
                             reason,
                             "it is not known which pods wait for nodes"
                         );
-                        self.told_waiting = Some(reason);
+                        self.logged_waiting = Some(reason);
                     }
                 }
             },
@@ -212,10 +217,10 @@ impl Supervisor {
         }
         let ensured = self.objects.ensure(client, wanted, slowly);
         ensured.await.map_err(not_ready)?;
-        let told = self
+        let configured = self
             .authentication
             .ensure(instances, client, wanted, slowly);
-        told.await;
+        configured.await;
         if slowly {
             self.looked_slowly = Some(Instant::now());
         }
@@ -283,7 +288,8 @@ impl Supervisor {
             return Ok(());
         }
         let broken = |error: &dyn std::error::Error| Trouble::Broken(error.to_string());
-        let authority = Authority::open(&wanted.keys).map_err(|error| broken(&error))?;
+        let authority = Authority::open(&wanted.keys, &self.shared.parts.clock)
+            .map_err(|error| broken(&error))?;
         let client = || {
             let network = Arc::clone(&self.shared.parts.network);
             let place = Place::Workload(plane::workload(wanted));
@@ -306,13 +312,13 @@ impl Supervisor {
         Ok(())
     }
 
-    fn say(&mut self, snapshot: &Snapshot, wanted: &ControlPlane, outcome: Result<(), Trouble>) {
+    fn report(&mut self, snapshot: &Snapshot, wanted: &ControlPlane, outcome: Result<(), Trouble>) {
         let condition = match outcome {
             Ok(()) => {
                 if self.ready.replace(wanted.boot) != Some(wanted.boot) {
                     tracing::info!(cluster = wanted.name, "a cluster is ready");
                 }
-                self.told = None;
+                self.logged = None;
                 self.unready_since = Instant::now();
                 Condition::Ready {
                     version: snapshot.version,
@@ -323,9 +329,9 @@ impl Supervisor {
                     Trouble::Starting(reason) => (reason, true),
                     Trouble::Broken(reason) => (reason, false),
                 };
-                if self.told.as_ref() != Some(&reason) {
+                if self.logged.as_ref() != Some(&reason) {
                     tracing::info!(cluster = wanted.name, reason, "a cluster is not ready");
-                    self.told = Some(reason.clone());
+                    self.logged = Some(reason.clone());
                 }
                 let is_new = self.ready != Some(wanted.boot);
                 if starting && is_new && self.unready_since.elapsed() < STARTING {
@@ -350,7 +356,7 @@ impl Supervisor {
             waiting: self.waiting.clone(),
             branches: self.decided.wanted(),
         };
-        self.shared.parts.say.send_if_modified(|known| {
+        self.shared.parts.observed_tx.send_if_modified(|known| {
             let differs = known.get(&self.id) != Some(&observed);
             if differs {
                 Arc::make_mut(known).insert(self.id.clone(), observed);

@@ -149,12 +149,13 @@ fn waiting(pod: Pod) -> Option<WaitingPods> {
     })?;
     // Its volumes are where they are, or are not there yet.
     let of_volumes = ["volume", "persistentvolumeclaim", "PersistentVolume"];
-    let says = |it: &&str| unschedulable.message.contains(*it);
+    let mentions = |it: &&str| unschedulable.message.contains(*it);
     let spec = pod.spec;
     // What a new node would be to other pods, or to wishes with operators, is not foreseen.
     let asks_for_more = spec.affinity.node_affinity.required.is_some()
         || spec.affinity.pod_affinity.required.is_some();
-    if of_volumes.iter().any(says) || asks_for_more || pod.metadata.deletion_timestamp.is_some() {
+    if of_volumes.iter().any(mentions) || asks_for_more || pod.metadata.deletion_timestamp.is_some()
+    {
         return None;
     }
     // What a pod says here goes to control with every report.

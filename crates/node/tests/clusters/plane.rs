@@ -90,7 +90,7 @@ pub(crate) async fn a_cluster_lives() {
     again.boot = 2;
     let mut wanted = snapshot(2);
     wanted.control_planes.insert(cluster(), Arc::new(again));
-    running.say.send_replace(Arc::new(wanted));
+    running.snapshots_tx.send_replace(Arc::new(wanted));
     let end = Instant::now() + PATIENCE;
     while !pids("kube-apiserver", &place).is_disjoint(&before) {
         assert!(Instant::now() < end, "it is not started again");
@@ -109,7 +109,7 @@ pub(crate) async fn a_cluster_lives() {
     none.workloads.remove(&cluster());
     none.vpcs.clear();
     none.security_groups.clear();
-    running.say.send_replace(Arc::new(none));
+    running.snapshots_tx.send_replace(Arc::new(none));
     wait_for(&mut running, "it is gone", |it| it.clusters.is_empty()).await;
     let end = Instant::now() + PATIENCE;
     while !pids("kube-apiserver", &place).is_empty() || !pids("etcd", &place).is_empty() {

@@ -119,7 +119,7 @@ pub(crate) async fn pods_run_on_nodes() {
 
     // One leaves: its pods go elsewhere, then it goes.
     running
-        .say
+        .snapshots_tx
         .send_replace(Arc::new(with_nodes(2, &plane, true, 2)));
     let leaving: InstanceId = INSTANCES[1].0.parse().unwrap();
     wait_for(&mut running, "it is drained", |it| {
@@ -131,7 +131,7 @@ pub(crate) async fn pods_run_on_nodes() {
     })
     .await;
     running
-        .say
+        .snapshots_tx
         .send_replace(Arc::new(with_nodes(3, &plane, false, 1)));
     let end = Instant::now() + PATIENCE;
     while ask(&["get", "node", &name_of(INSTANCES[1].1)]).0 {

@@ -21,7 +21,7 @@ use lath_model::id::{
     InstanceId, NetworkInterfaceId, RouteTableId, SecurityGroupId, SubnetId, VpcId,
 };
 use lath_model::{ManagedId, ManagedKind, Timestamp, WorkloadId};
-use lath_node::{Api, Host, Node, NodeConfig, Place};
+use lath_node::{Api, CellMembership, Host, Node, NodeConfig};
 use lath_proxy::ProxyConfig;
 use tokio::sync::watch;
 
@@ -201,11 +201,11 @@ pub(crate) fn config(directory: &Path) -> NodeConfig {
             ..ProxyConfig::default()
         },
         upstreams: Upstreams::host(),
-        place: Place::alone("us-east-1"),
+        place: CellMembership::alone("us-east-1"),
         api_in_vpcs: false,
         authority: AuthorityConfig::default(),
         clock: lath_clock::Clock::system(),
-        orders: lath_drill::order::Orders::of(&directory.join("data")),
+        orders: lath_drill::order::Orders::of(&directory.join("data"), lath_clock::Clock::system()),
     }
 }
 
@@ -349,7 +349,7 @@ impl Api for NoApi {
 /// A node and what it says.
 pub(crate) struct Running {
     pub(crate) node: Node,
-    pub(crate) say: watch::Sender<Arc<Snapshot>>,
+    pub(crate) snapshots_tx: watch::Sender<Arc<Snapshot>>,
     pub(crate) observed: watch::Receiver<Arc<Observed>>,
 }
 
@@ -359,14 +359,14 @@ pub(crate) async fn start(
     streams: &Arc<Streams>,
 ) -> Running {
     let host = Host::open(config(directory)).await.unwrap();
-    let (say, snapshots) = watch::channel(Arc::new(snapshot.clone()));
-    let (tell, observed) = watch::channel(Arc::<Observed>::default());
+    let (snapshots_tx, snapshots) = watch::channel(Arc::new(snapshot.clone()));
+    let (observed_tx, observed) = watch::channel(Arc::<Observed>::default());
     let (_, source) = watch::channel(Source::Control);
     let (sink, api) = (Arc::clone(streams) as _, Arc::new(NoApi));
-    let node = Node::start(host, snapshots, tell, sink, source, api).unwrap();
+    let node = Node::start(host, snapshots, observed_tx, sink, source, api).unwrap();
     Running {
         node,
-        say,
+        snapshots_tx,
         observed,
     }
 }

@@ -110,7 +110,7 @@ impl<B: Outgoing> Http1<B> {
     }
 
     /// Sends a request and drives the connection until its response has come. `wait` is asked after each look at the
-    /// connection that brought no response; it is told whether the connection is over.
+    /// connection that brought no response; its argument says whether the connection is over.
     ///
     /// # Errors
     /// What went wrong, or the reason of `wait`.

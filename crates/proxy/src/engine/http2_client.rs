@@ -107,15 +107,15 @@ impl<B: Outgoing + Unpin> Http2<B> {
         let (sender, connection) = shaken.map_err(io::Error::other)?;
         let connection = Rc::new(RefCell::new(connection));
         let driven = Rc::clone(&connection);
-        let told = Rc::clone(&line);
+        let watched = Rc::clone(&line);
         tokio::task::spawn_local(async move {
             let _open = open;
             let ended = poll_fn(|cx| Pin::new(&mut *driven.borrow_mut()).poll(cx)).await;
             if let Err(error) = ended {
                 tracing::debug!(%error, "an HTTP/2 connection to a target ended");
             }
-            told.leaving.set(true);
-            told.stirred.notify_one();
+            watched.leaving.set(true);
+            watched.stirred.notify_one();
         });
         let shared = Self {
             sender,

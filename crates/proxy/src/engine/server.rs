@@ -45,9 +45,9 @@ where
     let io = ClientIo::http1(stream, first, Rc::clone(&connection));
     let service = service_fn(move |request: Request<Incoming>| service(request.map(Source)).1);
     let mut serving = http1_builder().serve_connection(io, service);
-    let mut told = false;
+    let mut ordered = false;
     let ended = obeying(&connection, |cx, finish| {
-        if finish && !std::mem::replace(&mut told, true) {
+        if finish && !std::mem::replace(&mut ordered, true) {
             Pin::new(&mut serving).graceful_shutdown();
         }
         connection.wire.look();
@@ -116,9 +116,9 @@ where
         answer
     });
     let mut serving = pin!(builder.serve_connection(io, service));
-    let mut told = false;
+    let mut ordered = false;
     let ended = obeying(&connection, |cx, finish| {
-        if finish && !std::mem::replace(&mut told, true) {
+        if finish && !std::mem::replace(&mut ordered, true) {
             serving.as_mut().graceful_shutdown();
         }
         serving.as_mut().poll(cx)
@@ -172,7 +172,7 @@ impl<F: Future<Output = ()> + 'static> hyper::rt::Executor<F> for Streams {
     }
 }
 
-/// Polls until it is ready, or until the connection is told to end: then `None`. `poll` is told whether
+/// Polls until it is ready, or until the connection has the order to end: then `None`. The argument of `poll` says whether
 /// the connection should finish.
 async fn obeying<T>(
     connection: &Connection,

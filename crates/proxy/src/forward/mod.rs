@@ -118,7 +118,7 @@ impl Outbound {
         }
         if switches {
             // Copies ask for nothing of the kind.
-            upgrade::say(&mut parts.headers);
+            upgrade::write_upgrade(&mut parts.headers);
         }
         let group = Arc::clone(group);
         Ok(Self {
@@ -230,7 +230,14 @@ async fn deliver(
         context.picked(&target);
         let note = |group: &GroupSlot, outcome| {
             if let Some(policy) = policy {
-                ejection::note(group, &members, policy, &target, outcome);
+                ejection::note(
+                    group,
+                    &members,
+                    policy,
+                    &target,
+                    outcome,
+                    &core.config.clock,
+                );
             }
         };
         let shown = context.shown().filter(|_| group.secure);
@@ -362,7 +369,15 @@ impl Outbound {
         };
         let may_have_waited = self.request.is_some() && policy.most(Limit::Connections).is_some();
         if !may_have_waited && !self.meter().awaits_client() {
-            ejection::note(&self.group, &members, policy, target, Outcome::Gateway);
+            let clock = &self.context.core().config.clock;
+            ejection::note(
+                &self.group,
+                &members,
+                policy,
+                target,
+                Outcome::Gateway,
+                clock,
+            );
         }
     }
 
@@ -428,8 +443,8 @@ fn give_up(cause: Cause, context: &RequestContext) -> Refusal {
     }
 }
 
-/// What a rule's policy tells the client beside the target's answer: its session, and how much a rate limit leaves.
-fn told(
+/// Adds what a rule's policy says to the client beside the target's answer: its session, and how much a rate limit leaves.
+fn add_policy_headers(
     traffic: &Traffic,
     route: &Route,
     group: &GroupSlot,
@@ -444,7 +459,9 @@ fn told(
     };
     let secure = context.connection().secured().is_some();
     let before = route.session.as_deref();
-    if let Some((name, value)) = sessions.of_response(before, &group.id, &target.key, secure) {
+    let clock = &context.core().config.clock;
+    if let Some((name, value)) = sessions.of_response(before, &group.id, &target.key, secure, clock)
+    {
         match sessions.replaces() {
             true => drop(headers.insert(name, value)),
             false => drop(headers.append(name, value)),
@@ -488,7 +505,7 @@ async fn answer(
         if let Some(filters) = route.choice().and_then(|it| it.filters.as_ref()) {
             filters.response.apply(&mut headers);
         }
-        told(traffic, &route, &group, &context, &mut headers);
+        add_policy_headers(traffic, &route, &group, &context, &mut headers);
     }
     if let Some(cors) = route.cors.take() {
         cors.add_to(&mut headers);
@@ -501,7 +518,7 @@ async fn answer(
     head.headers = headers;
     head.version = http::Version::default();
     let Some(lease) = lease else {
-        upgrade::say(&mut head.headers);
+        upgrade::write_upgrade(&mut head.headers);
         if let Some(target) = switched {
             let connection = Rc::clone(context.connection());
             connection.switch_to(Box::new(Tunnel::new(target, context)));

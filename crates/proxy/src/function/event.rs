@@ -1,13 +1,12 @@
 //! Events: how a request is described to a function.
 
 use std::collections::BTreeMap;
-use std::time::UNIX_EPOCH;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::{HeaderMap, header};
-use lath_clock::Clock;
 use lath_feed::EventVersion;
 use serde_json::{Map, Value, json};
 
@@ -22,6 +21,8 @@ pub(super) struct Event<'a> {
     pub(super) group: &'a str,
     pub(super) source_vpc: &'a str,
     pub(super) sender: &'a Sender,
+    /// When the request came.
+    pub(super) at: SystemTime,
 }
 
 impl Event<'_> {
@@ -74,7 +75,7 @@ impl Event<'_> {
             identity["principal"] = arn.into();
         }
         let region = self.group.split(':').nth(3).unwrap_or_default();
-        let micros = Clock::system().system_time().duration_since(UNIX_EPOCH);
+        let micros = self.at.duration_since(UNIX_EPOCH);
         let micros = micros.unwrap_or_default().as_micros().to_string();
         json!({
             "version": "2.0",
@@ -169,6 +170,7 @@ mod tests {
             group: "arn:aws:vpc-lattice:us-east-1:123456789012:targetgroup/tg-1",
             source_vpc: "arn:vpc",
             sender: &Sender::Unasked,
+            at: UNIX_EPOCH + std::time::Duration::from_micros(1_700_000_000_000_001),
         }
         .text(to);
         serde_json::from_str(&text).unwrap()

@@ -205,6 +205,7 @@ impl Call {
             group: target.map_or("", |it| &it.arn),
             source_vpc: &self.vpc.arn,
             sender: &self.context.sender,
+            at: self.context.core().config.clock.system_time(),
         }
         .text(self.group.events)
     }

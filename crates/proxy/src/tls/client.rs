@@ -1,4 +1,4 @@
-//! A client's certificate: whom it names, and how targets and policies are told.
+//! A client's certificate: whom it names, and how targets and policies see it.
 
 use std::cell::RefCell;
 use std::fmt::Write as _;
@@ -6,7 +6,6 @@ use std::sync::{Arc, Weak};
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use lath_ca::Certificate;
-use lath_clock::Clock;
 use lath_model::Timestamp;
 use rustls::pki_types::CertificateDer;
 
@@ -30,11 +29,11 @@ pub(crate) struct Presented {
     chain: Vec<CertificateDer<'static>>,
     leaf: Certificate,
     /// Weak, so that connections that wait keep no lists of revoked numbers that were replaced.
-    verdicts: RefCell<Vec<(Weak<Trust>, Verdict)>>,
+    verdicts: RefCell<Vec<(Weak<Trust>, Admission)>>,
 }
 
 /// Whether a client is admitted, and until when that holds.
-type Verdict = Result<Timestamp, Refused>;
+type Admission = Result<Timestamp, Refused>;
 
 impl Presented {
     /// `None` where there is nothing, or nothing that can be read.
@@ -51,8 +50,7 @@ impl Presented {
     ///
     /// # Errors
     /// Why not.
-    pub(crate) fn judged_by(&self, trust: &Arc<Trust>) -> Result<(), Refused> {
-        let now = Clock::system().now();
+    pub(crate) fn judged_by(&self, trust: &Arc<Trust>, now: Timestamp) -> Result<(), Refused> {
         let mut verdicts = self.verdicts.borrow_mut();
         let is_its = |it: &Weak<Trust>| std::ptr::eq(it.as_ptr(), Arc::as_ptr(trust));
         let known = verdicts.iter().find(|(it, _)| is_its(it));
@@ -75,24 +73,24 @@ impl Presented {
 
     /// Says in a request's head whom a listener that trusts these admitted.
     pub(crate) fn write_to(&self, trust: &Trust, headers: &mut HeaderMap) {
-        let mut say = |name: HeaderName, value: String| {
+        let mut insert = |name: HeaderName, value: String| {
             // What is written is ASCII without control characters.
             if let Ok(value) = HeaderValue::try_from(value) {
                 headers.insert(name, value);
             }
         };
         if !trust.verifies() {
-            say(CHAIN, self.chain.iter().map(|it| quoted(it)).collect());
+            insert(CHAIN, self.chain.iter().map(|it| quoted(it)).collect());
             return;
         }
         let leaf = &self.leaf;
-        say(SERIAL, self.serial().to_ascii_uppercase());
-        say(ISSUER, leaf.issuer.rfc2253());
-        say(SUBJECT, leaf.subject.rfc2253());
+        insert(SERIAL, self.serial().to_ascii_uppercase());
+        insert(ISSUER, leaf.issuer.rfc2253());
+        insert(SUBJECT, leaf.subject.rfc2253());
         let (from, to) = (leaf.not_before, leaf.not_after);
         let (from, to) = (from.iso8601_seconds(), to.iso8601_seconds());
-        say(VALIDITY, format!("NotBefore={from};NotAfter={to}"));
-        say(LEAF, quoted(&leaf.der));
+        insert(VALIDITY, format!("NotBefore={from};NotAfter={to}"));
+        insert(LEAF, quoted(&leaf.der));
     }
 
     /// The values of a condition key, whose name is in lower case.

@@ -176,7 +176,7 @@ impl Tls {
                 return Poll::Ready(Err(error));
             }
             ready!(self.socket.poll_read_ready(cx))?;
-            self.take_in(Reactor::Told)?;
+            self.take_in(Reactor::Notified)?;
         }
         self.poll_send(cx)
     }
@@ -189,7 +189,7 @@ impl Tls {
                 return Poll::Ready(Err(error));
             }
             ready!(self.socket.poll_read_ready(cx))?;
-            self.take_in(Reactor::Told)?;
+            self.take_in(Reactor::Notified)?;
         }
         Poll::Ready(Ok(()))
     }
@@ -197,7 +197,7 @@ impl Tls {
     /// As [`crate::stream::Stream::try_read`].
     pub(crate) fn try_read(&mut self, room: &mut [u8]) -> io::Result<usize> {
         while self.unread == 0 && !self.ended {
-            if !self.take_in(Reactor::Told)? {
+            if !self.take_in(Reactor::Notified)? {
                 return Err(io::ErrorKind::WouldBlock.into());
             }
         }
@@ -267,7 +267,7 @@ impl Tls {
                 Ok(())
             }
             Err(error) => {
-                // The peer is told what is wrong, if it can be told at once.
+                // The peer gets an alert, if it can be written at once.
                 let mut sink = Sink(&self.socket);
                 let _ = self.session.write_tls(&mut sink);
                 Err(io::Error::new(io::ErrorKind::InvalidData, error))
@@ -373,7 +373,7 @@ impl Records {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Reactor {
     /// It did, or is to be told when there is nothing.
-    Told,
+    Notified,
     /// The kernel is asked, because the reactor knows no more than it was told last.
     Unasked,
 }
@@ -388,7 +388,7 @@ impl Read for Source<'_> {
     fn read(&mut self, room: &mut [u8]) -> io::Result<usize> {
         let mut read = || (&*SockRef::from(self.socket)).read(room);
         let count = match self.reactor {
-            Reactor::Told => self.socket.try_io(Interest::READABLE, read),
+            Reactor::Notified => self.socket.try_io(Interest::READABLE, read),
             Reactor::Unasked => read(),
         }?;
         self.records.advance(&room[..count]);

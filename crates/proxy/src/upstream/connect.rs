@@ -17,14 +17,14 @@ use super::link::{Link, Open, Room};
 use super::pools::{Pool, Usable};
 use crate::counters::Count;
 use crate::engine::http2_client::Http2;
-use crate::shown::Shown;
+use crate::shown::ShownIdentity;
 use crate::slot::{GroupSlot, TargetSlot};
 use crate::stream::Stream;
 use crate::target_io::TargetSocket;
 use crate::tls::Outward;
 
 /// A target, and in whose name it is connected, if in anybody's: connections of one caller serve no other.
-pub(crate) type Aim<'a> = (&'a Arc<TargetSlot>, Option<&'a Shown>);
+pub(crate) type Aim<'a> = (&'a Arc<TargetSlot>, Option<&'a ShownIdentity>);
 
 /// A connection to the target, ready for a first exchange.
 ///
@@ -136,7 +136,7 @@ async fn counted(pools: &Pools, group: &GroupSlot, target: &TargetSlot) -> io::R
 async fn secure(
     pools: &Pools,
     group: &GroupSlot,
-    (target, caller): (&TargetSlot, Option<&Shown>),
+    (target, caller): (&TargetSlot, Option<&ShownIdentity>),
     socket: TcpStream,
 ) -> io::Result<Stream> {
     let cells = group.counters.of(pools.thread);
@@ -159,7 +159,7 @@ async fn secure(
 /// How a target is spoken to: by the name that its group says, and verified, else by its address.
 fn outward(
     group: &GroupSlot,
-    (target, caller): (&TargetSlot, Option<&Shown>),
+    (target, caller): (&TargetSlot, Option<&ShownIdentity>),
     socket: &TcpStream,
 ) -> io::Result<Outward> {
     let verified = target.verified.as_deref();

@@ -23,7 +23,7 @@ pub(super) enum Outcome {
 pub(super) struct Dialing {
     outcome: Cell<Option<Outcome>>,
     waiting: Cell<usize>,
-    told: Notify,
+    notify: Notify,
 }
 
 /// Opens a connection; dropped, it has abandoned that.
@@ -37,7 +37,7 @@ impl Dialing {
         Dialer(Rc::new(Self {
             outcome: Cell::new(None),
             waiting: Cell::new(0),
-            told: Notify::new(),
+            notify: Notify::new(),
         }))
     }
 
@@ -72,18 +72,18 @@ impl Drop for Dialer {
     fn drop(&mut self) {
         let outcome = self.0.outcome.get().unwrap_or(Outcome::Abandoned);
         self.0.outcome.set(Some(outcome));
-        self.0.told.notify_waiters();
+        self.0.notify.notify_waiters();
     }
 }
 
 impl Waiting {
     pub(super) async fn outcome(&self) -> Outcome {
         loop {
-            let told = self.0.told.notified();
+            let notified = self.0.notify.notified();
             if let Some(outcome) = self.0.outcome.get() {
                 return outcome;
             }
-            told.await;
+            notified.await;
         }
     }
 }

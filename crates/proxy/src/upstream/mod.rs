@@ -23,7 +23,7 @@ use crate::engine::http2_client::Seat;
 use crate::engine::{Error, Reset, Source};
 use crate::framing::Interim;
 use crate::meter::Meter;
-use crate::shown::Shown;
+use crate::shown::ShownIdentity;
 use crate::slot::{GroupSlot, TargetSlot};
 use crate::spare;
 use crate::target_io::TargetSocket;
@@ -39,7 +39,7 @@ pub(crate) struct Lease {
     pools: Rc<Pools>,
     target: Arc<TargetSlot>,
     /// In whose name it was connected.
-    caller: Option<Shown>,
+    caller: Option<ShownIdentity>,
     kind: Usable,
     /// Whether an exchange went over the connection before.
     pub(crate) reused: bool,
@@ -227,7 +227,7 @@ impl Lease {
     /// The exchange is over: keeps the connection for others, if it can carry another exchange.
     pub(crate) fn release(self) {
         let now = self.pools.clock.get();
-        // Dropped last: who is told finds the connection.
+        // Dropped last, so that a request that is woken finds the connection.
         let _freed = self.freed;
         let mut link = match self.kind {
             Usable::Http1(link) => link,

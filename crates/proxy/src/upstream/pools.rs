@@ -16,7 +16,7 @@ use super::serials::Serials;
 use crate::breaker::{self, Load};
 use crate::config::ProxyConfig;
 use crate::engine::http2_client::{Http2, Seat};
-use crate::shown::Shown;
+use crate::shown::ShownIdentity;
 use crate::slot::{Members, TargetSlot};
 use crate::upload::RequestBody;
 
@@ -86,7 +86,11 @@ impl Pools {
     }
 
     /// A connection on which nothing has happened, as far as the thread was told and the kernel knows by now.
-    pub(super) fn take(&self, target: &TargetSlot, caller: Option<&Shown>) -> Option<Usable> {
+    pub(super) fn take(
+        &self,
+        target: &TargetSlot,
+        caller: Option<&ShownIdentity>,
+    ) -> Option<Usable> {
         let mut pools = self.idle.borrow_mut();
         let pool = pools.get_mut(&key(target, caller))?;
         if let Some(seat) = pool.seat() {
@@ -109,7 +113,12 @@ impl Pools {
     }
 
     /// Keeps a connection for others, if there are not enough already.
-    pub(super) fn put(&self, target: &Arc<TargetSlot>, caller: Option<&Shown>, link: Box<Link>) {
+    pub(super) fn put(
+        &self,
+        target: &Arc<TargetSlot>,
+        caller: Option<&ShownIdentity>,
+        link: Box<Link>,
+    ) {
         self.with(target, caller, |pool| {
             if pool.unused() < self.config.pool_size {
                 pool.idle.push(link);
@@ -128,7 +137,7 @@ impl Pools {
     pub(super) fn with<T>(
         &self,
         target: &Arc<TargetSlot>,
-        caller: Option<&Shown>,
+        caller: Option<&ShownIdentity>,
         use_pool: impl FnOnce(&mut Pool) -> T,
     ) -> T {
         let mut pools = self.idle.borrow_mut();
@@ -180,8 +189,8 @@ impl Pools {
 }
 
 /// A pool's place: its target, and the caller in whose name it was connected, if in anybody's.
-fn key(target: &TargetSlot, caller: Option<&Shown>) -> (u64, u64) {
-    (target.serial, caller.map_or(0, Shown::key))
+fn key(target: &TargetSlot, caller: Option<&ShownIdentity>) -> (u64, u64) {
+    (target.serial, caller.map_or(0, ShownIdentity::key))
 }
 
 impl Pool {

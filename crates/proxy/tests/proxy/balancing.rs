@@ -155,14 +155,14 @@ async fn not_too_many_are_left_out_and_the_last_one_gets_requests_all_the_same()
         ..outliers()
     };
     detect(&mut world, &group, all);
-    lab.tell(&mut world).await;
+    lab.apply(&mut world).await;
     let got = bodies(&world, 20).await;
     assert!(got.iter().all(|(status, _)| *status == 500), "{got:?}");
     let all = observed.wait_for(|it| it.ejected.get(&group).is_some_and(|it| it.len() == 2));
     all.await.unwrap();
     // Without the policy, nothing is left out.
     world.target_group(&group).balancing = None;
-    lab.tell(&mut world).await;
+    lab.apply(&mut world).await;
     assert!(lab.handle.observed().borrow().ejected.is_empty());
 }
 
@@ -421,7 +421,7 @@ async fn limits_speak_against_no_target() {
         target_group: copied.clone(),
         weight: 1,
     }]);
-    lab.tell(&mut world).await;
+    lab.apply(&mut world).await;
     let _ = group;
     let late = get(world.at, HOST, "/").await.status;
     assert!(matches!(late, 503 | 504), "{late}");
@@ -453,7 +453,7 @@ async fn a_group_may_have_no_retries() {
         ..CircuitBreakers::default()
     };
     limits(&mut world, &group, breakers);
-    lab.tell(&mut world).await;
+    lab.apply(&mut world).await;
     assert_eq!(get(world.at, HOST, "/").await.status, 503);
     assert_eq!(target.count(), 4);
 }

@@ -85,13 +85,13 @@ async fn an_endpoints_address_is_for_every_service_and_host_chooses() {
         r#"{{"Version":"2012-10-17","Statement":{{"Effect":"Allow","Principal":"*","Action":"*","Resource":"*","Condition":{{"StringEquals":{{"vpc-lattice-svcs:SourceVpc":"{vpc}"}}}}}}}}"#
     );
     world.service_network().auth = Auth::AwsIam { policy: Some(text) };
-    lab.tell(&mut world).await;
+    lab.apply(&mut world).await;
     assert_eq!(get(at, HOST, "/").await.status, 200);
     assert_eq!(get(world.at, HOST, "/").await.status, 403);
 
     // It goes with its VPC.
     world.snapshot.vpcs.remove(&vpc);
-    lab.tell(&mut world).await;
+    lab.apply(&mut world).await;
     eventually("the endpoint is closed", || {
         std::net::TcpStream::connect(at).is_err()
     })

@@ -113,7 +113,7 @@ async fn changes_of_rules_and_targets_under_load_lose_nothing() {
                 world.register(&group, targets[0].at);
             }
         }
-        lab.tell(&mut world).await;
+        lab.apply(&mut world).await;
     }
     load.more(50).await;
     load.stop().await;
@@ -141,7 +141,7 @@ async fn a_draining_target_finishes_what_it_has_and_gets_nothing_new() {
 
     world.drain(&group, slow.at);
     world.register(&group, quick.at);
-    lab.tell(&mut world).await;
+    lab.apply(&mut world).await;
     let in_flight = |lab: &Lab| {
         lab.handle
             .observed()
@@ -192,7 +192,7 @@ async fn a_removed_listener_finishes_what_it_has_and_accepts_no_more() {
     let waiting = tokio::spawn(async move { get(at, HOST, "/").await });
     started.notified().await;
     let listener = world.service().listeners.pop_first().unwrap();
-    lab.tell(&mut world).await;
+    lab.apply(&mut world).await;
     eventually("the port is closed", || {
         std::net::TcpStream::connect(at).is_err()
     })
@@ -201,7 +201,7 @@ async fn a_removed_listener_finishes_what_it_has_and_accepts_no_more() {
     assert_eq!(waiting.await.unwrap().body, "slow");
 
     world.service().listeners.insert(listener.0, listener.1);
-    lab.tell(&mut world).await;
+    lab.apply(&mut world).await;
     go.notify_one();
     assert_eq!(get(at, HOST, "/").await.body, "slow");
 }
@@ -241,7 +241,7 @@ async fn shutdown_lets_requests_finish() {
 async fn a_listener_that_cannot_be_bound_is_tried_again() {
     let target = Target::named("x").await;
     let (world, _) = World::forwarding(&[target.at]);
-    // Without SO_REUSEPORT, so that nobody else can bind.
+    // Without SO_REUSEPORT, so that no other socket can bind.
     let taken = std::net::TcpListener::bind(world.at).unwrap();
     let (sender, snapshots) = tokio::sync::watch::channel(Arc::new(world.snapshot.clone()));
     let (_health, health) = tokio::sync::watch::channel(Arc::new(world.health.clone()));

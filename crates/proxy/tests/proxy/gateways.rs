@@ -106,23 +106,23 @@ async fn a_request_is_the_routes_from_there_on() {
     // Its auth policy counts, and the gateway's does not.
     let closed = Auth::AwsIam { policy: None };
     world.service().auth = closed.clone();
-    lab.tell(&mut world).await;
+    lab.apply(&mut world).await;
     assert_eq!(get(world.at, "a.example.test", "/a").await.status, 200);
     assert_eq!(get(world.at, "b.example.test", "/a").await.status, 403);
     world.service().auth = Auth::None;
     let changed = world.snapshot.services.get_mut(&id).unwrap();
     Arc::make_mut(changed).auth = closed;
-    lab.tell(&mut world).await;
+    lab.apply(&mut world).await;
     assert_eq!(get(world.at, "a.example.test", "/a").await.status, 403);
     assert_eq!(get(world.at, "b.example.test", "/a").await.status, 404);
 
     // A service outside the network is not reached through a gateway in it.
     let changed = world.snapshot.services.get_mut(&id).unwrap();
     Arc::make_mut(changed).auth = Auth::None;
-    lab.tell(&mut world).await;
+    lab.apply(&mut world).await;
     assert_eq!(get(world.at, "a.example.test", "/a").await.status, 200);
     world.service_network().services.remove(&id);
-    lab.tell(&mut world).await;
+    lab.apply(&mut world).await;
     assert_eq!(get(world.at, "a.example.test", "/a").await.status, 404);
 }
 
@@ -220,7 +220,7 @@ async fn a_websocket_is_joined_to_the_target_at_a_gateway_alone() {
     assert!(head.starts_with("HTTP/1.1 426 "), "{head}");
     let heads = target.await.unwrap();
     assert!(!heads[1].to_lowercase().contains("upgrade"), "{}", heads[1]);
-    lab.tell(&mut world).await;
+    lab.apply(&mut world).await;
 }
 
 #[tokio::test]
@@ -287,7 +287,7 @@ async fn tcp_is_joined_to_the_oldest_route_before_a_byte_is_read() {
     // Without a route there is nothing behind it.
     let owner = world.service.clone();
     world.service_network().services = [owner].into();
-    lab.tell(&mut world).await;
+    lab.apply(&mut world).await;
     let mut client = TcpStream::connect(world.at).await.unwrap();
     assert_eq!(client.read(&mut [0]).await.unwrap_or(0), 0);
     target.abort();

@@ -287,7 +287,7 @@ async fn a_rush_waits_for_one_connection_and_one_that_is_not_read_holds_up_no_ot
 #[tokio::test]
 async fn resets_go_through_in_both_directions() {
     let (listener, at) = listening().await;
-    let (cancelled, mut told) = tokio::sync::mpsc::channel(1);
+    let (cancelled, mut cancelled_rx) = tokio::sync::mpsc::channel(1);
     let target = tokio::spawn(async move {
         let mut wire = Wire::accept(&listener, &[]).await;
         let (ids, _) = wire.requests(1).await;
@@ -322,8 +322,8 @@ async fn resets_go_through_in_both_directions() {
     let response = response.await.unwrap();
     upload.send_reset(Reason::CANCEL);
     drop((response, upload));
-    let told = tokio::time::timeout(PATIENCE, told.recv()).await;
-    assert_eq!(told.unwrap().unwrap(), 8_u32.to_be_bytes());
+    let cancelled_rx = tokio::time::timeout(PATIENCE, cancelled_rx.recv()).await;
+    assert_eq!(cancelled_rx.unwrap().unwrap(), 8_u32.to_be_bytes());
     target.abort();
 }
 

@@ -435,7 +435,7 @@ async fn connections_to_targets_are_bounded_and_idle_ones_give_way() {
     assert_eq!(waits.read().await.unwrap().body, "x");
     // In turn to two targets: each time the other one's idle connection is closed.
     world.register(&group, two.at);
-    lab.tell(&mut world).await;
+    lab.apply(&mut world).await;
     for _ in 0..6 {
         assert_eq!(waits.get(HOST, "/").await.unwrap().body, "x");
     }

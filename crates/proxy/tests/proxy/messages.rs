@@ -394,7 +394,7 @@ async fn an_answer_to_an_unread_request_says_that_the_connection_ends() {
         assert_eq!(answer.header("connection"), None, "{answer:?}");
     }
     world.default_action(lath_model::lattice::Action::FixedResponse(404));
-    lab.tell(&mut world).await;
+    lab.apply(&mut world).await;
     for _ in 0..3 {
         let text = format!("POST / HTTP/1.1\r\nHost: {HOST}\r\nContent-Length: 5\r\n\r\nhello");
         let answer = client.ask(&text).await.unwrap();

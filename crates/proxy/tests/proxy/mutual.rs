@@ -183,7 +183,7 @@ async fn a_listener_admits_the_clients_of_its_authorities_and_tells_targets_who_
     eventually("refusals are counted", || prometheus(&lab, count) == 5).await;
     // What has ended will do where that is said.
     world.listener().mutual_tls.as_mut().unwrap().ignore_expiry = true;
-    lab.tell(&mut world).await;
+    lab.apply(&mut world).await;
     let mut stream = connect(world.at, HOST, &client(&root, Some(&expired)))
         .await
         .unwrap();
@@ -211,7 +211,7 @@ async fn what_is_revoked_is_refused_at_the_next_request_and_in_sessions_that_are
     }
     let asked = target.count();
     world.listener().mutual_tls.as_mut().unwrap().revoked = vec![revoked(&own, "4201")];
-    lab.tell(&mut world).await;
+    lab.apply(&mut world).await;
     let answer = ask(&mut open, HOST).await;
     assert!(answer.starts_with("HTTP/1.1 403 "), "{answer}");
     assert!(
@@ -229,7 +229,7 @@ async fn what_is_revoked_is_refused_at_the_next_request_and_in_sessions_that_are
     assert_eq!(status(&mut again).await, "200");
     // The one between them is revoked by the one above.
     world.listener().mutual_tls.as_mut().unwrap().revoked = vec![revoked(&own, "4102")];
-    lab.tell(&mut world).await;
+    lab.apply(&mut world).await;
     assert_eq!(status(&mut under).await, "403");
     assert_eq!(status(&mut stays).await, "200");
     // No authority is trusted any more.
@@ -240,7 +240,7 @@ async fn what_is_revoked_is_refused_at_the_next_request_and_in_sessions_that_are
         .unwrap()
         .anchors
         .clear();
-    lab.tell(&mut world).await;
+    lab.apply(&mut world).await;
     assert_eq!(status(&mut stays).await, "403");
 }
 
@@ -269,7 +269,7 @@ async fn a_session_that_is_resumed_is_judged_again() {
         );
     }
     world.listener().mutual_tls.as_mut().unwrap().revoked = vec![revoked(&own, "4207")];
-    lab.tell(&mut world).await;
+    lab.apply(&mut world).await;
     assert_eq!(
         refused(world.at, &config).await,
         AlertDescription::CertificateRevoked
@@ -365,7 +365,7 @@ async fn what_clients_say_of_certificates_does_not_reach_targets() {
         (Some(verify(&[&own])), Some(&till), 5),
     ] {
         world.listener().mutual_tls = mutual;
-        lab.tell(&mut world).await;
+        lab.apply(&mut world).await;
         let mut stream = connect(world.at, HOST, &client(&root, its)).await.unwrap();
         tokio::io::AsyncWriteExt::write_all(&mut stream, text.as_bytes())
             .await
@@ -452,7 +452,7 @@ async fn auth_policies_know_the_certificate() {
         world.service().auth = Auth::AwsIam {
             policy: Some(document.to_string()),
         };
-        lab.tell(&mut world).await;
+        lab.apply(&mut world).await;
         let mut stream = connect(world.at, HOST, &config).await.unwrap();
         assert_eq!(status(&mut stream).await, want, "{key} {value}");
     }
@@ -465,7 +465,7 @@ async fn auth_policies_know_the_certificate() {
         policy: Some(document.to_string()),
     };
     world.listener().mutual_tls.as_mut().unwrap().mode = MutualTlsMode::Passthrough;
-    lab.tell(&mut world).await;
+    lab.apply(&mut world).await;
     let mut stream = connect(world.at, HOST, &config).await.unwrap();
     assert_eq!(status(&mut stream).await, "403");
 }

@@ -229,7 +229,7 @@ async fn a_resource_is_reached_at_an_endpoint_until_it_leads_elsewhere() {
     endpoint.resources.clear();
     own.endpoints.insert(id.clone(), endpoint);
     reached.world.snapshot.vpcs.insert(vpc, Arc::new(own));
-    lab.tell(&mut reached.world).await;
+    lab.apply(&mut reached.world).await;
     eventually("new connections are refused", || {
         std::net::TcpStream::connect(at).is_err()
     })
@@ -304,7 +304,7 @@ async fn connections_outlive_changes_of_ports_and_not_their_association() {
     });
     let lower = lower.unwrap();
     reached.resource().ports = vec![(lower, lower), (port, port)];
-    lab.tell(&mut reached.world).await;
+    lab.apply(&mut reached.world).await;
     reached.ready(&lab).await;
     eventually("the old port is closed", || {
         std::net::TcpStream::connect(reached.at).is_err()
@@ -321,7 +321,7 @@ async fn connections_outlive_changes_of_ports_and_not_their_association() {
         .snapshot
         .resource_associations
         .remove(&reached.association);
-    lab.tell(&mut reached.world).await;
+    lab.apply(&mut reached.world).await;
     let reset = Some(io::ErrorKind::ConnectionReset);
     assert_eq!(end_of(&mut client).await, reset);
     assert_eq!(end_of(&mut server).await, reset);

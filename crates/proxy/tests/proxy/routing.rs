@@ -28,7 +28,7 @@ fn share(group: &TargetGroupId, weight: u32) -> WeightedTargetGroup {
     }
 }
 
-/// A port where nobody listens.
+/// A port with no listener.
 fn nobody() -> SocketAddr {
     std::net::TcpListener::bind("127.0.0.1:0")
         .unwrap()
@@ -160,7 +160,7 @@ async fn weights_of_zero_and_groups_without_targets_answer_503() {
     let lab = Lab::start(config(), &world).await;
     for weight in [0, 1] {
         world.default_action(Action::Forward(vec![share(&empty, weight)]));
-        lab.tell(&mut world).await;
+        lab.apply(&mut world).await;
         assert_eq!(
             get(world.at, HOST, "/").await.status,
             503,
@@ -200,7 +200,7 @@ async fn a_target_that_cannot_be_connected_is_passed_over() {
     }
     world.target_group(&group).targets.clear();
     world.register(&group, nobody());
-    lab.tell(&mut world).await;
+    lab.apply(&mut world).await;
     assert_eq!(client.get(HOST, "/").await.unwrap().status, 500);
 }
 
@@ -232,10 +232,10 @@ async fn only_healthy_targets_are_used_unless_none_is() {
     };
     assert_eq!(ask(6).await, "a");
     world.set_health(&group, targets[0].at, Unhealthy);
-    lab.tell(&mut world).await;
+    lab.apply(&mut world).await;
     assert_eq!(ask(9).await, "abc", "fails open");
     world.set_health(&group, targets[1].at, Healthy);
-    lab.tell(&mut world).await;
+    lab.apply(&mut world).await;
     assert_eq!(ask(6).await, "b");
 }
 
@@ -258,7 +258,7 @@ async fn iam_auth_without_a_policy_denies_network_first() {
         )
     );
     world.service_network().auth = deny;
-    lab.tell(&mut world).await;
+    lab.apply(&mut world).await;
     assert!(
         get(world.at, HOST, "/")
             .await

@@ -110,7 +110,7 @@ async fn only_those_move_whose_target_is_gone() {
     let fourth = Target::named("four").await;
     world.register(&group, fourth.at);
     world.drain(&group, targets[0].at);
-    lab.tell(&mut world).await;
+    lab.apply(&mut world).await;
     for (body, kept) in &clients {
         let got = with(world.at, kept).await;
         assert_eq!(got.body == *body, body != "one", "{body}");
@@ -125,7 +125,7 @@ async fn only_those_move_whose_target_is_gone() {
         world.set_health(&group, target.at, TargetHealth::Healthy);
     }
     world.set_health(&group, targets[1].at, TargetHealth::Unhealthy);
-    lab.tell(&mut world).await;
+    lab.apply(&mut world).await;
     let (_, two) = clients.iter().find(|(body, _)| body == "two").unwrap();
     let got = with(world.at, two).await;
     assert!(got.body != "two" && cookie(&got).is_some(), "{got:?}");
@@ -159,7 +159,7 @@ async fn a_session_holds_to_its_group_whatever_the_weights_say() {
         let first = get(world.at, HOST, "/").await;
         assert_eq!(first.body, "new");
         world.default_action(weighted([100, 0]));
-        lab.tell(&mut world).await;
+        lab.apply(&mut world).await;
         let kept = cookie(&first).unwrap();
         assert_eq!(with(world.at, &kept).await.body, want);
         assert_eq!(get(world.at, HOST, "/").await.body, "old");
@@ -241,7 +241,7 @@ async fn requests_beyond_a_rate_are_refused_and_explained() {
     );
     // Another change of the service does not fill the bucket.
     world.service().name = "renamed".into();
-    lab.tell(&mut world).await;
+    lab.apply(&mut world).await;
     assert_eq!(get(world.at, HOST, "/").await.status, 429);
     let text = lab.handle.prometheus();
     let count = text
@@ -258,7 +258,7 @@ async fn requests_beyond_a_rate_are_refused_and_explained() {
     }
     // Another limit is a new one.
     limited(&mut world, vec![limit(1, RateKey::All)]);
-    lab.tell(&mut world).await;
+    lab.apply(&mut world).await;
     assert_eq!(get(world.at, HOST, "/").await.status, 200);
 }
 
@@ -284,7 +284,7 @@ async fn keys_have_limits_of_their_own() {
     );
     let mut world = world;
     limited(&mut world, vec![limit(1, RateKey::SourceAddress)]);
-    lab.tell(&mut world).await;
+    lab.apply(&mut world).await;
     let mut first = Client::from("127.0.0.2", world.at).await;
     let mut other = Client::from("127.0.0.3", world.at).await;
     let mut statuses = Vec::new();

@@ -157,7 +157,7 @@ async fn targets_are_verified_as_their_group_says() {
         let words = format!("{tls:?}");
         let hostname = tls.hostname.clone();
         world.target_group(&group).tls = Some(tls);
-        lab.tell(&mut world).await;
+        lab.apply(&mut world).await;
         let answer = get(world.at, HOST, "/").await;
         match works {
             true => assert_eq!(
@@ -194,7 +194,7 @@ async fn targets_are_shown_the_certificate_of_the_gateway_that_a_request_came_in
                 certificates: Vec::new(),
             }],
         });
-        lab.tell(&mut world).await;
+        lab.apply(&mut world).await;
         for _ in 0..2 {
             let answer = get(world.at, HOST, "/").await;
             let want = format!("{HOSTNAME} {name}");
@@ -203,7 +203,7 @@ async fn targets_are_shown_the_certificate_of_the_gateway_that_a_request_came_in
     }
     // Connections that show it are not those of requests that came in otherwise.
     world.listener().gateway = None;
-    lab.tell(&mut world).await;
+    lab.apply(&mut world).await;
     let answer = get(world.at, HOST, "/").await;
     assert!([500, 502, 503].contains(&answer.status), "{answer:?}");
 }

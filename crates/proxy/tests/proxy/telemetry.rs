@@ -78,7 +78,7 @@ async fn every_request_leaves_one_record_with_all_fields() {
 
     get(world.at, HOST, "/close").await;
     world.service().auth = Auth::AwsIam { policy: None };
-    lab.tell(&mut world).await;
+    lab.apply(&mut world).await;
     get(world.at, HOST, "/").await;
     get(world.at, "unknown", "/").await;
     eventually("three records", || lab.sink.logs.lock().unwrap().len() == 3).await;

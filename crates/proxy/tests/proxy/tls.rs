@@ -291,12 +291,12 @@ async fn a_certificate_changes_under_its_connections() {
     assert_eq!(kind(&second), rustls::HandshakeKind::Resumed);
     // Another change of the service leaves its sessions alone.
     world.service().idle_timeout = Duration::from_secs(61);
-    lab.tell(&mut world).await;
+    lab.apply(&mut world).await;
     let mut third = connect(world.at, HOST, &config).await.unwrap();
     assert!(ask(&mut third, HOST).await.ends_with("steady"));
     assert_eq!(kind(&third), rustls::HandshakeKind::Resumed);
     world.service().certificate = Some(next);
-    lab.tell(&mut world).await;
+    lab.apply(&mut world).await;
     for stream in [&mut first, &mut second] {
         assert!(ask(stream, HOST).await.ends_with("steady"));
     }
@@ -424,7 +424,7 @@ async fn a_target_without_tls_is_not_connected() {
     })
     .await;
     world.default_action(Action::FixedResponse(404));
-    lab.tell(&mut world).await;
+    lab.apply(&mut world).await;
 }
 
 /// A service with a TLS_PASSTHROUGH listener before a target that ends TLS itself.
@@ -497,7 +497,7 @@ async fn a_passage_needs_the_permission_to_connect_and_ends_when_it_is_idle() {
     connect(world.at, HOST, &trusting()).await.unwrap_err();
     assert_eq!(target.count(), 0);
     world.service().auth = allow("Connect");
-    lab.tell(&mut world).await;
+    lab.apply(&mut world).await;
     let mut stream = connect(world.at, HOST, &trusting()).await.unwrap();
     assert!(ask(&mut stream, HOST).await.ends_with("passed"));
     let end = tokio::time::timeout(PATIENCE, stream.read_u8())

@@ -130,17 +130,18 @@ async fn targets_and_clients_see_what_the_policy_makes_of_heads() {
 async fn targets_that_speak_http2_see_it_too() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let at = listener.local_addr().unwrap();
-    let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
+    let (asked_tx, mut asked_rx) = tokio::sync::mpsc::unbounded_channel();
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
-            let tell = tell.clone();
+            let asked_tx = asked_tx.clone();
             tokio::spawn(async move {
                 let mut connection = h2::server::handshake(stream).await.unwrap();
                 while let Some(Ok((request, mut respond))) = connection.accept().await {
                     let count = |name: &str| request.headers().get_all(name).iter().count();
                     let vouched = (count("x-forwarded-for"), count("x-amzn-lattice-target"));
                     let env = request.headers().get("x-env").cloned();
-                    tell.send((request.uri().to_string(), env, vouched))
+                    asked_tx
+                        .send((request.uri().to_string(), env, vouched))
                         .unwrap();
                     respond
                         .send_response(http::Response::new(()), true)
@@ -177,7 +178,7 @@ async fn targets_that_speak_http2_see_it_too() {
     let _lab = Lab::start(converts, &world).await;
     assert_eq!(get(world.at, HOST, "/a/b?c").await.status, 200);
     for _ in 0..2 {
-        let (uri, env, vouched) = told.recv().await.unwrap();
+        let (uri, env, vouched) = asked_rx.recv().await.unwrap();
         assert_eq!(uri, "http://inner.example/all?c");
         assert_eq!(env.unwrap(), "prod");
         assert_eq!(vouched, (1, 1));
@@ -234,7 +235,7 @@ async fn a_redirect_answers_and_no_target_is_asked() {
             ..TrafficPolicy::default()
         },
     );
-    lab.tell(&mut world).await;
+    lab.apply(&mut world).await;
     let got = get(world.at, HOST, "/old").await;
     let location = format!("http://{HOST}:{}/old", world.at.port());
     assert_eq!(
@@ -243,7 +244,7 @@ async fn a_redirect_answers_and_no_target_is_asked() {
     );
     // Who may not call learns nothing of where to.
     world.service().auth = Auth::AwsIam { policy: None };
-    lab.tell(&mut world).await;
+    lab.apply(&mut world).await;
     let got = get(world.at, HOST, "/old").await;
     assert_eq!((got.status, got.header("location")), (403, None));
     assert_eq!(target.count(), 0);
@@ -271,7 +272,7 @@ async fn a_fixed_response_may_have_headers_and_a_policy_that_cannot_be_obeyed_is
         ..TrafficPolicy::default()
     };
     obey(&mut world, policy);
-    lab.tell(&mut world).await;
+    lab.apply(&mut world).await;
     let got = get(world.at, HOST, "/").await;
     assert_eq!((got.status, got.header("x-why")), (404, Some("1")));
 }
@@ -556,9 +557,9 @@ async fn copies_go_to_other_groups_and_their_answers_nowhere() {
 async fn a_client_does_not_wait_for_a_copy() {
     let target = Target::named("real").await;
     let go = Arc::new(Notify::new());
-    let told = Arc::clone(&go);
+    let cue = Arc::clone(&go);
     let late =
-        Target::start(move |_| Deed::When(Arc::clone(&told), b"HTTP/1.1 204 X\r\n\r\n".to_vec()))
+        Target::start(move |_| Deed::When(Arc::clone(&cue), b"HTTP/1.1 204 X\r\n\r\n".to_vec()))
             .await;
     let (mut world, _) = World::forwarding(&[target.at]);
     let group = world.group(&[late.at]);

@@ -493,7 +493,7 @@ async fn versions_are_converted_as_the_table_says() {
                 weight: 1,
             }]);
         world.default_action(action);
-        lab.tell(&mut world).await;
+        lab.apply(&mut world).await;
         let headers = format!("Content-Type: {kind}\r\n");
         let answer = request(world.at, HOST, method, "/", &headers).await;
         assert_eq!(

@@ -91,7 +91,7 @@ async fn a_network_takes_identified_workloads_only_and_policies_know_them() {
     assert_eq!(asked("127.0.0.3", world.at, lie).await.status, 200);
     assert_eq!(target.last().header("x-amzn-mtls-spiffe-id"), None);
     world.service_network().workloads_only = true;
-    lab.tell(&mut world).await;
+    lab.apply(&mut world).await;
     assert_eq!(asked("127.0.0.3", world.at, lie).await.status, 403);
     for (address, name) in [("127.0.0.1", ONE), ("127.0.0.2", TWO)] {
         assert_eq!(asked(address, world.at, lie).await.status, 200);
@@ -106,7 +106,7 @@ async fn a_network_takes_identified_workloads_only_and_policies_know_them() {
     world.service().auth = Auth::AwsIam {
         policy: Some(document.to_string()),
     };
-    lab.tell(&mut world).await;
+    lab.apply(&mut world).await;
     assert_eq!(asked("127.0.0.1", world.at, "").await.status, 200);
     assert_eq!(asked("127.0.0.2", world.at, "").await.status, 403);
     // A proxy that knows no workloads admits none.
@@ -190,7 +190,7 @@ async fn targets_under_tls_are_shown_who_calls_and_connections_serve_one_caller(
     );
     // Where the network does not ask, targets are shown nothing.
     world.service_network().workloads_only = false;
-    lab.tell(&mut world).await;
+    lab.apply(&mut world).await;
     let answer = asked("127.0.0.1", world.at, "").await;
     assert!([500, 502].contains(&answer.status), "{}", answer.status);
 }

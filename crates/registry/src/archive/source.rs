@@ -26,11 +26,11 @@ enum Kind {
     Directory,
     Archive {
         file: File,
-        files: BTreeMap<PathBuf, Place>,
+        files: BTreeMap<PathBuf, ArchiveMember>,
     },
 }
 
-enum Place {
+enum ArchiveMember {
     At {
         offset: u64,
         size: u64,
@@ -117,18 +117,18 @@ impl Source {
     }
 }
 
-fn place(files: &BTreeMap<PathBuf, Place>, name: &Path) -> Option<(u64, u64)> {
+fn place(files: &BTreeMap<PathBuf, ArchiveMember>, name: &Path) -> Option<(u64, u64)> {
     let mut name = name.to_owned();
     for _ in 0..=LINKS {
         match files.get(&name)? {
-            Place::At { offset, size } => return Some((*offset, *size)),
-            Place::Link(target) => name.clone_from(target),
+            ArchiveMember::At { offset, size } => return Some((*offset, *size)),
+            ArchiveMember::Link(target) => name.clone_from(target),
         }
     }
     None
 }
 
-fn files(file: &File) -> io::Result<BTreeMap<PathBuf, Place>> {
+fn files(file: &File) -> io::Result<BTreeMap<PathBuf, ArchiveMember>> {
     let mut archive = tar::Archive::new(file);
     let mut files = BTreeMap::new();
     for entry in archive.entries_with_seek()? {
@@ -138,7 +138,7 @@ fn files(file: &File) -> io::Result<BTreeMap<PathBuf, Place>> {
         };
         let kind = entry.header().entry_type();
         let place = if kind.is_file() {
-            Place::At {
+            ArchiveMember::At {
                 offset: entry.raw_file_position(),
                 size: entry.size(),
             }
@@ -149,7 +149,7 @@ fn files(file: &File) -> io::Result<BTreeMap<PathBuf, Place>> {
             let from = path.parent().filter(|_| kind.is_symlink());
             let from = from.unwrap_or_else(|| Path::new(""));
             match normal(&from.join(target)) {
-                Some(target) => Place::Link(target),
+                Some(target) => ArchiveMember::Link(target),
                 None => continue,
             }
         } else {

@@ -212,7 +212,7 @@ impl Images {
                     staged.insert(blob.digest.clone(), content);
                 }
             }
-            let entry = Entry::new(reference, top.clone());
+            let entry = Entry::new(reference, top.clone(), self.clock.system_time());
             let entry = match limit {
                 Some(_) => entry.cached(),
                 None => entry,
@@ -412,7 +412,11 @@ mod tests {
         let manifest = b"{}".to_vec();
         let top = Descriptor::new("application/json", Digest::of(&manifest), 2);
         let keep = |staged: BTreeMap<Digest, Staged>| {
-            let entry = Entry::new(&"localhost/app:1".parse().unwrap(), top.clone());
+            let entry = Entry::new(
+                &"localhost/app:1".parse().unwrap(),
+                top.clone(),
+                images.clock.system_time(),
+            );
             images.keep_image(from_ref(&manifest), from_ref(&blob), staged, entry)
         };
         assert!(keep(BTreeMap::new()).unwrap().is_some());

@@ -18,14 +18,14 @@ const VERSION: HeaderName = HeaderName::from_static("docker-distribution-api-ver
 
 /// Why a request was not done.
 #[derive(Debug)]
-pub(crate) struct Refusal {
+pub(crate) struct RegistryError {
     pub(crate) status: StatusCode,
     /// Of the specification's list.
     pub(crate) code: &'static str,
     pub(crate) message: String,
 }
 
-impl Refusal {
+impl RegistryError {
     pub(crate) fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
         let message = message.into();
         Self {
@@ -57,13 +57,13 @@ impl Refusal {
     }
 }
 
-impl From<StoreError> for Refusal {
+impl From<StoreError> for RegistryError {
     fn from(error: StoreError) -> Self {
         Self::from(&error)
     }
 }
 
-impl From<&StoreError> for Refusal {
+impl From<&StoreError> for RegistryError {
     fn from(error: &StoreError) -> Self {
         match error {
             StoreError::Mismatch { .. } => {
@@ -92,15 +92,15 @@ impl From<&StoreError> for Refusal {
 /// Runs file operations where they block no task.
 pub(crate) async fn blocking<T: Send + 'static, E: Send + 'static>(
     work: impl FnOnce() -> Result<T, E> + Send + 'static,
-) -> Result<T, Refusal>
+) -> Result<T, RegistryError>
 where
-    Refusal: From<E>,
+    RegistryError: From<E>,
 {
     match tokio::task::spawn_blocking(work).await {
         Ok(outcome) => Ok(outcome?),
         Err(error) => match error.try_into_panic() {
             Ok(panic) => std::panic::resume_unwind(panic),
-            Err(_) => Err(Refusal::new(
+            Err(_) => Err(RegistryError::new(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "UNKNOWN",
                 "Lath is stopping",

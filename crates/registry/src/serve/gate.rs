@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use hyper::header::{AUTHORIZATION, HOST, USER_AGENT, WWW_AUTHENTICATE};
 use hyper::{Method, Request, StatusCode};
 
-use super::answer::{self, Answer, Refusal};
+use super::answer::{self, Answer, RegistryError};
 use super::route::{Route, parameter};
 
 /// One thing that a request does.
@@ -105,10 +105,10 @@ pub(super) fn admit<B>(gate: &dyn Gate, route: &Route, request: &Request<B>) -> 
     // By an address or another name the client means this one; by the name of another registry it does not.
     if host.is_some_and(|it| it.contains(".dkr.ecr.") && it != gate.registry()) {
         let message = format!("this is the registry {}", gate.registry());
-        let refusal = Refusal::new(StatusCode::MISDIRECTED_REQUEST, "UNSUPPORTED", message);
+        let refusal = RegistryError::new(StatusCode::MISDIRECTED_REQUEST, "UNSUPPORTED", message);
         return Err(refusal.into_answer());
     }
-    let deeds = deeds(route, request).map_err(Refusal::into_answer)?;
+    let deeds = deeds(route, request).map_err(RegistryError::into_answer)?;
     gate.admit(&asked(request, deeds)).map_err(refused)
 }
 
@@ -137,7 +137,7 @@ fn asked<B>(request: &Request<B>, deeds: Vec<Deed>) -> Asked<'_> {
 fn refused(refused: Refused) -> Answer {
     let (status, code, message) = match refused {
         Refused::Unknown { message, challenge } => {
-            let refusal = Refusal::new(StatusCode::UNAUTHORIZED, "UNAUTHORIZED", message);
+            let refusal = RegistryError::new(StatusCode::UNAUTHORIZED, "UNAUTHORIZED", message);
             let mut answer = refusal.into_answer();
             answer::set(&mut answer, WWW_AUTHENTICATE, &challenge);
             return answer;
@@ -146,10 +146,10 @@ fn refused(refused: Refused) -> Answer {
         Refused::NoRepository(message) => (StatusCode::NOT_FOUND, "NAME_UNKNOWN", message),
         Refused::BadName(message) => (StatusCode::BAD_REQUEST, "NAME_INVALID", message),
     };
-    Refusal::new(status, code, message).into_answer()
+    RegistryError::new(status, code, message).into_answer()
 }
 
-fn deeds<B>(route: &Route, request: &Request<B>) -> Result<Vec<Deed>, Refusal> {
+fn deeds<B>(route: &Route, request: &Request<B>) -> Result<Vec<Deed>, RegistryError> {
     let method = request.method();
     let reads = method == Method::GET || method == Method::HEAD;
     let query = request.uri().query();
@@ -163,7 +163,7 @@ fn deeds<B>(route: &Route, request: &Request<B>) -> Result<Vec<Deed>, Refusal> {
                 _ if reads => vec![Deed::ReadManifest(name)],
                 Method::PUT => vec![Deed::PutManifest(name)],
                 Method::DELETE => vec![Deed::DeleteManifest(name)],
-                _ => return Err(Refusal::method()),
+                _ => return Err(RegistryError::method()),
             }
         }
         Route::Blob(it, _) if method == Method::GET => vec![Deed::ReadLayer(it.name.clone())],
@@ -184,7 +184,7 @@ fn deeds<B>(route: &Route, request: &Request<B>) -> Result<Vec<Deed>, Refusal> {
                 _ => vec![Deed::Upload(name)],
             }
         }
-        _ => return Err(Refusal::method()),
+        _ => return Err(RegistryError::method()),
     };
     Ok(deeds)
 }

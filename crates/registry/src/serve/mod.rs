@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::pull_through::PullThrough;
 use crate::store::Images;
-use answer::{Answer, Refusal};
+use answer::{Answer, RegistryError};
 use route::{Route, route};
 
 pub use gate::{Asked, Deed, Gate, Refused};
@@ -143,7 +143,7 @@ async fn answer(
         },
         Err(refusal) => Err(refusal),
     };
-    let answer = answer.unwrap_or_else(Refusal::into_answer);
+    let answer = answer.unwrap_or_else(RegistryError::into_answer);
     if head {
         answer::without_body(answer)
     } else {
@@ -156,7 +156,7 @@ async fn dispatch(
     access: &Access,
     route: Route,
     request: Request<Incoming>,
-) -> Result<Answer, Refusal> {
+) -> Result<Answer, RegistryError> {
     let method = request.method();
     let query = request.uri().query();
     if method == Method::GET || method == Method::HEAD {
@@ -169,11 +169,11 @@ async fn dispatch(
                 pull::blob(images, access, name, digest, request.headers()).await
             }
             Route::Upload(name, id) => push::progress(images, access, &name, id).await,
-            Route::Uploads(_) => Err(Refusal::method()),
+            Route::Uploads(_) => Err(RegistryError::method()),
         };
     }
     if access.is_read_only() {
-        return Err(Refusal::method());
+        return Err(RegistryError::method());
     }
     push::dispatch(images, access, route, request).await
 }

@@ -10,7 +10,7 @@ use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
 use tokio_util::io::ReaderStream;
 
 use super::Access;
-use super::answer::{self, Answer, Refusal, blocking};
+use super::answer::{self, Answer, RegistryError, blocking};
 use super::route::{Repository, parameter};
 use crate::digest::Digest;
 use crate::fetch::FetchError;
@@ -27,10 +27,10 @@ pub(super) fn own(
     images: &Images,
     registry: &str,
     name: &str,
-) -> Result<crate::repository::Repository, Refusal> {
-    images
-        .repository(registry, name)
-        .map_err(|error| Refusal::new(StatusCode::BAD_REQUEST, "NAME_INVALID", error.to_string()))
+) -> Result<crate::repository::Repository, RegistryError> {
+    images.repository(registry, name).map_err(|error| {
+        RegistryError::new(StatusCode::BAD_REQUEST, "NAME_INVALID", error.to_string())
+    })
 }
 
 /// Cuts a page out of a list in order; the last of it if more follows.
@@ -49,7 +49,7 @@ pub(super) async fn catalog(
     images: &Images,
     access: &Access,
     query: Option<&str>,
-) -> Result<Answer, Refusal> {
+) -> Result<Answer, RegistryError> {
     let mut all = match access {
         Access::Judged(gate) => gate.repositories(),
         Access::Read | Access::PullThrough(_) | Access::Write => {
@@ -71,13 +71,17 @@ pub(super) async fn tags(
     access: &Access,
     name: Repository,
     query: Option<&str>,
-) -> Result<Answer, Refusal> {
+) -> Result<Answer, RegistryError> {
     let (images, repository) = (images.clone(), name.clone());
     let mut tags = blocking(move || images.tags(&repository.registry, &repository.name)).await?;
     // A registry with accounts knows repositories without images.
     if tags.is_empty() && !matches!(access, Access::Judged(_)) {
         let message = format!("there is no image of {}/{}", name.registry, name.name);
-        return Err(Refusal::new(StatusCode::NOT_FOUND, "NAME_UNKNOWN", message));
+        return Err(RegistryError::new(
+            StatusCode::NOT_FOUND,
+            "NAME_UNKNOWN",
+            message,
+        ));
     }
     let (count, next) = cut(&mut tags, query);
     let mut answer = answer::json(&serde_json::json!({"name": name.path, "tags": tags}));
@@ -93,7 +97,7 @@ pub(super) async fn tags(
 }
 
 /// An image that is not here and was not fetched either.
-fn not_fetched(error: &FetchError) -> Refusal {
+fn not_fetched(error: &FetchError) -> RegistryError {
     let message = error.to_string();
     match error {
         // What the other registry gave is its fault, and not that of the node that asks.
@@ -103,11 +107,11 @@ fn not_fetched(error: &FetchError) -> Refusal {
             error.into()
         }
         FetchError::Refused { status, .. } if status.is_client_error() => {
-            Refusal::new(StatusCode::NOT_FOUND, "MANIFEST_UNKNOWN", message)
+            RegistryError::new(StatusCode::NOT_FOUND, "MANIFEST_UNKNOWN", message)
         }
         _ => {
             tracing::warn!(error = message, "an image for a node was not fetched");
-            Refusal::new(StatusCode::BAD_GATEWAY, "UNKNOWN", message)
+            RegistryError::new(StatusCode::BAD_GATEWAY, "UNKNOWN", message)
         }
     }
 }
@@ -116,7 +120,7 @@ pub(super) async fn manifest(
     images: &Images,
     access: &Access,
     reference: Reference,
-) -> Result<Answer, Refusal> {
+) -> Result<Answer, RegistryError> {
     let through = match access {
         Access::PullThrough(through) => {
             let ensured = through.ensure(&reference).await;
@@ -135,7 +139,7 @@ pub(super) async fn manifest(
             return Ok(found.map(|(digest, manifest, bytes)| (digest, manifest.media_type, bytes)));
         }
         let Some(image) = images.find(&wanted)? else {
-            return Ok::<_, Refusal>(None);
+            return Ok::<_, RegistryError>(None);
         };
         let manifest = images.manifest(&image.digest)?;
         if counts_uses {
@@ -148,7 +152,7 @@ pub(super) async fn manifest(
             (Access::Judged(_), _) => "Requested image not found".to_owned(),
             _ => format!("there is no image {reference} here: `lath image load` adds images"),
         };
-        return Err(Refusal::new(
+        return Err(RegistryError::new(
             StatusCode::NOT_FOUND,
             "MANIFEST_UNKNOWN",
             message,
@@ -165,19 +169,23 @@ pub(super) async fn blob(
     name: Repository,
     digest: Digest,
     headers: &HeaderMap,
-) -> Result<Answer, Refusal> {
+) -> Result<Answer, RegistryError> {
     let (images, wanted) = (images.clone(), digest.clone());
     let is_judged = matches!(access, Access::Judged(_));
     let find = move || {
         if is_judged {
             let found = own(&images, &name.registry, &name.name)?.layer(&wanted)?;
-            return Ok::<_, Refusal>(found);
+            return Ok::<_, RegistryError>(found);
         }
         Ok(images.blob(&wanted)?)
     };
     let Some((file, size)) = blocking(find).await? else {
         let message = format!("there is no blob {digest} here");
-        return Err(Refusal::new(StatusCode::NOT_FOUND, "BLOB_UNKNOWN", message));
+        return Err(RegistryError::new(
+            StatusCode::NOT_FOUND,
+            "BLOB_UNKNOWN",
+            message,
+        ));
     };
     let range = headers.get(RANGE).and_then(|it| it.to_str().ok());
     let range = range.map_or(Range::Whole, |text| Range::of(text, size));
@@ -185,7 +193,7 @@ pub(super) async fn blob(
         Range::Whole => (0, size),
         Range::Part { first, length } => (first, length),
         Range::Outside => {
-            let mut answer = Refusal::new(
+            let mut answer = RegistryError::new(
                 StatusCode::RANGE_NOT_SATISFIABLE,
                 "SIZE_INVALID",
                 format!("the blob has {size} bytes"),
@@ -200,7 +208,7 @@ pub(super) async fn blob(
         .await
         .map_err(|error| {
             tracing::warn!(%error, %digest, "a blob cannot be read");
-            Refusal::new(
+            RegistryError::new(
                 StatusCode::INTERNAL_SERVER_ERROR,
                 "UNKNOWN",
                 "a blob cannot be read",

@@ -10,7 +10,7 @@ use tokio::fs::OpenOptions;
 use tokio::io::AsyncWriteExt as _;
 use uuid::Uuid;
 
-use super::answer::{self, Answer, Refusal, blocking};
+use super::answer::{self, Answer, RegistryError, blocking};
 use super::gate::{Deed, Gate};
 use super::pull::own;
 use super::route::{Repository, Route, parameter};
@@ -26,7 +26,7 @@ const UPLOAD_ID: HeaderName = HeaderName::from_static("docker-upload-uuid");
 /// A client has this long to send the next piece of a body.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-impl From<UploadError> for Refusal {
+impl From<UploadError> for RegistryError {
     fn from(error: UploadError) -> Self {
         let (status, code) = match error {
             UploadError::Unknown => return Self::upload_unknown(),
@@ -38,7 +38,7 @@ impl From<UploadError> for Refusal {
     }
 }
 
-impl From<PutError> for Refusal {
+impl From<PutError> for RegistryError {
     fn from(error: PutError) -> Self {
         let message = error.to_string();
         let bad = |code, message| Self::new(StatusCode::BAD_REQUEST, code, message);
@@ -63,7 +63,7 @@ impl From<PutError> for Refusal {
     }
 }
 
-impl From<RemoveError> for Refusal {
+impl From<RemoveError> for RegistryError {
     fn from(error: RemoveError) -> Self {
         match error {
             RemoveError::Listed(_) => Self::new(StatusCode::CONFLICT, "DENIED", error.to_string()),
@@ -77,7 +77,7 @@ pub(super) async fn dispatch(
     access: &Access,
     route: Route,
     request: Request<Incoming>,
-) -> Result<Answer, Refusal> {
+) -> Result<Answer, RegistryError> {
     let method = request.method().clone();
     let is_judged = matches!(access, Access::Judged(_));
     match (route, method) {
@@ -107,7 +107,7 @@ pub(super) async fn dispatch(
                 delete(images, reference).await
             }
         }
-        _ => Err(Refusal::method()),
+        _ => Err(RegistryError::method()),
     }
 }
 
@@ -117,9 +117,9 @@ pub(super) async fn progress(
     access: &Access,
     name: &Repository,
     id: Uuid,
-) -> Result<Answer, Refusal> {
+) -> Result<Answer, RegistryError> {
     if access.is_read_only() {
-        return Err(Refusal::method());
+        return Err(RegistryError::method());
     }
     let images = images.clone();
     let size = blocking(move || images.upload_size(id)).await?;
@@ -155,7 +155,7 @@ async fn begin(
     access: &Access,
     name: Repository,
     request: Request<Incoming>,
-) -> Result<Answer, Refusal> {
+) -> Result<Answer, RegistryError> {
     let query = request.uri().query();
     let mounted = parameter(query, "mount").and_then(|it| it.parse::<Digest>().ok());
     if let Some(digest) = mounted
@@ -178,7 +178,7 @@ async fn begin(
         if is_judged {
             own(&store, &of.registry, &of.name)?.expire()?;
         }
-        Ok::<_, Refusal>(store.begin_upload(&client)?)
+        Ok::<_, RegistryError>(store.begin_upload(&client)?)
     };
     let id = blocking(begin).await?;
     if is_whole {
@@ -186,7 +186,8 @@ async fn begin(
         if finished.is_err() {
             // It may have ended with the attempt.
             let images = images.clone();
-            let _ = blocking(move || Ok::<_, Refusal>(images.abandon_upload(id).is_ok())).await;
+            let _ =
+                blocking(move || Ok::<_, RegistryError>(images.abandon_upload(id).is_ok())).await;
         }
         return finished;
     }
@@ -201,7 +202,7 @@ async fn mount(
     name: &Repository,
     digest: &Digest,
     request: &Request<Incoming>,
-) -> Result<bool, Refusal> {
+) -> Result<bool, RegistryError> {
     let (images, digest, to) = (images.clone(), digest.clone(), name.clone());
     let Access::Judged(gate) = access else {
         let there = blocking(move || images.blob(&digest)).await?;
@@ -217,17 +218,21 @@ async fn mount(
     let mount = move || {
         let from = own(&images, &to.registry, &from)?;
         let to = own(&images, &to.registry, &to.name)?;
-        Ok::<_, Refusal>(to.mount(&from, &digest)?)
+        Ok::<_, RegistryError>(to.mount(&from, &digest)?)
     };
     blocking(mount).await
 }
 
 /// Adds a body to an upload; how many bytes it has then.
-async fn append(images: &Images, id: Uuid, request: Request<Incoming>) -> Result<u64, Refusal> {
+async fn append(
+    images: &Images,
+    id: Uuid,
+    request: Request<Incoming>,
+) -> Result<u64, RegistryError> {
     let path = images.upload_path(id);
     let failed = || StoreError::io(path.clone());
     let file = OpenOptions::new().append(true).open(&path).await;
-    let mut file = file.map_err(|_| Refusal::upload_unknown())?;
+    let mut file = file.map_err(|_| RegistryError::upload_unknown())?;
     let mut size = file.metadata().await.map_err(failed())?.len();
     if first_byte(request.headers()).is_some_and(|first| first != size) {
         return Err(UploadError::Gap(size).into());
@@ -245,7 +250,7 @@ async fn append(images: &Images, id: Uuid, request: Request<Incoming>) -> Result
 }
 
 /// The next bytes of a body.
-async fn next(body: &mut Incoming) -> Result<Option<Bytes>, Refusal> {
+async fn next(body: &mut Incoming) -> Result<Option<Bytes>, RegistryError> {
     loop {
         let frame = tokio::time::timeout(PATIENCE, body.frame()).await;
         let Some(frame) = frame.map_err(|_| interrupted())? else {
@@ -263,17 +268,17 @@ fn first_byte(headers: &HeaderMap) -> Option<u64> {
     text.split_once('-')?.0.parse().ok()
 }
 
-fn interrupted() -> Refusal {
+fn interrupted() -> RegistryError {
     let message = "the request ended early";
-    Refusal::new(StatusCode::BAD_REQUEST, "BLOB_UPLOAD_INVALID", message)
+    RegistryError::new(StatusCode::BAD_REQUEST, "BLOB_UPLOAD_INVALID", message)
 }
 
 /// What a blob is to be.
-fn wanted(query: Option<&str>) -> Result<Digest, Refusal> {
+fn wanted(query: Option<&str>) -> Result<Digest, RegistryError> {
     let digest = parameter(query, "digest").and_then(|it| it.parse().ok());
     digest.ok_or_else(|| {
         let message = "an upload ends with ?digest=sha256:...";
-        Refusal::new(StatusCode::BAD_REQUEST, "DIGEST_INVALID", message)
+        RegistryError::new(StatusCode::BAD_REQUEST, "DIGEST_INVALID", message)
     })
 }
 
@@ -283,7 +288,7 @@ async fn finish(
     name: Repository,
     id: Uuid,
     request: Request<Incoming>,
-) -> Result<Answer, Refusal> {
+) -> Result<Answer, RegistryError> {
     let digest = wanted(request.uri().query())?;
     append(images, id, request).await?;
     let (images, wanted, of) = (images.clone(), digest.clone(), name.clone());
@@ -294,18 +299,18 @@ async fn finish(
         } else {
             images.finish_upload(id, &wanted)?;
         }
-        Ok::<_, Refusal>(())
+        Ok::<_, RegistryError>(())
     };
     blocking(keep).await?;
     Ok(blob_created(&name, &digest))
 }
 
-async fn manifest_of(request: Request<Incoming>) -> Result<Bytes, Refusal> {
+async fn manifest_of(request: Request<Incoming>) -> Result<Bytes, RegistryError> {
     let body = Limited::new(request.into_body(), MAXIMUM_MANIFEST).collect();
     let bytes = tokio::time::timeout(PATIENCE, body).await;
     let bytes = bytes.map_err(|_| interrupted())?.map_err(|_| {
         let message = format!("a manifest is whole, and has {MAXIMUM_MANIFEST} bytes at most");
-        Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "MANIFEST_INVALID", message)
+        RegistryError::new(StatusCode::PAYLOAD_TOO_LARGE, "MANIFEST_INVALID", message)
     })?;
     Ok(bytes.to_bytes())
 }
@@ -316,7 +321,7 @@ async fn put_own(
     gate: &std::sync::Arc<dyn Gate>,
     reference: Reference,
     request: Request<Incoming>,
-) -> Result<Answer, Refusal> {
+) -> Result<Answer, RegistryError> {
     let bytes = manifest_of(request).await?;
     let repository = own(images, reference.registry(), reference.repository())?;
     let (gate, name) = (
@@ -337,7 +342,7 @@ async fn put_own(
 }
 
 /// Takes a tag away, or an image with all its tags.
-async fn delete_own(images: &Images, reference: Reference) -> Result<Answer, Refusal> {
+async fn delete_own(images: &Images, reference: Reference) -> Result<Answer, RegistryError> {
     let repository = own(images, reference.registry(), reference.repository())?;
     let gone = move || match reference.target() {
         Target::Tag(tag) => Ok::<_, RemoveError>(repository.untag(tag)?.is_some()),
@@ -345,7 +350,7 @@ async fn delete_own(images: &Images, reference: Reference) -> Result<Answer, Ref
     };
     if !blocking(gone).await? {
         let message = "Requested image not found";
-        return Err(Refusal::new(
+        return Err(RegistryError::new(
             StatusCode::NOT_FOUND,
             "MANIFEST_UNKNOWN",
             message,
@@ -358,10 +363,10 @@ async fn put(
     images: &Images,
     reference: Reference,
     request: Request<Incoming>,
-) -> Result<Answer, Refusal> {
+) -> Result<Answer, RegistryError> {
     let bytes = manifest_of(request).await?;
     let manifest = Manifest::read(&bytes).map_err(|error| {
-        Refusal::new(
+        RegistryError::new(
             StatusCode::BAD_REQUEST,
             "MANIFEST_INVALID",
             error.to_string(),
@@ -370,7 +375,7 @@ async fn put(
     let digest = Digest::of(&bytes);
     if matches!(reference.target(), Target::Digest(wanted) if *wanted != digest) {
         let message = format!("the manifest is {digest}");
-        return Err(Refusal::new(
+        return Err(RegistryError::new(
             StatusCode::BAD_REQUEST,
             "DIGEST_INVALID",
             message,
@@ -387,7 +392,7 @@ async fn put(
                 missing.digest, missing.size
             );
             let status = StatusCode::BAD_REQUEST;
-            return Err(Refusal::new(status, "MANIFEST_BLOB_UNKNOWN", message));
+            return Err(RegistryError::new(status, "MANIFEST_BLOB_UNKNOWN", message));
         }
         images.keep(&bytes[..], Some((&digest_of, bytes.len() as u64)))?;
         if let Target::Tag(_) = named.target() {
@@ -406,15 +411,15 @@ async fn put(
 }
 
 /// Takes a tag away. A manifest by digest goes with its last tag.
-async fn delete(images: &Images, reference: Reference) -> Result<Answer, Refusal> {
+async fn delete(images: &Images, reference: Reference) -> Result<Answer, RegistryError> {
     if let Target::Digest(_) = reference.target() {
-        return Err(Refusal::method());
+        return Err(RegistryError::method());
     }
     let images = images.clone();
     let removed = blocking(move || images.remove(&reference)).await?;
     if !removed {
         let message = "there is no such tag";
-        return Err(Refusal::new(
+        return Err(RegistryError::new(
             StatusCode::NOT_FOUND,
             "MANIFEST_UNKNOWN",
             message,

@@ -3,7 +3,7 @@
 use hyper::{StatusCode, Uri};
 use uuid::Uuid;
 
-use super::answer::Refusal;
+use super::answer::RegistryError;
 use crate::digest::Digest;
 use crate::reference::{Reference, Target, looks_like_registry};
 
@@ -40,12 +40,12 @@ pub(crate) struct Repository {
 /// `/v2/NAME/KIND/WHICH`, where the name has any number of parts. `?ns=` tells a mirror which registry is meant;
 /// otherwise the name's first part is a registry if it looks like one. Where the listener is of one registry, `own`, the
 /// whole name is a repository of it.
-pub(crate) fn route(uri: &Uri, own: Option<&str>) -> Result<Route, Refusal> {
+pub(crate) fn route(uri: &Uri, own: Option<&str>) -> Result<Route, RegistryError> {
     let path = uri.path();
     let rest = path
         .strip_prefix("/v2/")
         .or_else(|| (path == "/v2").then_some(""));
-    let rest = rest.ok_or_else(|| Refusal::unknown("this is a registry: /v2/"))?;
+    let rest = rest.ok_or_else(|| RegistryError::unknown("this is a registry: /v2/"))?;
     if rest.is_empty() {
         return Ok(Route::Base);
     }
@@ -62,19 +62,19 @@ pub(crate) fn route(uri: &Uri, own: Option<&str>) -> Result<Route, Refusal> {
             };
             let reference = Reference::new(&name.registry, &name.name, target);
             Ok(Route::Manifest(reference.map_err(|error| {
-                Refusal::new(StatusCode::NOT_FOUND, "MANIFEST_UNKNOWN", error.to_string())
+                RegistryError::new(StatusCode::NOT_FOUND, "MANIFEST_UNKNOWN", error.to_string())
             })?))
         }
         [name @ .., "blobs", "uploads"] | [name @ .., "blobs", "uploads", ""] => {
             Ok(Route::Uploads(named(name)?))
         }
         [name @ .., "blobs", "uploads", id] => {
-            let id = id.parse().map_err(|_| Refusal::upload_unknown())?;
+            let id = id.parse().map_err(|_| RegistryError::upload_unknown())?;
             Ok(Route::Upload(named(name)?, id))
         }
         [name @ .., "blobs", digest] => {
             let digest = digest.parse().map_err(|error| {
-                Refusal::new(
+                RegistryError::new(
                     StatusCode::BAD_REQUEST,
                     "DIGEST_INVALID",
                     format!("{error}"),
@@ -82,7 +82,7 @@ pub(crate) fn route(uri: &Uri, own: Option<&str>) -> Result<Route, Refusal> {
             })?;
             Ok(Route::Blob(named(name)?, digest))
         }
-        _ => Err(Refusal::unknown("no such resource")),
+        _ => Err(RegistryError::unknown("no such resource")),
     }
 }
 
@@ -90,7 +90,7 @@ fn repository(
     parts: &[&str],
     query: Option<&str>,
     own: Option<&str>,
-) -> Result<Repository, Refusal> {
+) -> Result<Repository, RegistryError> {
     let path = parts.join("/");
     let (registry, name) = match (own, parameter(query, "ns"), parts) {
         (Some(own), _, _) => (own.to_owned(), path.clone()),
@@ -103,7 +103,7 @@ fn repository(
     // The tag is of no matter: this is the check of the name.
     let checked = Reference::new(&registry, &name, Target::Tag("latest".to_owned()));
     let checked = checked.map_err(|error| {
-        Refusal::new(StatusCode::BAD_REQUEST, "NAME_INVALID", error.to_string())
+        RegistryError::new(StatusCode::BAD_REQUEST, "NAME_INVALID", error.to_string())
     })?;
     let query = match own {
         Some(_) => String::new(),

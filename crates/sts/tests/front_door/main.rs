@@ -283,7 +283,7 @@ async fn what_is_in_use_is_not_deleted() {
 }
 
 /// All that a region tells of IAM.
-fn told(of: &Installation) -> Told {
+fn exported(of: &Installation) -> Told {
     let parts: Parts = derive_all(&of.cell, SECTION.export, &of.cell.db.view());
     let parts = parts
         .iter()
@@ -295,8 +295,8 @@ fn told(of: &Installation) -> Told {
 }
 
 /// Gives another region what the home tells of IAM, as the exchange does.
-async fn tell(home: &Installation, other: &Installation) {
-    let told = told(home);
+async fn exchange(home: &Installation, other: &Installation) {
+    let told = exported(home);
     let import = |tx: &mut lath_store::Tx| (SECTION.import)(&other.cell, tx, "us-east-1", &told);
     other.cell.db.write(import).await.unwrap();
 }
@@ -309,11 +309,11 @@ async fn another_region_decides_by_what_the_home_told_it() {
     home.role("worker", TRUST).await;
     let who: Form<'_> = &[("Action", "GetCallerIdentity")];
     assert_eq!(other.call(&ann, "sts", who).await.0, 403, "not told yet");
-    tell(&home, &other).await;
+    exchange(&home, &other).await;
     let (_, text) = other.call(&ann, "sts", who).await;
     assert!(text.contains("user/ann"), "{text}");
     let revision = other.cell.db.view().revision();
-    tell(&home, &other).await;
+    exchange(&home, &other).await;
     let again = other.cell.db.view().revision();
     assert_eq!(again, revision, "the same told twice writes nothing");
     let list: Form<'_> = &[("Action", "ListUsers")];
@@ -338,10 +338,10 @@ async fn another_region_decides_by_what_the_home_told_it() {
         ("AccessKeyId", key),
     ];
     home.iam(&home.root, delete).await;
-    tell(&home, &other).await;
+    exchange(&home, &other).await;
     assert_eq!(other.call(&ann, "sts", who).await.0, 403);
     // Only the home's word counts.
-    assert!(told(&other).parts.is_empty());
+    assert!(exported(&other).parts.is_empty());
     let nothing = Told {
         whole: true,
         ..Told::default()

@@ -124,6 +124,7 @@ impl End {
             mtu,
             keepalive: Duration::from_millis(300),
             addresses: Some((self.link.into(), peer.link.into())),
+            clock: lath_clock::Clock::system(),
         }
     }
 

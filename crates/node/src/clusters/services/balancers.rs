@@ -10,7 +10,7 @@ use serde::de::IgnoredAny;
 use super::events::{About, Events, Said};
 use super::{Part, all};
 
-/// How long something else in the cluster has to give a service a load balancer, before it is told that Lath has none.
+/// How long something else in the cluster has to give a service a load balancer, before an event says that Lath has none.
 const PATIENCE: Duration = Duration::from_secs(10);
 const MESSAGE: &str = "Lath has no Elastic Load Balancing: the service stays pending, unless a controller in the cluster \
     gives it a load balancer. Reach its pods by a VPC Lattice service with their addresses as targets, by type NodePort, \
@@ -92,7 +92,7 @@ impl Balancers {
                 reason: "SyncLoadBalancerFailed",
                 message: MESSAGE.to_owned(),
             };
-            events.say(client, &about, &said).await?;
+            events.record(client, &about, &said).await?;
         }
         Ok(())
     }

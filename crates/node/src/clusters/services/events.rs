@@ -1,4 +1,4 @@
-//! What a user is told beside an object (`kubectl describe`), once for each reason and from time to time while it lasts.
+//! Events beside an object (`kubectl describe` shows them): one for each reason, repeated from time to time while the reason lasts.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use http::StatusCode;
 use lath_clock::Clock;
 use lath_kubernetes::{Client, ClientError};
+use lath_model::Timestamp;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
@@ -34,18 +35,25 @@ pub(super) struct Said {
     pub(super) message: String,
 }
 
-/// Events that were told.
-#[derive(Default)]
+/// Events that were recorded.
 pub(super) struct Events {
-    told: BTreeMap<String, Instant>,
+    clock: Clock,
+    recorded: BTreeMap<String, Instant>,
 }
 
 impl Events {
+    pub(super) fn new(clock: Clock) -> Self {
+        Self {
+            clock,
+            recorded: BTreeMap::new(),
+        }
+    }
+
     /// Says something of an object, unless it was said not long ago.
     ///
     /// # Errors
     /// When there is no good answer.
-    pub(super) async fn say(
+    pub(super) async fn record(
         &mut self,
         client: &Client,
         about: &About,
@@ -53,14 +61,14 @@ impl Events {
     ) -> Result<(), ClientError> {
         let name = name(about, said);
         let is_new = |at: &Instant| at.elapsed() < AGAIN;
-        if self.told.get(&name).is_some_and(is_new) {
+        if self.recorded.get(&name).is_some_and(is_new) {
             return Ok(());
         }
-        if self.told.len() >= MOST {
-            self.told.clear();
+        if self.recorded.len() >= MOST {
+            self.recorded.clear();
         }
         let list = format!("/api/v1/namespaces/{}/events", about.namespace);
-        let event = event(&name, about, said);
+        let event = event(&name, about, said, self.clock.now());
         match client.post(&list, &event).await {
             // A namespace that ends takes no events.
             Err(error) if error.status() == Some(StatusCode::FORBIDDEN) => {}
@@ -77,7 +85,7 @@ impl Events {
             }
             outcome => drop(outcome?),
         }
-        self.told.insert(name, Instant::now());
+        self.recorded.insert(name, Instant::now());
         Ok(())
     }
 }
@@ -96,8 +104,8 @@ fn name(about: &About, said: &Said) -> String {
     format!("{}.{digest}", name.trim_end_matches(['.', '-']))
 }
 
-fn event(name: &str, about: &About, said: &Said) -> Value {
-    let now = Clock::system().now().iso8601_seconds();
+fn event(name: &str, about: &About, said: &Said, now: Timestamp) -> Value {
+    let now = now.iso8601_seconds();
     json!({
         "apiVersion": "v1", "kind": "Event",
         "metadata": {"name": name, "namespace": about.namespace},
@@ -140,7 +148,7 @@ mod tests {
             ..about.clone()
         };
         assert_ne!(first, name(&other, &said));
-        let shown = event(&first, &about, &said);
+        let shown = event(&first, &about, &said, Timestamp::from_millis(0));
         assert_eq!(shown["type"], "Warning");
     }
 }

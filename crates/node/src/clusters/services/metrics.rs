@@ -12,7 +12,6 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use lath_clock::Clock;
 use lath_feed::{Power, Snapshot};
 use lath_kubernetes::metrics::{self, Asked, History, Named, Sample};
 use lath_kubernetes::services::{METRICS_NAME, METRICS_USER};
@@ -173,11 +172,12 @@ impl State {
             if asking.len() >= AT_ONCE {
                 self.take(asking.join_next().await);
             }
+            let clock = self.care.shared.parts.clock.clone();
             asking.spawn(async move {
                 let said = kubelet.client.text(KUBELET_PATH, metrics::LARGEST).await;
                 let sample = match said {
                     Ok(said) => {
-                        let parsed = move || Sample::parse(&said, Clock::system().now());
+                        let parsed = move || Sample::parse(&said, clock.now());
                         tokio::task::spawn_blocking(parsed).await.ok()
                     }
                     Err(error) => {
@@ -247,14 +247,14 @@ impl State {
     }
 
     /// Answers a request.
-    async fn answer(&self, asked: Asked) -> Result<Value, Refusal> {
+    async fn answer(&self, asked: Asked) -> Result<Value, StatusError> {
         match asked {
             Asked::Health => Ok(Value::Null),
             Asked::Group => Ok(metrics::group()),
             Asked::Resources => Ok(metrics::resources()),
             Asked::Watch => {
                 let text = "watch is not supported on resources of kind \"metrics.k8s.io\"";
-                Err(Refusal::new(StatusCode::METHOD_NOT_ALLOWED, text))
+                Err(StatusError::new(StatusCode::METHOD_NOT_ALLOWED, text))
             }
             Asked::Nodes { name, query } => {
                 self.note_asked();
@@ -297,7 +297,7 @@ impl State {
         path: &str,
         name: Option<&str>,
         query: &str,
-    ) -> Result<Vec<Named>, Refusal> {
+    ) -> Result<Vec<Named>, StatusError> {
         let of_name;
         let query = match name {
             Some(name) => {
@@ -309,31 +309,31 @@ impl State {
         let found = all::<Object>(&self.care.client, path, query, Part::Metadata).await;
         let found = found.map_err(|error| match error {
             ClientError::Refused { status, message } if status.is_client_error() => {
-                Refusal::new(status, message)
+                StatusError::new(status, message)
             }
-            error => Refusal::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string()),
+            error => StatusError::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string()),
         })?;
         Ok(found.into_iter().map(|it| it.metadata.into()).collect())
     }
 
     fn shown_nodes(&self, found: &[Named]) -> Vec<Value> {
-        let nodes = self.nodes();
+        let (nodes, now) = (self.nodes(), self.care.shared.parts.clock.now());
         let shown = found.iter().filter_map(|it| {
             let usage = nodes.get(&it.name)?.history.node()?;
-            Some(metrics::node_metrics(it, &usage))
+            Some(metrics::node_metrics(it, &usage, now))
         });
         shown.collect()
     }
 
     fn shown_pods(&self, found: &[Named]) -> Vec<Value> {
-        let nodes = self.nodes();
+        let (nodes, now) = (self.nodes(), self.care.shared.parts.clock.now());
         let mut used = BTreeMap::new();
         for node in nodes.values() {
             used.extend(node.history.pods());
         }
         let shown = found.iter().filter_map(|it| {
             let containers = used.get(&(it.namespace.as_str(), it.name.as_str()))?;
-            metrics::pod_metrics(it, containers)
+            metrics::pod_metrics(it, containers, now)
         });
         shown.collect()
     }
@@ -344,24 +344,24 @@ fn one_or_all(
     resource: &str,
     name: Option<String>,
     mut shown: Vec<Value>,
-) -> Result<Value, Refusal> {
+) -> Result<Value, StatusError> {
     let Some(name) = name else {
         return Ok(metrics::list(kind, shown));
     };
     shown.pop().ok_or_else(|| {
         let text = format!("{resource}.metrics.k8s.io {name:?} not found");
-        Refusal::new(StatusCode::NOT_FOUND, text)
+        StatusError::new(StatusCode::NOT_FOUND, text)
     })
 }
 
 /// A refusal with its words.
 #[derive(Debug, PartialEq, Eq)]
-struct Refusal {
+struct StatusError {
     status: StatusCode,
     message: String,
 }
 
-impl Refusal {
+impl StatusError {
     fn new(status: StatusCode, message: impl Into<String>) -> Self {
         Self {
             status,
@@ -451,12 +451,12 @@ async fn answered(state: &State, request: &Request<Incoming>) -> Response<Full<B
     let uri = request.uri();
     let asked = Asked::parse(uri.path(), uri.query());
     let answer = match (asked, request.method()) {
-        (None, _) => Err(Refusal::new(
+        (None, _) => Err(StatusError::new(
             StatusCode::NOT_FOUND,
             "the server could not find the requested resource",
         )),
         (Some(asked), &Method::GET) => state.answer(asked).await,
-        (Some(_), _) => Err(Refusal::new(
+        (Some(_), _) => Err(StatusError::new(
             StatusCode::METHOD_NOT_ALLOWED,
             "metrics are read, and nothing else",
         )),

@@ -62,7 +62,8 @@ pub(super) fn begin(
     address: SocketAddr,
     decided: &Arc<Decided>,
 ) -> Result<DropGuard, String> {
-    let authority = Authority::open(&wanted.keys).map_err(|error| error.to_string())?;
+    let authority =
+        Authority::open(&wanted.keys, &shared.parts.clock).map_err(|error| error.to_string())?;
     let place = Place::Workload(plane::workload(wanted));
     let network = Arc::clone(&shared.parts.network);
     let client = Client::new(&authority, network, place.clone(), address);
@@ -79,7 +80,8 @@ pub(super) fn begin(
     let guard = stop.clone().drop_guard();
     tokio::spawn(async move {
         // Neither waits for the other: a pod of which it is not known what it gets does not begin.
-        let both = async { tokio::join!(care.run(), PodGroups::default().run(&care)) };
+        let groups = PodGroups::new(care.shared.parts.clock.clone());
+        let both = async { tokio::join!(care.run(), groups.run(&care)) };
         stop.run_until_cancelled(both).await
     });
     Ok(guard)
@@ -89,10 +91,10 @@ impl Care {
     async fn run(self: &Arc<Self>) {
         let mut metrics: Option<Metrics> = None;
         let mut balancers = Balancers::default();
-        let mut events = Events::default();
+        let mut events = Events::new(self.shared.parts.clock.clone());
         let mut removals = Removals::default();
         let mut looked_slowly: Option<Instant> = None;
-        let mut told = None;
+        let mut logged = None;
         loop {
             let snapshot = self.snapshot();
             let Some(wanted) = snapshot.control_planes.get(&self.id) else {
@@ -117,11 +119,11 @@ impl Care {
                 troubles.extend(trouble("services", done));
             }
             let trouble = troubles.into_iter().next();
-            if told != trouble {
+            if logged != trouble {
                 if let Some(reason) = &trouble {
                     tracing::warn!(cluster = wanted.name, reason, "a service of a cluster");
                 }
-                told = trouble;
+                logged = trouble;
             }
             tokio::time::sleep(PERIOD).await;
         }

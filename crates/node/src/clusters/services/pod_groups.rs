@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use lath_clock::Clock;
 use lath_feed::{Branch, ControlPlane, Instance, Snapshot, WantedBranch};
 use lath_kubernetes::node::{BRANCHES, LATH_DIRECTORY};
 use lath_kubernetes::pod_groups::{self, Labels, POD_ENI, POLICIES, Policy, Subject};
@@ -24,7 +25,7 @@ use crate::clusters::plane;
 /// Between two looks where there are policies, or pods with interfaces; and where there are none.
 const PERIOD: Duration = Duration::from_millis(500);
 const IDLE_PERIOD: Duration = Duration::from_secs(2);
-/// After this a pod is told that control has not made its interface.
+/// After this an event says that control has not made the pod's interface.
 const LATE: Duration = Duration::from_secs(10);
 /// The most groups of one interface.
 const MOST_GROUPS: usize = 5;
@@ -189,17 +190,25 @@ impl Rules<'_> {
 }
 
 /// Decides for one cluster, again and again.
-#[derive(Default)]
 pub(super) struct PodGroups {
     events: Events,
     /// Since when pods wait for control.
     waiting: BTreeMap<String, Instant>,
     /// What nodes were told.
     written: BTreeMap<InstanceId, String>,
-    told: Option<String>,
+    logged: Option<String>,
 }
 
 impl PodGroups {
+    pub(super) fn new(clock: Clock) -> Self {
+        Self {
+            events: Events::new(clock),
+            waiting: BTreeMap::new(),
+            written: BTreeMap::new(),
+            logged: None,
+        }
+    }
+
     /// Until the cluster is not wanted.
     pub(super) async fn run(mut self, care: &Care) {
         loop {
@@ -213,11 +222,11 @@ impl PodGroups {
                 Ok(false) | Err(_) => IDLE_PERIOD,
             };
             let now = trouble("security groups of pods", done.map(|_| ()));
-            if self.told != now {
+            if self.logged != now {
                 if let Some(reason) = &now {
                     tracing::warn!(cluster = plane.name, reason, "a service of a cluster");
                 }
-                self.told = now;
+                self.logged = now;
             }
             tokio::time::sleep(pause).await;
         }
@@ -289,7 +298,7 @@ impl PodGroups {
                 _ if pod.metadata.deletion_timestamp.is_some() => {}
                 Decision::Refused(reason) => {
                     let said = format!("failed to allocate branch ENI to pod: {reason}");
-                    self.say(client, pod, Some("BranchAllocationFailed"), said)
+                    self.record(client, pod, Some("BranchAllocationFailed"), said)
                         .await?;
                 }
                 Decision::Own(_) if file.own >= node.most => {}
@@ -297,14 +306,14 @@ impl PodGroups {
                     file.own += 1;
                     let names: Vec<&str> = groups.iter().map(SecurityGroupId::as_str).collect();
                     let said = format!("Pod will get the following Security Groups {names:?}");
-                    self.say(client, pod, None, said).await?;
+                    self.record(client, pod, None, said).await?;
                     wanted.insert(uid.clone(), want(groups));
                     waiting.insert(uid.clone());
                 }
             }
             if waiting.contains(uid) && self.is_late(uid) {
                 let said = "failed to allocate branch ENI to pod: none was made yet; is an address of its node's subnet free?";
-                self.say(client, pod, Some("BranchAllocationFailed"), said.to_owned())
+                self.record(client, pod, Some("BranchAllocationFailed"), said.to_owned())
                     .await?;
             }
         }
@@ -345,7 +354,7 @@ impl PodGroups {
             Err(error) if error.status().is_some_and(|it| it.is_client_error()) => return Ok(()),
             outcome => outcome?,
         }
-        self.say(client, pod, None, format!("Allocated {eni} to the pod"))
+        self.record(client, pod, None, format!("Allocated {eni} to the pod"))
             .await
     }
 
@@ -365,12 +374,12 @@ impl PodGroups {
         }
         let said = "failed to allocate branch ENI to pod: it began before its node knew of its policies, with the security groups \
                     of the node; delete it, and the next one gets its own";
-        self.say(client, pod, Some("BranchAllocationFailed"), said.to_owned())
+        self.record(client, pod, Some("BranchAllocationFailed"), said.to_owned())
             .await
     }
 
     /// An event about a pod: a warning with that reason, or what goes well.
-    async fn say(
+    async fn record(
         &mut self,
         client: &Client,
         pod: &Pod,
@@ -394,7 +403,7 @@ impl PodGroups {
             reason: warning.unwrap_or(reason),
             message,
         };
-        self.events.say(client, &about, &said).await
+        self.events.record(client, &about, &said).await
     }
 
     /// Tells nodes what they have not been told.
@@ -419,7 +428,7 @@ impl PodGroups {
                     Err(error) => {
                         // Its first boot makes the directory.
                         if error.kind() != std::io::ErrorKind::NotFound {
-                            tracing::warn!(instance.id = %id, %error, "a node cannot be told of its pods' interfaces");
+                            tracing::warn!(instance.id = %id, %error, "the interfaces of a node's pods cannot be written");
                         }
                         false
                     }
@@ -505,7 +514,7 @@ async fn rules<'a>(
     })
 }
 
-/// What a node's network plugin is told.
+/// What a node's network plugin reads.
 struct File<'a> {
     namespaces: &'a BTreeSet<String>,
     pods: BTreeMap<&'a str, std::net::Ipv4Addr>,

@@ -494,7 +494,7 @@ async fn make(
                 reason: "ProvisioningSucceeded",
                 message: format!("Successfully provisioned volume {name}"),
             };
-            events.say(client, claim, &said).await
+            events.record(client, claim, &said).await
         }
     }
 }
@@ -511,7 +511,7 @@ async fn failed(
         reason: "ProvisioningFailed",
         message: format!("failed to provision volume: {why}"),
     };
-    events.say(client, claim, &said).await
+    events.record(client, claim, &said).await
 }
 
 /// Takes Lath's finalizer from a volume; `false` where it has changed or gone meanwhile.

@@ -23,7 +23,7 @@ pub(crate) use world::World;
 /// Generous: nothing waits this long unless it is broken.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Remembers what it is told.
+/// Remembers the telemetry that it gets.
 #[derive(Default)]
 pub(crate) struct Memory {
     pub(crate) logs: Mutex<Vec<AccessLog>>,
@@ -65,7 +65,7 @@ impl Memory {
     }
 }
 
-/// A running proxy and the worlds it is told.
+/// A running proxy and the snapshots that it gets.
 pub(crate) struct Lab {
     pub(crate) handle: ProxyHandle,
     pub(crate) sink: Arc<Memory>,
@@ -102,7 +102,7 @@ impl Lab {
     }
 
     /// Tells a changed world (its version grows) and waits until it is obeyed.
-    pub(crate) async fn tell(&self, world: &mut World) {
+    pub(crate) async fn apply(&self, world: &mut World) {
         world.snapshot.version += 1;
         self.health.send_replace(Arc::new(world.health.clone()));
         let mut snapshot = world.snapshot.clone();

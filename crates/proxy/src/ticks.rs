@@ -1,14 +1,7 @@
-//! Clocks in milliseconds: what threads tell one another by atomic numbers.
+//! A clock in milliseconds that threads share by atomic numbers.
 
-use lath_clock::Clock;
 use std::sync::LazyLock;
-use std::time::{Duration, Instant, UNIX_EPOCH};
-
-/// Since 1970, by the wall clock: for what others keep.
-pub(crate) fn now() -> u64 {
-    let since = Clock::system().system_time().duration_since(UNIX_EPOCH);
-    millis(since.unwrap_or_default())
-}
+use std::time::{Duration, Instant};
 
 /// Since the process asked first, and never 0. This clock is never set, so that what ends after a while does end.
 pub(crate) fn ticks() -> u64 {
