@@ -1,7 +1,7 @@
 //! EC2's networks: VPCs and what they are made of, without Transit Gateways.
 //!
 //! [`PARTS`] are the operations and the kinds of resources, [`CONTRIBUTIONS`] turn the state into the part of the feed that
-//! nodes obey, and [`reconcile`] takes over what nodes observe.
+//! nodes obey, and [`reconcile()`] takes over what nodes observe.
 
 mod addresses;
 mod cidr_reservations;
