@@ -352,7 +352,7 @@ fn counting(world: &World, name: &Name, policy: &BackendTls, judged: &Judged) ->
     }
     let said = std::iter::once(accepted.message.clone()).filter(|it| !it.is_empty());
     let all: Vec<_> = said.chain(wrong.into_iter().map(|it| it.message)).collect();
-    accepted.saying(all.join("; "))
+    accepted.with_message(all.join("; "))
 }
 
 /// The entries of a policy's status: this controller's for each of its Gateways, beside those of others.

@@ -204,7 +204,7 @@ mod tests {
             let found = ["origin", "methods", "headers", "credentials"]
                 .map(|name| get(&allowed, &format!("access-control-allow-{name}")));
             assert_eq!(found, want);
-            let exposed = told.contains_key("access-control-expose-headers");
+            let exposed = allowed.contains_key("access-control-expose-headers");
             assert_eq!(exposed, cors.exposed.is_some() && !want[0].is_empty());
             assert!(cors.preflight(&Method::GET, &asked(origin)).is_none());
             assert!(
