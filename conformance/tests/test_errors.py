@@ -128,6 +128,8 @@ EC2 = [
     ("DescribePrefixLists", {"PrefixListIds": [PL]}, "InvalidPrefixListID.NotFound"),
     ("DescribeRegions", {"RegionNames": ["eu-nowhere-1"]}, "InvalidParameterValue"),
     ("DescribeRouteTables", {"RouteTableIds": [RTB]}, "InvalidRouteTableID.NotFound"),
+    ("DescribeSecurityGroupReferences", {"GroupId": [SG]}, "InvalidGroup.NotFound"),
+    ("DescribeStaleSecurityGroups", {"VpcId": VPC}, "InvalidVpcID.NotFound"),
     ("DescribeSecurityGroupRules", {"SecurityGroupRuleIds": ["sgr-0123456789abcdef0"]}, "InvalidSecurityGroupRuleId.NotFound"),
     ("DescribeSecurityGroups", {"GroupIds": [SG]}, "InvalidGroup.NotFound"),
     ("DescribeSecurityGroups", {"Filters": BAD_FILTER}, "InvalidParameterValue"),

@@ -49,6 +49,9 @@ def test_a_connection_carries_until_it_is_deleted(own_lath):
         # The other side's group is named, and means its members.
         rule = allow("tcp", 8001, group=clients)
         lab.ec2.authorize_security_group_ingress(GroupId=servers, IpPermissions=[rule])
+        (named,) = lab.ec2.describe_security_group_references(GroupId=[clients])["SecurityGroupReferenceSet"]
+        assert (named["ReferencingVpcId"], named["VpcPeeringConnectionId"]) == (theirs, peering)
+        assert lab.ec2.describe_stale_security_groups(VpcId=theirs)["StaleSecurityGroupSet"] == []
         wait_for("the way to be open", lambda: reaches() == "open")
         resolved = lambda: lab.run(client, "getent", "ahostsv4", public, check=False).stdout.split()[:1]
         assert resolved() != [address]
@@ -61,4 +64,7 @@ def test_a_connection_carries_until_it_is_deleted(own_lath):
         lab.ec2.delete_vpc_peering_connection(VpcPeeringConnectionId=peering)
         wait_for("the way to be closed", lambda: reaches() == "closed")
         assert states() == ["blackhole"] and status(lab, peering) == "deleted"
+        (stale,) = lab.ec2.describe_stale_security_groups(VpcId=theirs)["StaleSecurityGroupSet"]
+        (pair,) = stale["StaleIpPermissions"][0]["UserIdGroupPairs"]
+        assert (stale["GroupId"], pair["GroupId"], pair["PeeringStatus"]) == (servers, clients, "deleted")
         lab.ec2.revoke_security_group_ingress(GroupId=servers, IpPermissions=[rule])

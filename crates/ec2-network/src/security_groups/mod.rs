@@ -4,6 +4,7 @@
 mod changes;
 mod messages;
 mod permissions;
+mod references;
 mod rules;
 #[cfg(test)]
 mod tests;
@@ -35,6 +36,7 @@ use lath_wire::ApiError;
 use serde::{Deserialize, Serialize};
 
 use self::messages::*;
+use self::references::*;
 use crate::vpcs;
 
 /// How many groups a region may have.
@@ -53,6 +55,9 @@ operations! {
     read DescribeSecurityGroups -> DescribeSecurityGroupsResult = describe, dry_run => any();
     read GetSecurityGroupsForVpc -> GetSecurityGroupsForVpcResult = for_vpc, dry_run
         => on(&VPC, |op, _| op.vpc_id.clone());
+    read DescribeSecurityGroupReferences -> DescribeSecurityGroupReferencesResult = references::references, dry_run
+        => on(&SECURITY_GROUP, |op, _| op.group_ids.clone());
+    read DescribeStaleSecurityGroups -> DescribeStaleSecurityGroupsResult = references::stale, dry_run => any();
     change AuthorizeSecurityGroupIngress -> AuthorizeResult = changes::authorize_ingress, dry_run
         => on(&SECURITY_GROUP, |op, at| judged(at, op.group_id.as_ref(), op.group_name.as_ref()))
             .on(&SECURITY_GROUP_RULE, |op, _| tagged_rules(&op.tag_specifications))

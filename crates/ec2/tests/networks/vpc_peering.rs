@@ -211,6 +211,13 @@ async fn groups_and_names_cross_a_connection() {
     api.refuses(&[(&allow, "InvalidGroup.NotFound")]).await;
     let id = active(&api, &one, &other).await;
     api.ok(&allow).await;
+    let references = format!("Action=DescribeSecurityGroupReferences&GroupId.1={theirs}");
+    assert_eq!(api.get("referencingVpcId", &references).await, one);
+    assert_eq!(api.get("vpcPeeringConnectionId", &references).await, id);
+    let backwards = references.replace(&theirs, &ours);
+    assert!(api.all("groupId", &backwards).await.is_empty());
+    let stale = format!("Action=DescribeStaleSecurityGroups&VpcId={one}");
+    assert!(api.all("groupId", &stale).await.is_empty());
     let rules = |snapshot: &Snapshot| {
         let group = &snapshot.security_groups[&ours.parse().unwrap()];
         group
@@ -245,4 +252,27 @@ async fn groups_and_names_cross_a_connection() {
     ))
     .await;
     assert!(rules(&snapshot(&api)).is_empty(), "the rule counts no more");
+    assert_eq!(api.all("groupId", &stale).await, [ours, theirs]);
+    assert_eq!(api.get("peeringStatus", &stale).await, "deleted");
+    assert_eq!(api.get("vpcPeeringConnectionId", &stale).await, id);
+    assert!(api.all("groupId", &references).await.is_empty());
+    let of_the_other = stale.replace(&one, &other);
+    assert!(api.all("groupId", &of_the_other).await.is_empty());
+    api.refuses(&[
+        ("Action=DescribeSecurityGroupReferences", "MissingParameter"),
+        (
+            "Action=DescribeSecurityGroupReferences&GroupId.1=sg-0123456789abcdef0",
+            "InvalidGroup.NotFound",
+        ),
+        (
+            "Action=DescribeSecurityGroupReferences&GroupId.1=group",
+            "InvalidGroupId.Malformed",
+        ),
+        (
+            "Action=DescribeStaleSecurityGroups&VpcId=vpc-0123456789abcdef0",
+            "InvalidVpcID.NotFound",
+        ),
+        ("Action=DescribeStaleSecurityGroups", "MissingParameter"),
+    ])
+    .await;
 }
