@@ -1,7 +1,5 @@
 //! Routes and exports: their plans are made, VPC Lattice is brought to them, and their status says what came of it.
 
-use std::collections::BTreeSet;
-
 use kube::ResourceExt as _;
 use kube::api::ApiResource;
 use kube::runtime::events::EventType;
@@ -204,9 +202,7 @@ impl App {
         if !https || service.certificate.is_some() {
             return;
         }
-        // Those of Secrets are for who may refer to them.
-        let own: BTreeSet<_> = self.look().imported.keys().cloned().collect();
-        match self.lattice.certificate_for(&hostname, &own).await {
+        match self.lattice.certificate_for(&hostname).await {
             Ok(Some(arn)) => service.certificate = Some(arn),
             Ok(None) => {
                 tracing::warn!(%name, hostname, "ACM has no certificate that is issued for it")

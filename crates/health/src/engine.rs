@@ -251,10 +251,10 @@ impl Engine {
         self.groups
             .retain(|id, _| snapshot.target_groups.contains_key(id));
         for (id, group) in &snapshot.target_groups {
-            let unchanged = self
-                .groups
-                .get(id)
-                .is_some_and(|known| Arc::ptr_eq(&known.group, group));
+            let unchanged = self.groups.get(id).is_some_and(|known| {
+                let verified = known.verified.as_ref();
+                Arc::ptr_eq(&known.group, group) && verified.is_none_or(|it| it.is_current())
+            });
             if !unchanged {
                 self.follow_group(group);
             }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use lath_feed::{Certificate, TargetName, TargetTls};
 use lath_model::lattice::ProtocolVersion;
@@ -21,8 +22,8 @@ use crate::tls;
 /// How targets are spoken to that are verified. Nothing here fails: what cannot be read trusts no authority, so that connections fail.
 pub struct Verified {
     source: TargetTls,
-    /// Whether all was read that the operating system trusts, where that counts.
-    is_whole: bool,
+    /// What the operating system trusted, where that counts.
+    system: Option<Arc<RootCertStore>>,
     name: Option<ServerName<'static>>,
     verifier: Arc<Verifier>,
     http1: Arc<ClientConfig>,
@@ -33,9 +34,9 @@ impl Verified {
     /// Of what a group says.
     pub fn of(source: &TargetTls) -> Self {
         let name = server_name(&source.hostname);
-        let (roots, is_whole) = roots(source);
+        let system = source.system.then(system);
         let verifier = Arc::new(Verifier {
-            roots,
+            roots: roots(source, system.as_ref()),
             names: names(source),
             provider: tls::provider(),
         });
@@ -44,7 +45,7 @@ impl Verified {
             http1: speaking(ProtocolVersion::Http1),
             http2: speaking(ProtocolVersion::Http2),
             source: source.clone(),
-            is_whole,
+            system,
             name,
             verifier,
         }
@@ -53,9 +54,15 @@ impl Verified {
     /// The same for a group as before, where that says the same.
     pub fn again(source: Option<&TargetTls>, before: Option<&Arc<Self>>) -> Option<Arc<Self>> {
         let source = source?;
-        let known = before.filter(|it| it.is_whole && it.source == *source);
+        let known = before.filter(|it| it.source == *source && it.is_current());
         let known = known.cloned();
         Some(known.unwrap_or_else(|| Arc::new(Self::of(source))))
+    }
+
+    /// Whether the operating system trusts what it did.
+    pub fn is_current(&self) -> bool {
+        let system = self.system.as_ref();
+        system.is_none_or(|it| Arc::ptr_eq(it, &self::system()))
     }
 
     /// The server's name that targets are asked for. `None`: it is none, and no target can be connected.
@@ -125,9 +132,9 @@ fn server_name(host: &str) -> Option<ServerName<'static>> {
     found
 }
 
-/// The authorities that are trusted, and whether all of the operating system's could be read. One that cannot be read is left out, so
-/// that its targets are not trusted.
-fn roots(source: &TargetTls) -> (RootCertStore, bool) {
+/// The authorities that are trusted, those of the operating system included. One that cannot be read is left out, so that its targets
+/// are not trusted.
+fn roots(source: &TargetTls, system: Option<&Arc<RootCertStore>>) -> RootCertStore {
     let mut roots = RootCertStore::empty();
     for pem in &source.anchors {
         let der = CertificateDer::from_pem_slice(pem.as_bytes());
@@ -139,21 +146,24 @@ fn roots(source: &TargetTls) -> (RootCertStore, bool) {
             tracing::error!(%error, "an authority that is to be trusted of targets is malformed");
         }
     }
-    let mut is_whole = true;
-    if source.system {
-        let (found, all) = system();
-        roots.extend(found.roots.iter().cloned());
-        is_whole = all;
+    if let Some(system) = system {
+        roots.extend(system.roots.iter().cloned());
     }
-    (roots, is_whole)
+    roots
 }
 
-/// What the operating system trusts, and whether that is all. Until it is, each call reads it again.
-fn system() -> (Arc<RootCertStore>, bool) {
-    static SYSTEM: Mutex<Option<Arc<RootCertStore>>> = Mutex::new(None);
+/// How long a set of authorities is believed that has none.
+const BELIEVED_EMPTY: Duration = Duration::from_secs(60);
+
+/// What the operating system trusts, read once; where that is nothing, now and then again. It is the same object until there is
+/// more.
+fn system() -> Arc<RootCertStore> {
+    static SYSTEM: Mutex<Option<(Arc<RootCertStore>, Instant)>> = Mutex::new(None);
     let mut known = SYSTEM.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(roots) = &*known {
-        return (Arc::clone(roots), true);
+    if let Some((roots, read)) = &*known
+        && (!roots.is_empty() || read.elapsed() < BELIEVED_EMPTY)
+    {
+        return Arc::clone(roots);
     }
     let found = rustls_native_certs::load_native_certs();
     for error in &found.errors {
@@ -166,10 +176,13 @@ fn system() -> (Arc<RootCertStore>, bool) {
             "the operating system trusts no authority: targets that are to be trusted by it cannot be connected"
         );
     }
-    let roots = Arc::new(roots);
-    let is_whole = found.errors.is_empty() && !roots.is_empty();
-    *known = is_whole.then(|| Arc::clone(&roots));
-    (roots, is_whole)
+    let before = known.take().map(|(roots, _)| roots);
+    let roots = match before {
+        Some(before) if roots.is_empty() => before,
+        _ => Arc::new(roots),
+    };
+    *known = Some((Arc::clone(&roots), Instant::now()));
+    roots
 }
 
 /// What a certificate must be for.

@@ -37,6 +37,16 @@ fn tag(name: &str, value: &str) -> Result<Tag, Fault> {
     tag.map_err(|error| Fault::Failed(error.to_string()))
 }
 
+/// What lists certificates with any key: without a word on it, only those of RSA with 2048 bits are listed.
+pub(super) fn all_keys() -> Filters {
+    let keys = KeyAlgorithm::values()
+        .iter()
+        .map(|it| KeyAlgorithm::from(*it));
+    Filters::builder()
+        .set_key_types(Some(keys.collect()))
+        .build()
+}
+
 impl Lattice {
     /// The ARN of a Secret's certificate, which is imported where its content is not there: over the same ARN, when it has changed.
     pub(crate) async fn certificate(&self, name: &Name, secret: &Secret) -> Result<String, Fault> {
@@ -106,32 +116,39 @@ impl Lattice {
             .collect())
     }
 
+    /// Whether a certificate was imported from a Secret, by this controller or by that of another cluster.
+    pub(super) async fn is_of_a_secret(&self, arn: &str) -> Result<bool, Fault> {
+        let tags = self.tags_of_certificate(arn).await?;
+        Ok(tags.is_some_and(|it| it.contains_key(&key(SECRET_NAME))))
+    }
+
+    /// `None`: there is no such certificate.
+    async fn tags_of_certificate(
+        &self,
+        arn: &str,
+    ) -> Result<Option<BTreeMap<String, String>>, Fault> {
+        let tags = self.acm.list_tags_for_certificate().certificate_arn(arn);
+        let tags = match tags.send().await.map_err(Fault::from) {
+            Ok(tags) => tags.tags.unwrap_or_default().into_iter(),
+            Err(Fault::NotFound(_)) => return Ok(None),
+            Err(fault) => return Err(fault),
+        };
+        let tags = tags.map(|it| (it.key, it.value.unwrap_or_default()));
+        Ok(Some(tags.collect()))
+    }
+
     /// The certificates that are this controller's.
     async fn own_certificates(&self) -> Result<KnownCertificates, Fault> {
-        // Without a word on keys, only those of RSA with 2048 bits are listed.
-        let keys = KeyAlgorithm::values()
-            .iter()
-            .map(|it| KeyAlgorithm::from(*it));
-        let filters = Filters::builder()
-            .set_key_types(Some(keys.collect()))
-            .build();
-        let list = self.acm.list_certificates().includes(filters);
+        let list = self.acm.list_certificates().includes(all_keys());
         let list = list.into_paginator().items().send();
         let mut found = KnownCertificates::new();
         for it in list.collect::<Result<Vec<_>, _>>().await? {
             let Some(arn) = it.certificate_arn else {
                 continue;
             };
-            let tags = self.acm.list_tags_for_certificate().certificate_arn(&arn);
-            let tags = match tags.send().await.map_err(Fault::from) {
-                Ok(tags) => tags.tags.unwrap_or_default(),
-                Err(Fault::NotFound(_)) => continue,
-                Err(fault) => return Err(fault),
+            let Some(tags) = self.tags_of_certificate(&arn).await? else {
+                continue;
             };
-            let tags: BTreeMap<_, _> = tags
-                .into_iter()
-                .map(|it| (it.key, it.value.unwrap_or_default()))
-                .collect();
             let of = |name: &str| tags.get(&key(name)).cloned();
             if of(MANAGED_BY).as_ref() != Some(&self.managed_by) {
                 continue;

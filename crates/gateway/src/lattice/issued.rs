@@ -1,11 +1,11 @@
 //! Certificates of ACM that are found by the name that they are for, as AWS's controller finds them.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
-use aws_sdk_acm::types::{CertificateStatus, CertificateSummary};
+use aws_sdk_acm::types::{CertificateStatus, CertificateSummary, CertificateType};
 use tokio::time::Instant;
 
+use super::certificates::all_keys;
 use super::{Fault, Lattice};
 
 /// How long the list of certificates is believed.
@@ -34,8 +34,8 @@ fn fits(name: &str, hostname: &str) -> Option<bool> {
 }
 
 /// The certificate for a hostname: one that names it comes before a wildcard, and of several the newest.
-fn best<'a>(all: impl Iterator<Item = &'a Issued>, hostname: &str) -> Option<&'a Issued> {
-    let fitting = all.filter_map(|it| {
+fn best<'a>(all: &'a [Issued], hostname: &str) -> Option<&'a Issued> {
+    let fitting = all.iter().filter_map(|it| {
         let exact = it
             .names
             .iter()
@@ -49,12 +49,9 @@ fn best<'a>(all: impl Iterator<Item = &'a Issued>, hostname: &str) -> Option<&'a
 }
 
 impl Lattice {
-    /// The ARN of the certificate that is issued for a hostname, other than some; `None` when there is none.
-    pub(crate) async fn certificate_for(
-        &self,
-        hostname: &str,
-        except: &BTreeSet<String>,
-    ) -> Result<Option<String>, Fault> {
+    /// The ARN of the certificate that is issued for a hostname; `None` when there is none. Those that controllers have imported from
+    /// Secrets are for who may refer to these.
+    pub(crate) async fn certificate_for(&self, hostname: &str) -> Result<Option<String>, Fault> {
         // While this is locked, others wait for the list instead of asking for it too.
         let mut known = self.issued.lock().await;
         let fresh = known
@@ -64,7 +61,6 @@ impl Lattice {
             *known = Some((Instant::now(), self.list_issued().await?));
         }
         let all = known.as_ref().map_or(&[][..], |(_, all)| all);
-        let all = all.iter().filter(|it| !except.contains(&it.arn));
         Ok(best(all, hostname).map(|it| it.arn.clone()))
     }
 
@@ -73,9 +69,8 @@ impl Lattice {
             .acm
             .list_certificates()
             .certificate_statuses(CertificateStatus::Issued)
-            .into_paginator()
-            .items()
-            .send();
+            .includes(all_keys());
+        let list = list.into_paginator().items().send();
         let mut issued = Vec::new();
         for it in list.collect::<Result<Vec<_>, _>>().await? {
             if let Some(it) = self.read_issued(it).await? {
@@ -94,6 +89,10 @@ impl Lattice {
             .status
             .is_some_and(|status| status != CertificateStatus::Issued)
         {
+            return Ok(None);
+        }
+        let imported = it.r#type != Some(CertificateType::AmazonIssued);
+        if imported && self.is_of_a_secret(&arn).await? {
             return Ok(None);
         }
         let since = [it.issued_at, it.imported_at, it.created_at];
@@ -138,7 +137,7 @@ mod tests {
             issued("old", &["other.test", "A.example.com"], 1),
             issued("new", &["a.example.com"], 2),
         ];
-        let found = |hostname: &str| best(all.iter(), hostname).map(|it| it.arn.as_str());
+        let found = |hostname: &str| best(&all, hostname).map(|it| it.arn.as_str());
         assert_eq!(found("a.example.com"), Some("new"));
         assert_eq!(found("b.example.com"), Some("wild"));
         assert_eq!(found("a.b.example.com"), None);

@@ -6,9 +6,7 @@ use super::Imports;
 use crate::attach::Parent;
 use crate::backend_tls::{self, UNTRUSTED};
 use crate::condition::ConditionState;
-use crate::desired::{
-    Action, Group, GroupRef, SERVICE_NAME, SERVICE_NAMESPACE, Source, group, key, session_name,
-};
+use crate::desired::{Action, Group, GroupRef, Source, group, session_name};
 use crate::group_policies::Of;
 use crate::kinds::{BackendRef, Policy, RouteKind, Rule};
 use crate::matching;
@@ -201,10 +199,7 @@ impl Builder<'_> {
         let source = Source::Route(self.kind, self.name);
         // No Service has such a name.
         let none = Name::new(&self.name.namespace, "-nothing");
-        let mut group = group(self.settings, source, &none, (1, "TCP", ""));
-        for tag in [SERVICE_NAME, SERVICE_NAMESPACE] {
-            group.tags.remove(&key(tag));
-        }
+        let group = group(self.settings, source, &none, (1, "TCP", ""));
         let reference = GroupRef::Own(group.name.clone());
         self.groups.insert(group.name.clone(), group);
         reference
@@ -333,6 +328,11 @@ impl Builder<'_> {
                     self.lose(verdict);
                 }
             }
+        }
+        if weights.len() == MOST_GROUPS + 1 && self.closes {
+            // Backends that are there come first.
+            let nothing = self.nothing();
+            weights.remove(&nothing);
         }
         if weights.len() > MOST_GROUPS {
             self.crowded = true;

@@ -403,6 +403,18 @@ fn tcp_has_a_port_alone() {
         assert_eq!(groups.get(&empty), Some(&nothing), "{backends}");
         assert_eq!(service.groups.len(), 1 + others, "{backends}");
     }
+    // Backends that are there come first.
+    let many: Vec<_> = (1..=11).map(|it| json!({"name": if it == 11 { "gone".to_owned() } else { format!("many-{it}") }, "port": 80})).collect();
+    for it in 1..=10 {
+        service(&mut world, "default", &format!("many-{it}"), &["10.0.0.9"]);
+    }
+    let rules = json!({"rules": [{"backendRefs": many}]});
+    let plan = made(&mut world, RouteKind::Tcp, &rules);
+    let service = plan.service.as_ref().unwrap();
+    let Action::Forward(groups) = &service.listeners[0].default else {
+        panic!();
+    };
+    assert_eq!(groups.len(), 10);
     // Lattice has no TCP listeners.
     let strict = plan::route(
         &world,
