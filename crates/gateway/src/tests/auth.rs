@@ -90,7 +90,7 @@ async fn a_policy_that_cannot_be_applied_leaves_its_service_shut() {
         );
         let (reason, message) = bench.said("httproutes", "web", "Programmed");
         assert_eq!(reason, "Invalid");
-        assert!(message.starts_with("nobody may call"), "{message}");
+        assert!(message.starts_with("no client may call"), "{message}");
     }
 }
 
