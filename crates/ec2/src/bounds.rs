@@ -35,6 +35,7 @@ const OPERATIONS: &[(&str, u16)] = &[
     ("DescribeRouteTables", 30),
     ("DescribeSecurityGroupRules", 21),
     ("DescribeSecurityGroups", 21),
+    ("DescribeStaleSecurityGroups", 31),
     ("DescribeSubnets", 21),
     ("DescribeTransitGatewayAttachments", 21),
     ("DescribeTransitGatewayPeeringAttachments", 21),
@@ -52,9 +53,9 @@ const OPERATIONS: &[(&str, u16)] = &[
     ("GetTransitGatewayRouteTableAssociations", 21),
     ("GetTransitGatewayRouteTablePropagations", 21),
     ("ModifyLaunchTemplate", 18),
-    ("ModifyManagedPrefixList", 31),
+    ("ModifyManagedPrefixList", 34),
     ("ModifyVpcEndpoint", 15),
-    ("RunInstances", 32),
+    ("RunInstances", 35),
     ("SearchTransitGatewayRoutes", 21),
 ];
 
@@ -91,6 +92,9 @@ const RULES: &[Rule] = &[
     Members(&[("MaxResults", 29)]),
     Number(1, 100),
     Members(&[("MaxResults", 24)]),
+    Members(&[("MaxResults", 32), ("NextToken", 33)]),
+    Number(5, 255),
+    Text(1, 1024, 0),
     Members(&[("AddEntry", 12), ("RemoveEntry", 12)]),
     Members(&[("ElasticInferenceAccelerator", 5)]),
 ];

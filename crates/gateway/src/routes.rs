@@ -205,10 +205,12 @@ impl App {
         match self.lattice.certificate_for(&hostname).await {
             Ok(Some(arn)) => service.certificate = Some(arn),
             Ok(None) => {
-                tracing::warn!(%name, hostname, "ACM has no certificate that is issued for it")
+                tracing::warn!(%name, "ACM has no certificate that is issued for {hostname}")
             }
             // A service that has one keeps it.
-            Err(fault) => tracing::warn!(%name, %fault, "certificates cannot be looked for in ACM"),
+            Err(fault) => {
+                tracing::warn!(%name, error = %fault, "certificates cannot be looked for in ACM")
+            }
         }
     }
 

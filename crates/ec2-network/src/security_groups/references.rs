@@ -28,7 +28,7 @@ use crate::joined;
 pub(crate) struct DescribeSecurityGroupReferences {
     #[serde(rename = "GroupId", default)]
     pub(super) group_ids: Vec<String>,
-    dry_run: Option<bool>,
+    pub(super) dry_run: Option<bool>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -54,7 +54,7 @@ pub(crate) struct DescribeStaleSecurityGroups {
     pub(super) vpc_id: String,
     next_token: Option<String>,
     max_results: Option<i32>,
-    dry_run: Option<bool>,
+    pub(super) dry_run: Option<bool>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]

@@ -406,7 +406,7 @@ fn tcp_has_a_port_alone() {
     // Backends that are there come first.
     let many: Vec<_> = (1..=11).map(|it| json!({"name": if it == 11 { "gone".to_owned() } else { format!("many-{it}") }, "port": 80})).collect();
     for it in 1..=10 {
-        service(&mut world, "default", &format!("many-{it}"), &["10.0.0.9"]);
+        super::service(&mut world, "default", &format!("many-{it}"), &["10.0.0.9"]);
     }
     let rules = json!({"rules": [{"backendRefs": many}]});
     let plan = made(&mut world, RouteKind::Tcp, &rules);
