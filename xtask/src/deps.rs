@@ -73,6 +73,13 @@ const IMPORTS: [(&str, &[&str]); 55] = [
             "sigv4", "store", "wire",
         ],
     ),
+    (
+        "sts",
+        &[
+            "authz", "iam", "judge", "model", "oidc", "policy", "service", "session", "store",
+            "wire",
+        ],
+    ),
     // What others read of EC2: no operation is handled there.
     (
         "ec2-records",
@@ -140,13 +147,6 @@ const IMPORTS: [(&str, &[&str]); 55] = [
         ],
     ),
     // Puts them together.
-    (
-        "sts",
-        &[
-            "authz", "iam", "judge", "model", "oidc", "policy", "service", "session", "store",
-            "wire",
-        ],
-    ),
     (
         "ec2",
         &[
