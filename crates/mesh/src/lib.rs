@@ -19,7 +19,7 @@
 //! let (clock, stop) = (lath_clock::Clock::system(), CancellationToken::new());
 //! let links = lath_mesh::Links::new(Arc::clone(&topology), key, Arc::clone(&network), clock.clone());
 //! let carried = lath_mesh::carry(topology, NODE_PORT, network, carrier, clock, stop.clone());
-//! mesh.tell("greeting", "hello".into());
+//! mesh.publish("greeting", "hello".into());
 //! tokio::join!(links.run(stop), carried);
 //! # }
 //! ```
