@@ -32,13 +32,14 @@ pub use vpcs::default::{find as default_vpc, furnish as furnish_default_vpc};
 
 use lath_ec2_kit::Part;
 use lath_ec2_records::resources::*;
+use lath_ec2_records::transit;
 use lath_model::id::VpcId;
 use lath_store::View;
 
 /// Whether rules of groups of one VPC may name groups of the other: a Transit Gateway that takes such references, or a peering
 /// connection, joins the two.
 pub(crate) fn joined(view: &View, one: &VpcId, other: &VpcId) -> bool {
-    lath_ec2_records::transit::joins(view, one, other) || vpc_peering::joins(view, one, other)
+    transit::joining(view, one, other).is_some() || vpc_peering::joins(view, one, other)
 }
 
 /// What networks are made of: a line for each module's operations and the kinds of resources that they make.

@@ -10,8 +10,7 @@ use lath_ec2_kit::tags::Tag;
 use lath_ec2_records::errors::missing;
 use lath_ec2_records::resources::SECURITY_GROUP;
 use lath_ec2_records::{
-    Direction, RuleSource, SecurityGroup, SecurityGroupRule, TransitAttachment, Vpc, VpcPeering,
-    ids,
+    Direction, RuleSource, SecurityGroup, SecurityGroupRule, Vpc, VpcPeering, ids, transit,
 };
 use lath_model::id::VpcId;
 use lath_service::IdForm;
@@ -127,7 +126,7 @@ pub(super) fn references(
         let vpcs: BTreeSet<_> = naming.map(|it| it.vpc.clone()).collect();
         for vpc in vpcs.into_iter().filter(|it| *it != group.vpc) {
             let peering = connection(view, &group.vpc, &vpc).filter(|it| it.state.is_up());
-            let gateway = gateway(view, &group.vpc, &vpc);
+            let gateway = transit::joining(view, &group.vpc, &vpc);
             if peering.is_none() && gateway.is_none() {
                 // Such rules are stale.
                 continue;
@@ -135,7 +134,9 @@ pub(super) fn references(
             references.insert(Reference {
                 group_id: group.id.to_string(),
                 referencing_vpc_id: vpc.to_string(),
-                transit_gateway_id: gateway.filter(|_| peering.is_none()),
+                transit_gateway_id: gateway
+                    .filter(|_| peering.is_none())
+                    .map(|it| it.to_string()),
                 vpc_peering_connection_id: peering.map(|it| it.id.to_string()),
             });
         }
@@ -151,20 +152,6 @@ fn connection(view: &View, one: &VpcId, other: &VpcId) -> Option<VpcPeering> {
     let of_both = all.filter(|it| it.seen_from(one).is_some() && it.seen_from(other).is_some());
     let best = of_both.max_by_key(|it| (it.state.is_up(), it.state.lives(), it.ended_at));
     best.map(|it| VpcPeering::clone(&it))
-}
-
-/// The Transit Gateway that joins two VPCs and lets their rules name groups of each other.
-fn gateway(view: &View, one: &VpcId, other: &VpcId) -> Option<String> {
-    if !lath_ec2_records::transit::joins(view, one, other) {
-        return None;
-    }
-    let gateways = |vpc: &VpcId| -> BTreeSet<String> {
-        let attachments = view.by::<TransitAttachment>("vpc", vpc.as_str());
-        let up = attachments.filter(|it| it.state.is_up());
-        up.map(|it| it.gateway.to_string()).collect()
-    };
-    let of_other = gateways(other);
-    gateways(one).into_iter().find(|it| of_other.contains(it))
 }
 
 /// The groups of a VPC that have rules which name groups that nothing joins to the VPC any more.

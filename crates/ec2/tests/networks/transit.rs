@@ -571,3 +571,36 @@ async fn bad_requests_get_awss_errors() {
     ])
     .await;
 }
+
+#[tokio::test]
+async fn groups_are_named_across_the_gateway_that_lets_them() {
+    let api = Api::new();
+    let (one, other) = (api.vpc("10.0.0.0/16").await, api.vpc("10.1.0.0/16").await);
+    let near = api.subnet(&one, "10.0.1.0/24").await;
+    let far = api.subnet(&other, "10.1.1.0/24").await;
+    let (ours, theirs) = (api.group(&one, "a").await, api.group(&other, "b").await);
+    api.settle().await;
+    let allow = format!(
+        "Action=AuthorizeSecurityGroupIngress&GroupId={ours}&IpPermissions.1.IpProtocol=-1&IpPermissions.1.Groups.1.GroupId={theirs}"
+    );
+    // Whichever id comes first: one gateway joins the two and lets no rule of one name groups of the other.
+    let mut gateways = Vec::new();
+    for references in ["disable", "enable", "disable"] {
+        let form = format!(
+            "Action=CreateTransitGateway&Options.SecurityGroupReferencingSupport={references}"
+        );
+        let gateway = api.get("transitGatewayId", &form).await;
+        api.settle().await;
+        api.attach(&gateway, &one, &near).await;
+        api.attach(&gateway, &other, &far).await;
+        api.settle().await;
+        gateways.push(gateway);
+        if references == "enable" {
+            api.ok(&allow).await;
+        }
+    }
+    let asked = format!("Action=DescribeSecurityGroupReferences&GroupId.1={theirs}");
+    assert_eq!(api.get("referencingVpcId", &asked).await, one);
+    assert_eq!(api.get("transitGatewayId", &asked).await, gateways[1]);
+    assert!(api.all("vpcPeeringConnectionId", &asked).await.is_empty());
+}
